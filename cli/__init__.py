@@ -1,0 +1,1 @@
+"""The command line: one command, `vesalius`, one verb per stage."""

@@ -1,0 +1,154 @@
+"""`vesalius`: one command, one verb per stage, built from the same dataclasses as the Python interface.
+
+Exit codes: 0 done, 2 usage or bad input, 3 a check found problems, 4 partly done, 75 stopped but the same line continues.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+DONE, USAGE, CHECK, PARTIAL, RESUMABLE = 0, 2, 3, 4, 75
+
+
+class Verb(NamedTuple):
+    """A verb: its words, one line of help, and where its configuration and its function are (imported when used)."""
+
+    words: str
+    help: str
+    config: str
+    run: str
+
+
+VERBS = (
+    Verb("doctor", "what this machine has, and what Vesalius will use of it", "cli.doctor:DoctorConfig", "cli.doctor:doctor"),
+    Verb("data build", "DICOM, CSV tables, image folders -> one checked dataset folder", "data.build:BuildConfig", "cli.report:build"),
+    Verb("data check", "whether a dataset folder is what it says", "data.check:CheckConfig", "cli.report:check"),
+    Verb("data phantom", "digital reference objects with reports and masks", "data.phantom:PhantomConfig", "cli.report:phantom"),
+    Verb("finetune", "images and their reports -> a LoRA adapter", "finetune.config:FinetuneConfig", "cli.report:finetune"),
+    Verb("generate", "prompts -> images with their recipes", "inference.config:GenerateConfig", "cli.report:generate"),
+    Verb("eval", "how faithful, obedient and novel a samples folder is", "eval.config:EvalConfig", "cli.report:evaluate"),
+    Verb("improve run", "rounds of generate, score, gate, add back, fine-tune", "improve.config:ImproveConfig", "cli.report:improve"),
+    Verb("improve status", "where a loop stands", "improve.config:StatusConfig", "cli.report:status"),
+    Verb("demo", "the browser application", "demo.config:DemoConfig", "demo.app:launch"),
+)  # fmt: skip
+RECIPES = ("finetune", "improve run")  # verbs whose first word may be a TOML file
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb, rest = find_verb(words)
+    if verb is None:
+        return usage(words)
+    try:
+        config = parse(verb, rest)
+        outcome = load(verb.run)(config)
+        return outcome if isinstance(outcome, int) else DONE
+    except ValueError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        print("\nstopped; the same line continues where it can", file=sys.stderr)
+        return RESUMABLE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return fail(f"{where}{error.strerror or error}{remedy(error)}")
+
+
+def find_verb(words: list[str]) -> tuple[Verb | None, list[str]]:
+    for verb in VERBS:
+        parts = verb.words.split()
+        if words[: len(parts)] == parts:
+            return verb, words[len(parts) :]
+    return None, words
+
+
+def parse(verb: Verb, words: list[str]) -> Any:
+    """The configuration that a verb's words say: a recipe file first where one is given, flags over it."""
+    import tyro
+
+    kind = load(verb.config)
+    values: dict[str, Any] = {}
+    if verb.words in RECIPES and words and words[0].endswith(".toml"):
+        from vesalius.data.recipe import read_recipe_file
+
+        values = read_recipe_file(Path(words[0]), kind)
+        words = words[1:]
+    required = {
+        f.name: tyro.MISSING
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    return tyro.cli(
+        kind,
+        args=words,
+        prog=f"vesalius {verb.words}",
+        description=kind.__doc__,
+        default=kind(**{**required, **values}),
+    )
+
+
+def load(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"vesalius.{module}"), name)
+    return found
+
+
+def usage(words: list[str]) -> int:
+    """Help for the whole command, or for a verb that is none."""
+    if words and words[0] in ("--version", "-V"):
+        from importlib.metadata import version
+
+        print(f"vesalius {version('vesalius')}")
+        return DONE
+    asked = not words or words[0] in ("-h", "--help")
+    group = [v for v in VERBS if words and v.words.startswith(f"{words[0]} ")]
+    lines = [f"  vesalius {v.words:<16} {v.help}" for v in group or VERBS]
+    text = "\n".join(
+        ["usage: vesalius VERB [options]", "", *lines, "", "`vesalius VERB --help` tells a verb's options."]
+    )
+    if asked or (group and (len(words) == 1 or words[1] in ("-h", "--help"))):
+        print(text)
+        return DONE if words else USAGE
+    import difflib
+
+    near = difflib.get_close_matches(" ".join(words[:2]), [v.words for v in VERBS], n=1, cutoff=0.4)
+    hint = f"; did you mean `vesalius {near[0]}`?" if near else ""
+    return fail(f"'{' '.join(words[:2])}' is no verb{hint}\n{text}")
+
+
+def fail(message: str) -> int:
+    print(f"vesalius: {message}", file=sys.stderr)
+    return USAGE
+
+
+def remedy(error: OSError) -> str:
+    import errno
+
+    if "--out" in str(error):
+        return ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "; free some space, then run the same line again: what is whole is kept"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "; choose an --out that you may write to"
+    return ""
+
+
+def print_json(value: Any) -> None:
+    """One JSON object for machines."""
+    row = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+    print(json.dumps(row, default=str, ensure_ascii=False))
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,135 @@
+"""What each verb says when it is done: a few lines for people, one object for machines, and the exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from vesalius.cli.main import CHECK, DONE, PARTIAL, RESUMABLE, print_json
+
+if TYPE_CHECKING:
+    from vesalius.data.build import BuildConfig
+    from vesalius.data.check import CheckConfig
+    from vesalius.data.phantom import PhantomConfig
+    from vesalius.eval.config import EvalConfig
+    from vesalius.finetune.config import FinetuneConfig
+    from vesalius.improve.config import ImproveConfig, StatusConfig
+    from vesalius.inference.config import GenerateConfig
+
+
+def counts(table: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in table.items())
+
+
+def build(config: BuildConfig) -> int:
+    from vesalius.data.build import build
+
+    summary = build(config)
+    if config.json:
+        print_json(summary)
+    else:
+        verb = "would read" if config.dry_run else "unchanged:" if summary.unchanged else "wrote"
+        print(f"{verb} {summary.num_records} records ({counts(summary.splits)}; {counts(summary.modalities)})")
+        for note in summary.notes:
+            print(f"note: {note}")
+        for refused in summary.quarantined[:5]:
+            print(f"quarantined: {refused.reason}")
+        if summary.quarantined:
+            print(f"{len(summary.quarantined)} bad rows in {config.out / 'quarantine.jsonl'}")
+        print(f"dataset: {summary.path}")
+    return PARTIAL if summary.quarantined else DONE
+
+
+def check(config: CheckConfig) -> int:
+    from vesalius.data.check import check
+
+    summary = check(config)
+    if config.json:
+        print_json({**dataclasses.asdict(summary), "ok": summary.ok})
+    else:
+        print(f"{summary.folder}: {summary.num_records} records of {summary.num_patients} patients")
+        for name in ("splits", "modalities", "labels", "origins"):
+            print(f"  {name}: {counts(getattr(summary, name))}")
+        for kind in ("warnings", "problems"):
+            for line in getattr(summary, kind):
+                print(f"  {kind[:-1]}: {line}")
+        print("no problem found" if summary.ok else f"{len(summary.problems)} problems")
+    return DONE if summary.ok else CHECK
+
+
+def phantom(config: PhantomConfig) -> int:
+    from vesalius.data.phantom import write_phantoms
+
+    folder = write_phantoms(config)
+    if config.json:
+        print_json({"path": folder, "num": config.num})
+    else:
+        print(f"{'would write' if config.dry_run else 'wrote'} {config.num} phantoms: {folder}")
+    return DONE
+
+
+def finetune(config: FinetuneConfig) -> int:
+    config.check()
+    from vesalius.finetune.lora import finetune
+
+    summary = finetune(config)
+    if config.json:
+        print_json(summary)
+    elif config.dry_run:
+        print(f"nothing trained; {config.steps} steps would be run into {config.out}")
+    else:
+        if summary.validation:
+            (first, before), (last, after) = summary.validation[0], summary.validation[-1]
+            print(f"validation loss {before:.4f} at step {first}, {after:.4f} at step {last}")
+        print(
+            f"adapter: {summary.out}"
+            if summary.finished
+            else f"stopped at step {summary.step}; the same line continues"
+        )
+    return DONE if summary.finished or config.dry_run else RESUMABLE
+
+
+def generate(config: GenerateConfig) -> int:
+    from vesalius.inference.run import generate, plan_requests
+
+    num = len(plan_requests(config))
+    samples = generate(config)
+    if config.json:
+        print_json({"out": config.out, "num": num, "samples": [s.to_json() for s in samples]})
+    else:
+        print(f"would draw {num} images" if config.dry_run else f"{len(samples)} images: {config.out}")
+    return DONE
+
+
+def evaluate(config: EvalConfig) -> int:
+    from vesalius.eval.run import evaluate
+
+    result = evaluate(config)
+    if config.json:
+        print_json(result)
+    else:
+        print(f"report: {config.out / 'report.html'}")
+    return DONE
+
+
+def improve(config: ImproveConfig) -> int:
+    from vesalius.improve.loop import improve
+
+    state = improve(config)
+    if config.json:
+        print_json(state)
+    else:
+        print(f"look at {config.out / 'report.html'}")
+    return DONE
+
+
+def status(config: StatusConfig) -> int:
+    from vesalius.improve.loop import read_status
+
+    state = read_status(config.folder)
+    if config.json:
+        print_json(state)
+    else:
+        for line in state["lines"]:
+            print(line)
+    return DONE

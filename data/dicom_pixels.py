@@ -1,0 +1,196 @@
+"""The pixels of a DICOM dataset as one displayable 8-bit frame.
+
+The grey pipeline is that of PS3.3 C.11 in its order: stored values -> Modality LUT or rescale -> VOI LUT or window ->
+inversion for MONOCHROME1. Padding (PS3.3 C.7.5.1.1.2) becomes black and never takes part in a choice of window.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.data.image import MAX_PIXELS, Uint8, to_uint8
+from vesalius.data.modality import Modality
+
+MAX_VOXELS = 2_000_000_000
+"""Most values (rows x columns x frames x channels) that a file may announce, or bytes that it may inflate to."""
+
+_MACROS = (
+    "PixelValueTransformationSequence",
+    "FrameVOILUTSequence",
+    "PixelMeasuresSequence",
+    "PlaneOrientationSequence",
+)
+
+
+class Refusal(ValueError):
+    """A reason and a remedy without the file's name, which `read_header` and `read_dicom` add."""
+
+
+def check_inflated(file: Any) -> None:
+    """Refuse a deflate stream, from the file's position on, that would inflate past MAX_VOXELS bytes."""
+    inflate, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while chunk := file.read(1 << 16):
+        while chunk and not inflate.eof:
+            total += len(inflate.decompress(chunk, 1 << 22))
+            chunk = inflate.unconsumed_tail
+            if total > MAX_VOXELS:
+                raise Refusal(f"inflates to more than {MAX_VOXELS} bytes; leave it out")
+
+
+def number(view: Any, name: str) -> float | None:
+    """The first finite number of an attribute, which files leave out, empty, or write as a list."""
+    value = view.get(name)
+    if isinstance(value, str) or value is None:
+        return None
+    try:
+        number = float(value)
+    except TypeError:
+        number = float(value[0]) if len(value) else float("nan")
+    return number if np.isfinite(number) else None
+
+
+def flat(dataset: Any, frame: int) -> Any:
+    """The attributes that govern one frame: those of its functional groups (PS3.3 C.7.6.16) over the file's own."""
+    from pydicom.dataset import Dataset
+
+    view = Dataset()
+    view.file_meta = dataset.file_meta
+    for name in (
+        "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth",
+        "VOILUTFunction", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness", "ImageOrientationPatient",
+    ):  # fmt: skip
+        if dataset.get(name) not in (None, ""):
+            view[name] = dataset[name]
+    shared = dataset.get("SharedFunctionalGroupsSequence") or []
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    for group in (*shared[:1], *per_frame[frame : frame + 1]):
+        for macro in _MACROS:
+            for element in (group.get(macro) or [Dataset()])[0]:
+                view[element.tag] = element
+    return view
+
+
+def render(dataset: Any, modality: Modality) -> tuple[Uint8, str | None]:
+    """The middle frame as HWC uint8 with 1 or 3 channels, and the window used. Refusal where it cannot be shown."""
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    if not {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(dataset.dir("PixelData")):
+        raise Refusal(
+            "holds no pixels (a report, a directory, or cut off before them); leave it out or export it again"
+        )
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    _check_size(dataset, frames)
+    _check_stream(dataset, frames)
+    stored: NDArray[Any] = pixel_array(dataset, index=frames // 2)
+    kind = str(dataset.PhotometricInterpretation)
+    if kind == "PALETTE COLOR":
+        stored = apply_color_lut(stored, dataset)
+        return to_uint8(stored, 0, np.iinfo(stored.dtype).max), None
+    if stored.ndim == 3:
+        return to_uint8(stored, 0, 2 ** int(dataset.BitsStored) - 1), None
+    grey, window = _grey(stored, dataset, flat(dataset, frames // 2), modality)
+    if kind == "MONOCHROME1":
+        grey = 255 - grey
+    grey[_padding(stored, dataset)] = 0
+    return grey[..., None], window
+
+
+def _check_size(dataset: Any, frames: int) -> None:
+    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    channels = int(dataset.get("SamplesPerPixel") or 1)
+    if rows < 1 or columns < 1:
+        raise Refusal("names no rows and columns; export it again or leave it out")
+    if rows * columns > MAX_PIXELS or rows * columns * channels * frames > MAX_VOXELS:
+        raise Refusal(f"{rows} x {columns} pixels x {frames} frames is over the limit; tile it or export single frames")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if (
+        "PixelData" in dataset
+        and not syntax.is_compressed
+        and "422" not in str(dataset.get("PhotometricInterpretation"))
+    ):
+        need = rows * columns * channels * frames * int(dataset.get("BitsAllocated") or 0) // 8
+        if len(dataset.PixelData) < need:
+            raise Refusal(f"truncated: {len(dataset.PixelData)} of {need} bytes of pixels; copy or export it again")
+
+
+def _check_stream(dataset: Any, frames: int) -> None:
+    """A compressed frame says its own size, and decoders believe it rather than the header: compare before decoding."""
+    from pydicom.encaps import get_frame
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return
+    stream = get_frame(dataset.PixelData, frames // 2, number_of_frames=frames)
+    size = _stream_size(stream)
+    if size is not None and size[0] * size[1] > 4 * int(dataset.Rows) * int(dataset.Columns) + 65536:
+        raise Refusal(
+            f"its compressed frame says {size[0]} x {size[1]} pixels, its header {dataset.Rows} x {dataset.Columns}; "
+            "leave it out"
+        )
+
+
+def _stream_size(stream: bytes) -> tuple[int, int] | None:
+    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 stream announces; None where it is none of these."""
+    if stream[:4] == b"\xff\x4f\xff\x51" and len(stream) >= 16:  # JPEG 2000: SIZ is first, with Xsiz and Ysiz
+        columns, rows = struct.unpack(">II", stream[8:16])
+        return rows, columns
+    at = 2 if stream[:2] == b"\xff\xd8" else len(stream)
+    while at + 9 <= len(stream) and stream[at] == 0xFF:
+        marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4], "big")
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            rows, columns = struct.unpack(">HH", stream[at + 5 : at + 9])
+            return rows, columns
+        at += 1 if marker == 0xFF else 2 + length
+    return None
+
+
+def _padding(stored: NDArray[Any], dataset: Any) -> NDArray[np.bool_]:
+    """Where a file has no image: PixelPaddingValue up to PixelPaddingRangeLimit, both as stored."""
+    value = dataset.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return np.zeros(stored.shape, dtype=bool)
+    limit = dataset.get("PixelPaddingRangeLimit")
+    bits, signed = int(dataset.BitsAllocated), int(dataset.get("PixelRepresentation") or 0) == 1
+    # Writers disagree on the sign of these two attributes (63536 for -2000): read both as the pixels are read.
+    ends = [v % 2**bits for v in (value, limit if isinstance(limit, int) else value)]
+    low, high = sorted(v - 2**bits if signed and v >= 2 ** (bits - 1) else v for v in ends)
+    mask: NDArray[np.bool_] = (stored >= low) & (stored <= high)
+    return mask
+
+
+def _grey(stored: NDArray[Any], dataset: Any, view: Any, modality: Modality) -> tuple[Uint8, str | None]:
+    from pydicom.dataset import Dataset
+    from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
+
+    values: NDArray[Any] = np.asarray(apply_modality_lut(stored, view))
+    tables = view.get("VOILUTSequence")
+    if tables and tables[0].get("LUTDescriptor") is not None and tables[0].get("LUTData") is not None:
+        entries, first, bits = (int(v) for v in tables[0].LUTDescriptor)
+        # Clipping here, and in integers, keeps pydicom's narrow intermediate from wrapping around.
+        inside = np.clip(np.rint(values), first, first + (entries or 65536) - 1).astype(np.int64)
+        return to_uint8(apply_voi(inside, view), 0, 2**bits - 1), "VOI LUT"
+    center, width = number(view, "WindowCenter"), number(view, "WindowWidth")
+    function = str(view.get("VOILUTFunction") or "LINEAR").upper()
+    if center is not None and width is not None and (width >= 1 if function == "LINEAR" else width > 0):
+        return _window(values, center, width, function, apply_windowing, Dataset())
+    if modality.window is not None and "RescaleIntercept" in view:  # Hounsfield units only after the rescale
+        return _window(values, *modality.window, "LINEAR", apply_windowing, Dataset())
+    if np.issubdtype(stored.dtype, np.integer) and int(dataset.BitsStored) <= 8 and values is stored:
+        return to_uint8(values, 0, 2 ** int(dataset.BitsStored) - 1), None  # ready for display as it is
+    real = values[~_padding(stored, dataset) & np.isfinite(values)]
+    low, high = np.percentile(real, (0.5, 99.5)) if real.size else (0.0, 1.0)
+    return to_uint8(np.nan_to_num(values), float(low), float(high)), "0.5 to 99.5 percentile"
+
+
+def _window(
+    values: NDArray[Any], center: float, width: float, function: str, apply: Any, frame: Any
+) -> tuple[Uint8, str | None]:
+    """PS3.3 C.11.2.1.2, by pydicom; described as an unsigned 8-bit image, so that its output range is 0 to 255."""
+    frame.PhotometricInterpretation, frame.BitsStored, frame.PixelRepresentation = "MONOCHROME2", 8, 0
+    frame.WindowCenter, frame.WindowWidth, frame.VOILUTFunction = f"{center:.9g}", f"{width:.9g}", function
+    return to_uint8(apply(values, frame), 0, 255), f"W{width:g} L{center:g}"

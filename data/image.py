@@ -1,0 +1,150 @@
+"""Pixels: files to arrays and back, without ever letting a 16-bit image saturate."""
+
+from __future__ import annotations
+
+import json
+import struct
+import warnings
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from vesalius.data.modality import Modality, find_modality
+from vesalius.data.progress import progress
+from vesalius.data.record import write_atomic
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
+MAX_PIXELS = 89_478_485
+"""Most pixels of one image: Pillow's own limit, over which it suspects a decompression bomb."""
+
+Uint8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+
+
+def to_uint8(values: NDArray[Any], low: float, high: float) -> Uint8:
+    """Map [low, high] linearly to [0, 255], clipping outside."""
+    scaled = (values.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
+    result: Uint8 = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return result
+
+
+def read_image(path: Path | str) -> Uint8:
+    """An image file as HWC uint8 with 1 or 3 channels.
+
+    Deeper greys are windowed to their own 0.5th to 99.5th percentile first (Pillow's "RGB" conversion saturates them).
+    ValueError names the file where it is corrupt, truncated, too large or no image.
+    """
+    array = _decode(Path(path))
+    if array.dtype == np.uint8:
+        return array
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: holds NaN or infinite pixels; replace or remove it")
+    low, high = np.percentile(array, (0.5, 99.5))
+    return to_uint8(array, float(low), float(high))
+
+
+def _decode(path: Path) -> NDArray[Any]:
+    """HWC, uint8 or (deeper greys) float32. ValueError as `read_image`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)  # cameras store the turn beside the pixels
+                if image.mode.startswith(("I", "F")):
+                    return np.asarray(image, dtype=np.float32)[..., None]
+                array = np.asarray(image.convert("L" if image.mode in ("L", "1", "LA") else "RGB"))
+                return array if array.ndim == 3 else array[..., None]
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such image file") from None
+    except UnidentifiedImageError:
+        kinds = ", ".join(FORMATS)
+        raise ValueError(f"{path}: not an image ({kinds}), or its header is damaged; replace or remove it") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ValueError(f"{path}: larger than {MAX_PIXELS} pixels; tile it first") from None
+    except (OSError, SyntaxError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, struct.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's fault, or the path's
+            raise
+        raise ValueError(f"{path}: corrupt or truncated image ({error}); replace or remove it") from None
+
+
+def fit_square(image: Uint8, modality: Modality, size: int) -> Uint8:
+    """Resize HWC uint8 to size x size: padded with black or cropped at the centre as the modality says; Lanczos."""
+    height, width = image.shape[:2]
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    if modality.fit == "crop":
+        edge = min(height, width)
+        left, top = (width - edge) // 2, (height - edge) // 2
+        picture = picture.crop((left, top, left + edge, top + edge)).resize((size, size), Image.Resampling.LANCZOS)
+    else:
+        scale = size / max(height, width)
+        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        canvas = Image.new(picture.mode, (size, size))
+        canvas.paste(picture.resize(inner, Image.Resampling.LANCZOS), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        picture = canvas
+    array = np.asarray(picture)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def load_square(path: Path | str, modality: Modality, size: int) -> Uint8:
+    """One image as the model sees it: size x size x 3 uint8, grey modalities with three equal channels."""
+    image = fit_square(read_image(path), modality, size)
+    if modality.channels == 1 and image.shape[2] == 3:
+        image = np.rint(image.astype(np.float32).mean(axis=2, keepdims=True)).astype(np.uint8)
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+def to_tensor_range(image: Uint8) -> Float32:
+    """HWC uint8 -> CHW float32 in [-1, 1]."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 127.5 - 1.0
+
+
+def from_tensor_range(pixels: Float32, modality: Modality) -> Uint8:
+    """CHW float32 in [-1, 1] -> HWC uint8; grey modalities become one exact channel, the mean of three."""
+    if modality.channels == 1:
+        pixels = pixels.mean(axis=0, keepdims=True)
+    return to_uint8(pixels.transpose(1, 2, 0), -1.0, 1.0)
+
+
+def png_bytes(image: Uint8, recipe: dict[str, Any] | None = None) -> bytes:
+    """HWC uint8 as a PNG; `recipe` goes into its text chunk `vesalius` as JSON, beside a plain `Comment`."""
+    info = PngImagePlugin.PngInfo()
+    if recipe is not None:
+        info.add_itxt("vesalius", json.dumps(recipe, ensure_ascii=False))
+        if recipe.get("synthetic"):
+            info.add_text("Comment", "Synthetic: not for diagnosis")
+    buffer = BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(buffer, format="PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def write_png(path: Path, image: Uint8, recipe: dict[str, Any] | None = None) -> None:
+    """Write a PNG whole or not at all."""
+    write_atomic(path, png_bytes(image, recipe))
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The recipe inside a PNG that `write_png` made. ValueError where there is none."""
+    with Image.open(path, formats=("PNG",)) as image:
+        text = getattr(image, "text", {}).get("vesalius")
+    if text is None:
+        raise ValueError(f"{path}: carries no Vesalius recipe")
+    recipe: dict[str, Any] = json.loads(text)
+    return recipe
+
+
+def load_stack(
+    members: Sequence[tuple[Path, str]], size: int, *, what: str = "reading images", quiet: bool = False
+) -> Uint8:
+    """(path, modality) pairs as the model sees them: NCHW uint8 [N, 3, size, size]. ValueError names an unreadable one."""
+    images = np.empty((len(members), 3, size, size), dtype=np.uint8)
+    for i, (path, modality) in enumerate(progress(members, what, len(members), quiet=quiet)):
+        images[i] = load_square(path, find_modality(modality), size).transpose(2, 0, 1)
+    return images

@@ -1,0 +1,68 @@
+"""Recipes: TOML files that fill a stage's configuration dataclass; flags override them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+C = TypeVar("C")
+
+
+def read_recipe_file(path: Path, kind: type[C], *, given: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The fields of a configuration that a TOML file sets, with their types checked; `given` wins over the file.
+
+    The word "none" means None. ValueError names the file, the key, what was got and what was expected.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such recipe") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read as a recipe: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not TOML: {error}") from None
+    hints = typing.get_type_hints(kind)
+    names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            raise ValueError(f"{path}: '{key}' is no field of {kind.__name__}{f'; did you mean {near[0]!r}?' if near else ''}")
+        values[key] = _fit(value, hints[key], f"{path}: {key}")
+    return {**values, **(given or {})}
+
+
+def _fit(value: Any, hint: Any, where: str) -> Any:
+    """A TOML value as the type that a field declares. ValueError where it is of another."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _fit(value, arguments[0], where)
+    if origin in (types.UnionType, typing.Union):
+        if value == "none" and type(None) in arguments:
+            return None
+        choices = [a for a in arguments if a is not type(None)]
+        for choice in choices[:-1]:
+            try:
+                return _fit(value, choice, where)
+            except ValueError:
+                continue
+        return _fit(value, choices[-1], where)
+    if origin is tuple:
+        items = value if isinstance(value, list) else [value]
+        return tuple(_fit(v, arguments[0], where) for v in items)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise ValueError(f"{where} is {value!r}; expected one of {', '.join(map(repr, arguments))}")
+        return value
+    if hint is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ValueError(f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}")
+    return value

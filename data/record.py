@@ -1,0 +1,209 @@
+"""Records: images on disk with their text and provenance, as rows of a dataset folder.
+
+A dataset is a folder that `datasets.load_dataset("imagefolder", data_dir=...)` opens as it stands:
+
+    DIR/train/metadata.jsonl   one record a line, `file_name` (relative to the split's folder) and `text` first
+    DIR/train/images/*.png
+    DIR/val/..., DIR/test/...
+    DIR/manifest.json          written last: its presence means that all before it is whole
+
+A flat folder (one `metadata.jsonl` at the top, the split a column) is read too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vesalius.data.columns import uniform
+
+Side = Literal["left", "right", "bilateral"]
+Origin = Literal["real", "phantom", "synthetic"]
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One finding that an image shows, or that its report denies.
+
+    side is the patient's, not the viewer's. size_mm is the longest diameter in millimetres. count is of like lesions.
+    """
+
+    kind: str
+    side: Side | None = None
+    size_mm: float | None = None
+    count: int = 1
+    present: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One image on disk with its text.
+
+    file_name: path of the image relative to its split's folder (on disk) or to the dataset folder (in memory).
+    text: the report, or the caption where there is no report. caption: a short line for the same image, or None.
+    depth: generation depth; real and phantom records are 0, a sample is 1 + the deepest record its adapter saw.
+    extra: any further columns, kept as they are.
+    """
+
+    file_name: str
+    text: str
+    modality: str
+    caption: str | None = None
+    organ: str | None = None
+    label: str | None = None
+    findings: tuple[Finding, ...] = ()
+    patient_id: str | None = None
+    split: str = "train"
+    origin: Origin = "real"
+    depth: int = 0
+    license: str | None = None
+    source: str | None = None
+    mask: str | None = None
+    sha256: str | None = None
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row on disk: `file_name` and `text` first, empty fields left out, `extra` spread at the end."""
+        row = {k: v for k, v in dataclasses.asdict(self).items() if k != "extra" and v not in (None, (), [])}
+        return {**row, **self.extra}
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Record:
+        """The inverse of `to_json`, and of a row on disk, where a text that lacks is "" and lists are JSON texts.
+
+        Unknown columns go to `extra`. KeyError where file_name, text or modality lacks.
+        """
+        more = row.get("extra")
+        row = {**row, **(json.loads(more or "{}") if isinstance(more, str) else more or {})}
+        names = {f.name for f in dataclasses.fields(Record)} - {"extra", "findings"}
+        known = {k: v for k, v in row.items() if k in names and v is not None and (v != "" or k == "text")}
+        for key in ("file_name", "text", "modality"):
+            if key not in known:
+                raise KeyError(key)
+        listed = row.get("findings") or ()
+        findings = tuple(Finding(**f) for f in (json.loads(listed) if isinstance(listed, str) else listed))
+        extra = {k: v for k, v in row.items() if k not in {*names, "findings", "extra"} and v not in (None, "")}
+        return Record(**known, findings=findings, extra=extra)
+
+
+def digest_file(path: Path) -> str:
+    """sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary sibling, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        error.filename = error.filename or str(path)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON document, whole or not at all."""
+    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode())
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON-lines file. ValueError names file and line."""
+    for _, row in numbered_rows(path):
+        yield row
+
+
+def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a JSON-lines file with their line numbers, which count blank lines too. ValueError as `parse_row`."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, parse_row(line, f"{path}:{number}")
+
+
+def parse_row(line: bytes, where: str) -> dict[str, Any]:
+    """One line of a JSON-lines file. ValueError begins with `where`."""
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}: not JSON ({error.msg}); delete or mend that line") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{where}: not UTF-8 text; save the file as UTF-8") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: expected one JSON object per line, got {type(row).__name__}")
+    return row
+
+
+def load_records(folder: Path | str, split: str | None = None) -> list[Record]:
+    """All records of a dataset folder (or of one split), with `file_name` and `mask` relative to `folder`.
+
+    ValueError where the folder is no dataset, a row lacks a column, or the asked split is empty.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(
+            f"{root}: no such dataset folder; make one with `vesalius data build` or `vesalius data phantom`"
+        )
+    places = [(root / s, s) for s in SPLITS if (root / s / "metadata.jsonl").is_file()]
+    if not places and (root / "metadata.jsonl").is_file():
+        places = [(root, "")]
+    if not places:
+        raise ValueError(
+            f"{root}: no metadata.jsonl there or in train/, val/, test/; "
+            f"`vesalius data build {root} --out DIR` makes a dataset of it"
+        )
+    records: list[Record] = []
+    for place, name in places:
+        for number, row in numbered_rows(place / "metadata.jsonl"):
+            try:
+                record = Record.from_json(row)
+            except (KeyError, TypeError, json.JSONDecodeError) as error:
+                raise ValueError(
+                    f"{place / 'metadata.jsonl'}:{number}: column {error} is missing or of the wrong type"
+                ) from None
+            if name:
+                mask = f"{name}/{record.mask}" if record.mask else None
+                record = dataclasses.replace(record, file_name=f"{name}/{record.file_name}", mask=mask, split=name)
+            records.append(record)
+    chosen = [r for r in records if split is None or r.split == split]
+    if not chosen:
+        raise ValueError(f"{root}: no records in split '{split}' (has: {sorted({r.split for r in records}) or 'none'})")
+    return chosen
+
+
+def write_dataset(
+    folder: Path, records: Iterable[Record], *, card: str = "", manifest: dict[str, Any] | None = None
+) -> None:
+    """Write the rows of a dataset whose images already lie at `folder / record.file_name` (= split/images/...).
+
+    The manifest is written last; it holds the count of each split and the digest of each metadata file.
+    """
+    (folder / "manifest.json").unlink(missing_ok=True)  # from here until the end the folder is not whole
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        assert record.file_name.startswith(f"{record.split}/"), record.file_name
+        prefix = f"{record.split}/"
+        mask = record.mask.removeprefix(prefix) if record.mask else None
+        record = dataclasses.replace(record, file_name=record.file_name.removeprefix(prefix), mask=mask)
+        rows.setdefault(record.split, []).append(record.to_json())
+    splits: dict[str, Any] = {}
+    for split, members in uniform(rows).items():
+        path = folder / split / "metadata.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in members).encode())
+        splits[split] = {"num_records": len(members), "sha256": digest_file(path)}
+    if card:
+        write_atomic(folder / "README.md", card.encode())
+    write_json(folder / "manifest.json", {"format": "vesalius-dataset-1", "splits": splits, **(manifest or {})})

@@ -1,0 +1,33 @@
+"""What a demo is: one frozen dataclass, from which the command line is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Open the browser application: prompts in, synthetic pictures out."""
+
+    base: str = "nano"
+    """nano, a diffusers folder, or a hub id"""
+    adapter: Path | None = None
+    """run folder of `vesalius finetune`, or an adapter folder"""
+    port: int = 7860
+    """port of the page"""
+    host: str = "127.0.0.1"
+    """address to listen on; 0.0.0.0 lets other machines in"""
+    device: str = "auto"
+    """cpu, cuda, or auto"""
+    max_queue: int = 16
+    """people who may wait at once; the next one is told to try later"""
+    keep_minutes: int = 60
+    """how long pictures stay on this machine for download"""
+
+    def __post_init__(self) -> None:
+        """ValueError where a value cannot be."""
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"--port {self.port}: expected 1 to 65535")
+        if self.max_queue < 1 or self.keep_minutes < 1:
+            raise ValueError(f"--max-queue {self.max_queue} and --keep-minutes {self.keep_minutes} must be at least 1")

@@ -1,0 +1,31 @@
+"""What an evaluation is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """Score a samples folder against real images: fidelity, obedience to the prompt, and closeness to training images."""
+
+    samples: tyro.conf.Positional[Path]
+    """samples folder, as `vesalius generate` writes it"""
+    real: Path
+    """dataset folder of real (or phantom) images to compare with"""
+    train: Path | None = None
+    """dataset folder that the model was trained on, for the search for copies; none: --real's own training split"""
+    out: Path
+    """folder of the report"""
+    split: Literal["train", "val", "test"] = "test"
+    """split of --real that the samples are compared with"""
+    seed: int = 0
+    """seed of the resampling behind the intervals"""
+    json: bool = False
+    """print the result as one JSON object"""
+    dry_run: bool = False
+    """check the folders, compute nothing"""

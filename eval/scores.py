@@ -1,0 +1,122 @@
+"""Scores of single samples, and the reference that gives them a scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vesalius.data.image import load_stack
+from vesalius.data.modality import find_modality
+from vesalius.data.prompt import clean, swap_sides
+from vesalius.data.record import Finding, Record
+from vesalius.eval.metrics import nearest_distances
+from vesalius.inference.sample import Sample
+from vesalius.models.judge import Judge, attribute_names
+
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One picture to be scored, sample or record alike: where it lies, what its text says."""
+
+    path: Path
+    text: str
+    modality: str
+    findings: tuple[Finding, ...] = ()
+
+
+def case_of_sample(folder: Path, sample: Sample) -> Case:
+    return Case(path=folder / sample.file_name, text=sample.text, modality=sample.modality, findings=sample.findings)
+
+
+def case_of_record(folder: Path, record: Record) -> Case:
+    """A record under its caption, or its text where it has none: what a prompt for it would be."""
+    modality = find_modality(record.modality).name
+    return Case(
+        path=folder / record.file_name, text=record.caption or record.text, modality=modality, findings=record.findings
+    )
+
+
+def read_images(cases: Sequence[Case], size: int, what: str, *, quiet: bool = False) -> torch.Tensor:
+    """The pictures of the cases, uint8 [N, 3, size, size]."""
+    return torch.from_numpy(load_stack([(c.path, c.modality) for c in cases], size, what=what, quiet=quiet))
+
+
+class Scorer:
+    """Scores pictures with the judge against one set of reference images (the training images).
+
+    Scores of a case, all floats:
+      contrast        standard deviation of the picture's luminance, 0 to 127: a blank one is near 0
+      modality        the judge's probability of the modality asked for
+      agreement       cosine of picture and prompt
+      side_margin     agreement less that with left and right exchanged; only where the prompt names a side
+      findings        the least probability, over the findings asked for or denied, that the picture obeys; where known
+      nearest_train   distance to the nearest reference image of the modality, in the judge's embedding
+    """
+
+    def __init__(self, judge: Judge, references: Sequence[Case], *, quiet: bool = False) -> None:
+        self.judge, self.references = judge, list(references)
+        images = read_images(references, judge.config.image_size, "reading reference images", quiet=quiet)
+        self.embeddings = judge.embed_images(images)
+        self.modalities = np.array([c.modality for c in references])
+
+    def __call__(self, cases: Sequence[Case], images: torch.Tensor) -> list[Scores]:
+        """Scores of each case, whose pictures are uint8 [N, 3, H, W]."""
+        embedded = self.judge.embed_images(images)
+        prompts = [clean(c.text) for c in cases]
+        agreement = (embedded * self.judge.embed_texts(prompts)).sum(1)
+        swapped = (embedded * self.judge.embed_texts([swap_sides(p) or p for p in prompts])).sum(1)
+        modality, attributes = self.judge.read(images)
+        names = self.judge.config.modalities
+        nearest, _ = self.nearest(cases, embedded)
+        rows: list[Scores] = []
+        for i, case in enumerate(cases):
+            row = {
+                "contrast": float(images[i].float().mean(0).std()),
+                "modality": float(modality[i, names.index(case.modality)]) if case.modality in names else 0.0,
+                "agreement": float(agreement[i]),
+                "nearest_train": float(nearest[i]),
+            }
+            if swap_sides(case.text):
+                row["side_margin"] = float(agreement[i] - swapped[i])
+            obeyed = finding_probabilities(self.judge, case, attributes[i])
+            if obeyed:
+                row["findings"] = min(obeyed)
+            rows.append(row)
+        return rows
+
+    def nearest(self, cases: Sequence[Case], embedded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Distance to, and index of, the nearest reference of each case's modality (of any where there is none)."""
+        distances, indices = torch.zeros(len(cases)), torch.zeros(len(cases), dtype=torch.long)
+        for name in sorted({c.modality for c in cases}):
+            mine = torch.tensor([i for i, c in enumerate(cases) if c.modality == name])
+            pool = torch.from_numpy(np.flatnonzero(self.modalities == name))
+            pool = pool if len(pool) else torch.arange(len(self.references))
+            near, where = nearest_distances(embedded[mine], self.embeddings[pool])
+            distances[mine], indices[mine] = near, pool[where]
+        return distances, indices
+
+
+def finding_probabilities(judge: Judge, case: Case, attributes: torch.Tensor) -> list[float]:
+    """For each finding that the judge knows: the probability that the picture obeys, on its side and not on the other."""
+    index = judge.attribute_index
+    obeyed: list[float] = []
+    for finding in case.findings:
+        kind = f"{case.modality}/{finding.kind}"
+        if kind not in index:
+            continue
+        if not finding.present:
+            obeyed.append(1 - float(attributes[index[kind]]))
+            continue
+        wanted = [n for n in attribute_names(case.modality, finding) if n in index]
+        obeyed += [float(attributes[index[n]]) for n in wanted]
+        if finding.side in ("left", "right"):
+            other = f"{kind}/{'left' if finding.side == 'right' else 'right'}"
+            if other in index:
+                obeyed.append(1 - float(attributes[index[other]]))
+    return obeyed

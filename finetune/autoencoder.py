@@ -1,0 +1,163 @@
+"""Train the autoencoder of a base: images to a small grid of standardised latents and back.
+
+    python -m vesalius.finetune.autoencoder --data DIR... --out RUN --steps 4000
+
+Resumes by the same line. Writes RUN/vae (diffusers format, EMA weights, latents standardised per channel).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from vesalius.data.progress import Progress
+from vesalius.data.record import write_json
+from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from vesalius.finetune.examples import gather, load_images, to_pixels
+from vesalius.finetune.schedule import warmup_cosine
+from vesalius.finetune.stream import balanced_weights, batch_indices, slot_generator
+from vesalius.models.architecture import NANO, Architecture, make_autoencoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """A run of autoencoder training."""
+
+    data: tuple[Path, ...]
+    """dataset folders"""
+    out: Path
+    """run folder"""
+    exclude: tuple[str, ...] = ()
+    """records to leave out, as "MODALITY" or "MODALITY/organ\""""
+    real_share: float = 0.5
+    """share of real images in a batch; the rest are phantoms"""
+    steps: int = 4000
+    """optimizer updates"""
+    batch_size: int = 32
+    """images per update"""
+    learning_rate: float = 1e-3
+    """peak, after 100 steps of warm-up and before a cosine to zero"""
+    save_every: int = 250
+    """steps between checkpoints"""
+    seed: int = 0
+    """seed of order, posterior noise and initial weights"""
+    init: Path | None = None
+    """a vae folder to start from, with fresh optimizer"""
+    sizes: Architecture = field(default=NANO)
+    """architecture"""
+
+
+def train_autoencoder(config: AutoencoderConfig) -> Path:
+    """Run or resume the training; returns the folder of the autoencoder."""
+    from diffusers import AutoencoderKL
+    from diffusers.training_utils import EMAModel
+
+    # Data
+    members = gather(config.data, "train", config.exclude)
+    images = load_images(members, config.sizes.image_size)
+    weights = balanced_weights([r for _, r in members], {"real": config.real_share, "phantom": 1 - config.real_share})
+
+    # Model, optimizer, average
+    torch.manual_seed(config.seed)
+    model = AutoencoderKL.from_pretrained(config.init) if config.init else make_autoencoder(config.sizes)
+    model.train().requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=1e-4, betas=(0.9, 0.99))
+    average = EMAModel(model.parameters(), decay=0.998)
+    config.out.mkdir(parents=True, exist_ok=True)
+    write_json(config.out / "config.json", asdict(config))
+    step = 0
+    if (found := load_checkpoint(config.out)) is not None:
+        step, tensors, _ = found
+        model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+        restore_optimizer(optimizer, tensors)
+        average.shadow_params = [tensors[f"ema.{i}"] for i in range(len(average.shadow_params))]
+
+    # Loop
+    began = time.monotonic()
+    with Progress("autoencoder", config.steps, start=step) as bar:
+        while step < config.steps:
+            picked = batch_indices(config.seed, step, config.batch_size, len(members), weights)
+            pixels = to_pixels(images[torch.from_numpy(picked)])
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * warmup_cosine(step, config.steps)
+            with torch.autocast("cpu", torch.bfloat16):
+                posterior = model.encode(pixels).latent_dist
+            with torch.autocast("cpu", torch.bfloat16):
+                latents = posterior.sample(slot_generator(config.seed, step, 0))
+                drawn = model.decode(latents).sample
+            loss = reconstruction_loss(drawn.float(), pixels) + 1e-6 * posterior.kl().mean()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            average.step(model.parameters())
+            step += 1
+            bar.step(note=f"loss {loss.item():.4f}")
+            if step % config.save_every == 0 or step == config.steps:
+                tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | optimizer_tensors(optimizer)
+                tensors |= {f"ema.{i}": p for i, p in enumerate(average.shadow_params)}
+                save_checkpoint(config.out, step, tensors, {"loss": loss.item()})
+
+    # Standardise, measure, write
+    average.copy_to(model.parameters())
+    model.eval()
+    standardise(model, images, weights, config.seed)
+    held_out = gather(config.data, "val", config.exclude)
+    quality = psnr_by_modality(model, held_out, config.sizes.image_size)
+    write_json(config.out / "autoencoder.json", {"psnr_db_val": quality, "seconds": round(time.monotonic() - began)})
+    print(f"autoencoder: PSNR on val by modality {quality}; written to {config.out / 'vae'}")
+    model.save_pretrained(config.out / "vae")
+    return config.out / "vae"
+
+
+def reconstruction_loss(drawn: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """L1 of pixels plus L1 of their first differences, which keeps edges and small lesions sharp. NCHW in [-1, 1]."""
+    error = drawn - pixels
+    edges = (error[..., 1:, :] - error[..., :-1, :]).abs().mean() + (error[..., 1:] - error[..., :-1]).abs().mean()
+    return error.abs().mean() + 0.5 * edges
+
+
+@torch.no_grad()
+def standardise(model: nn.Module, images: torch.Tensor, weights: np.ndarray, seed: int) -> None:  # type: ignore[type-arg]
+    """Fold the latents' mean and deviation per channel into the 1x1 convolutions around them, so that scaling_factor is 1.
+
+    Plain pipelines know one scalar scale; after this each channel is standardised and they need none.
+    """
+    picked = torch.from_numpy(batch_indices(seed, 1 << 30, min(1024, 4 * len(images)), len(images), weights))
+    moments = torch.cat([model.encode(to_pixels(images[i])).latent_dist.mean for i in picked.split(64)])  # type: ignore[operator]
+    mean, std = moments.mean((0, 2, 3)), moments.std((0, 2, 3))
+    channels = len(mean)
+    quant, post = model.quant_conv, model.post_quant_conv
+    assert isinstance(quant, nn.Conv2d) and isinstance(post, nn.Conv2d)
+    assert quant.bias is not None and post.bias is not None
+    post.bias += (post.weight[:, :, 0, 0] * mean).sum(1)
+    post.weight *= std[None, :, None, None]
+    quant.weight[:channels] /= std[:, None, None, None]
+    quant.bias[:channels] = (quant.bias[:channels] - mean) / std
+    quant.bias[channels:] -= 2 * std.log()
+    model.register_to_config(scaling_factor=1.0)  # type: ignore[operator]
+
+
+@torch.no_grad()
+def psnr_by_modality(model: nn.Module, members: list[tuple[Path, object]], size: int) -> dict[str, float]:
+    """PSNR in dB of encode-decode on held-out images, mean over images of each modality."""
+    values: dict[str, list[float]] = {}
+    images = load_images(members, size, quiet=True)  # type: ignore[arg-type]
+    for (_, record), image in zip(members, images, strict=True):
+        pixels = to_pixels(image[None])
+        drawn = model.decode(model.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)  # type: ignore[operator]
+        error = ((drawn - pixels) / 2).pow(2).mean().item()
+        values.setdefault(f"{record.origin} {record.modality}", []).append(-10 * math.log10(max(error, 1e-10)))  # type: ignore[attr-defined]
+    return {name: round(sum(v) / len(v), 2) for name, v in sorted(values.items())}
+
+
+if __name__ == "__main__":
+    import tyro
+
+    train_autoencoder(tyro.cli(AutoencoderConfig))

@@ -1,0 +1,75 @@
+"""Latents cached once: the posterior's mean and deviation, keyed by what they were made of, memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from vesalius.data.progress import progress
+from vesalius.data.record import Record, digest_file
+from vesalius.finetune.examples import load_images, to_pixels
+
+BATCH = 32
+
+
+def cached_latents(
+    autoencoder: Any,
+    autoencoder_digest: str,
+    members: Sequence[tuple[Path, Record]],
+    size: int,
+    folder: Path,
+    *,
+    device: str | torch.device = "cpu",
+    quiet: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Posterior mean and deviation of each record, both float32 N4HW, standardised by the autoencoder's scaling factor.
+
+    Read from `folder` where a file for just these images, this size and this autoencoder exists, made and kept there
+    otherwise. ValueError names a record whose latents are not finite.
+    """
+    key = hashlib.sha256(f"{autoencoder_digest}/{size}/1".encode())
+    for root, record in members:
+        key.update((record.sha256 or digest_file(root / record.file_name)).encode() + record.modality.encode())
+    path = folder / f"latents-{key.hexdigest()[:24]}.safetensors"
+    if (found := _read(path)) is not None:
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    scale = autoencoder.config.scaling_factor
+    means, deviations = [], []
+    # Images are read a batch at a time: a whole dataset of them may not fit into memory, its latents do.
+    batches = [members[start : start + BATCH] for start in range(0, len(members), BATCH)]
+    for batch in progress(batches, "caching latents", len(batches), quiet=quiet):
+        with torch.no_grad():
+            pixels = to_pixels(load_images(batch, size, quiet=True))
+            posterior = autoencoder.encode(pixels.to(device)).latent_dist
+        mean, deviation = posterior.mean.float().cpu() * scale, posterior.std.float().cpu() * scale
+        finite = torch.isfinite(mean).flatten(1).all(1) & torch.isfinite(deviation).flatten(1).all(1)
+        if not finite.all():
+            root, record = batch[int((~finite).nonzero()[0])]
+            raise ValueError(f"{root / record.file_name}: its latents are not finite; look at the image, or remove it")
+        means.append(mean)
+        deviations.append(deviation)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file({"mean": torch.cat(means), "deviation": torch.cat(deviations)}, temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    made = _read(path)
+    assert made is not None, path
+    return made
+
+
+def _read(path: Path) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Mean and deviation of a cache file, or None where it is absent or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor("mean"), file.get_tensor("deviation")
+    except (OSError, SafetensorError):
+        return None

@@ -1,0 +1,227 @@
+"""Fine-tune a LoRA adapter: the loop that a paid hour is spent in.
+
+Runs alone or under `accelerate launch` on any number of processes, with the same losses: which records, timesteps and
+noise a step sees is a pure function of (seed, step, slot of the global batch); a process takes its share of the slots.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from peft import LoraConfig, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+
+from vesalius.data.progress import Progress
+from vesalius.data.record import read_rows, write_json
+from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from vesalius.finetune.config import FinetuneConfig
+from vesalius.finetune.latents import cached_latents
+from vesalius.finetune.objective import denoising_loss
+from vesalius.finetune.schedule import warmup_cosine
+from vesalius.finetune.stream import batch_indices, slot_generator
+from vesalius.finetune.trainset import Trainset, choose_trainset, choose_wording, data_digest
+from vesalius.models.adapter import AdapterCard, write_adapter
+from vesalius.models.base import open_base
+from vesalius.models.text import text_condition
+
+FREE_FIELDS = ("out", "resume", "json", "dry_run", "device")  # may change when a run is taken up again
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What a run came to. finished is False where a signal stopped it; the same line continues it."""
+
+    out: Path
+    step: int
+    finished: bool
+    validation: tuple[tuple[int, float], ...]
+    seconds: float
+
+
+def finetune(config: FinetuneConfig) -> RunSummary:
+    """Run or resume a fine-tuning run. ValueError for bad input, before anything heavy is loaded where possible."""
+    # Check, cheapest first
+    config.check()
+    trainset = choose_trainset(config)
+    accelerator = Accelerator(mixed_precision=precision(config), cpu=config.device == "cpu")
+    if config.batch_size % accelerator.num_processes:
+        raise ValueError(f"--batch-size {config.batch_size} does not divide among {accelerator.num_processes} processes")
+    claim_run(config, accelerator.is_main_process and not config.dry_run)
+    base = open_base(config.base)
+    trainset.say_text_coverage(base.pipeline.tokenizer, quiet=config.json or not accelerator.is_main_process)
+    if config.dry_run:
+        return RunSummary(out=config.out, step=0, finished=False, validation=(), seconds=0.0)
+
+    # Latents once, on the main process; the others read its file
+    autoencoder, scheduler = base.pipeline.vae.to(accelerator.device), base.pipeline.scheduler
+    quiet = config.json or not accelerator.is_main_process
+    with accelerator.main_process_first():
+        cache = {"folder": config.out / "cache", "device": accelerator.device, "quiet": quiet}
+        mean, deviation = cached_latents(autoencoder, base.digest, trainset.train, base.image_size, **cache)
+        held_out, _ = cached_latents(autoencoder, base.digest, trainset.held_out, base.image_size, **cache)
+
+    # Adapter in fp32 on a frozen denoiser, optimizer, and the newest whole checkpoint
+    torch.manual_seed(config.seed)
+    denoiser: Any = get_peft_model(base.pipeline.unet, lora_config(config))
+    tokenizer, text_encoder = base.pipeline.tokenizer, base.pipeline.text_encoder.to(accelerator.device)
+    adapter = [p for p in denoiser.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(adapter, lr=config.learning_rate, weight_decay=config.weight_decay)
+    step, validation = 0, list[tuple[int, float]]()
+    if (found := load_checkpoint(config.out)) is not None:
+        step, tensors, state = found
+        set_peft_model_state_dict(denoiser, {k.removeprefix("adapter."): v for k, v in tensors.items() if k.startswith("adapter.")})
+        restore_optimizer(optimizer, tensors)
+        validation = [(s, v) for s, v in state["validation"]]
+    denoiser, optimizer = accelerator.prepare(denoiser, optimizer)
+    wrapped = accelerator.unwrap_model(denoiser)
+    questions = fixed_questions(trainset, held_out, config)
+    if accelerator.is_main_process:
+        cut_log(config.out / "losses.jsonl", step)
+    stopped: list[int] = []
+    if main_thread := threading.current_thread() is threading.main_thread():
+        former = signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+
+    # The loop
+    began = time.monotonic()
+    slots = range(accelerator.process_index, config.batch_size, accelerator.num_processes)
+    with Progress("finetune", config.steps, start=step, quiet=quiet) as bar:
+        if step == 0:
+            validation.append((0, validate(wrapped, scheduler, tokenizer, text_encoder, questions, accelerator)))
+        while step < config.steps:
+            picked = batch_indices(config.seed, step, config.batch_size, len(trainset.train), trainset.weights)
+            mine = torch.from_numpy(picked[list(slots)])
+            chances = [slot_generator(config.seed, step, slot) for slot in slots]
+            uniform = torch.stack([torch.rand(4, generator=g) for g in chances])
+            noise, spread = (torch.stack([torch.randn(mean.shape[1:], generator=g) for g in chances]) for _ in range(2))
+            prompts = [choose_wording(trainset.wordings[i], u, config) for i, u in zip(mine.tolist(), uniform, strict=True)]
+            timesteps = (uniform[:, 3] * scheduler.config.num_train_timesteps).long()
+            latents = mean[mine] + deviation[mine] * spread
+            with torch.no_grad():
+                text = text_condition(tokenizer, text_encoder, prompts)
+            with accelerator.autocast():
+                batch = (t.to(accelerator.device) for t in (latents, noise, timesteps))
+                losses = denoising_loss(denoiser, scheduler, *batch, text, config.min_snr_gamma)
+            loss = losses.mean()
+            if not torch.isfinite(loss):
+                names = [trainset.train[i][1].file_name for i, x in zip(mine.tolist(), losses.tolist(), strict=True) if x != x]
+                raise ValueError(f"step {step}: loss is {loss.item()}, at {', '.join(names[:3])}; lower --learning-rate, or look at those images")
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(adapter, config.clip_norm)
+            rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step += 1
+            total = accelerator.reduce(loss.detach(), "mean").item()
+            if stopped:
+                accelerator.set_trigger()
+            stop = accelerator.check_trigger()
+            if step % config.validate_every == 0 or step == config.steps:
+                validation.append((step, validate(wrapped, scheduler, tokenizer, text_encoder, questions, accelerator)))
+            bar.step(note=f"loss {total:.4f} val {validation[-1][1]:.4f}")
+            if accelerator.is_main_process:
+                log(config.out / "losses.jsonl", {"step": step, "loss": total, "learning_rate": rate})
+                if step % config.save_every == 0 or step == config.steps or stop:
+                    tensors = {f"adapter.{k}": v for k, v in get_peft_model_state_dict(wrapped).items()}
+                    save_checkpoint(config.out, step, tensors | optimizer_tensors(optimizer), {"validation": validation})
+            if stop and step < config.steps:
+                break
+
+    # The adapter, with all that a later stage asks of it
+    if accelerator.is_main_process and step == config.steps:
+        card = AdapterCard(
+            base=config.base, base_digest=base.digest, data_digest=data_digest(trainset.train), depth=trainset.depth,
+            steps=step, modalities=tuple(sorted({r.modality for _, r in trainset.train})),
+        )  # fmt: skip
+        write_adapter(config.out / "adapter", wrapped, card)
+        write_json(config.out / "validation.json", [{"step": s, "loss": v} for s, v in validation])
+    accelerator.wait_for_everyone()
+    if main_thread:
+        signal.signal(signal.SIGTERM, former)
+    seconds = time.monotonic() - began
+    return RunSummary(out=config.out, step=step, finished=step == config.steps, validation=tuple(validation), seconds=seconds)
+
+
+def precision(config: FinetuneConfig) -> str:
+    """accelerate's word for the precision: bf16 where asked, or where auto finds hardware for it."""
+    if config.precision != "auto":
+        return "no" if config.precision == "fp32" else "bf16"
+    if config.device == "auto" and torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "no"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
+
+
+def lora_config(config: FinetuneConfig) -> LoraConfig:
+    return LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=list(config.targets), init_lora_weights="gaussian")
+
+
+def claim_run(config: FinetuneConfig, write: bool) -> None:
+    """Take up a run folder with the same configuration, or begin a new one. ValueError where it holds another run."""
+    path = config.out / "config.json"
+    wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    if path.is_file():
+        former = json.loads(path.read_text())
+        changed = [k for k in wanted if k not in FREE_FIELDS and former.get(k) != wanted[k]]
+        if changed:
+            raise ValueError(f"{config.out}: holds a run with another configuration ({', '.join(changed)} differ); give another --out")
+        if config.resume == "never" and load_checkpoint(config.out) is not None:
+            raise ValueError(f"{config.out}: holds checkpoints and --resume is never; give another --out")
+    elif config.out.is_dir() and any(config.out.iterdir()):
+        raise ValueError(f"{config.out}: is not empty and no run folder; give a new --out")
+    if write:
+        config.out.mkdir(parents=True, exist_ok=True)
+        write_json(path, wanted)
+
+
+def fixed_questions(trainset: Trainset, held_out: torch.Tensor, config: FinetuneConfig) -> list[tuple[Any, ...]]:
+    """(latents, noise, timesteps, prompts) in batches of 16: the same at every validation of every run with this seed.
+
+    Every image is asked about at four timesteps, spread evenly over the schedule.
+    """
+    generator = torch.Generator().manual_seed(config.seed + 1)
+    questions = []
+    for start in range(0, len(held_out), 16):
+        latents = held_out[start : start + 16]
+        prompts = [trainset.prompt_of_held_out(i) for i in range(start, start + len(latents))]
+        for quarter in range(4):
+            noise = torch.randn(latents.shape, generator=generator)
+            timesteps = quarter * 250 + torch.randint(0, 250, (len(latents),), generator=generator)
+            questions.append((latents, noise, timesteps, prompts))
+    return questions
+
+
+@torch.no_grad()
+def validate(denoiser: Any, scheduler: Any, tokenizer: Any, text_encoder: Any, questions: list[tuple[Any, ...]], accelerator: Accelerator) -> float:
+    """Mean unweighted loss over the fixed questions, shared out over the processes."""
+    denoiser.eval()
+    total, count = torch.zeros((), device=accelerator.device), torch.zeros((), device=accelerator.device)
+    for latents, noise, timesteps, prompts in questions[accelerator.process_index :: accelerator.num_processes]:
+        text = text_condition(tokenizer, text_encoder, prompts)
+        with accelerator.autocast():
+            batch = (t.to(accelerator.device) for t in (latents, noise, timesteps))
+            total += denoising_loss(denoiser, scheduler, *batch, text).sum()
+        count += len(latents)
+    denoiser.train()
+    sums = accelerator.reduce(torch.stack([total, count]), "sum")
+    return float(sums[0] / sums[1])
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Drop the lines of a log that a resumed run will write again."""
+    rows = [r for r in read_rows(path) if r["step"] <= step] if path.is_file() else []
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+
+
+def log(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")

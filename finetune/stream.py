@@ -1,0 +1,62 @@
+"""The order of the data and the noise as pure functions of (seed, step, place in the batch): state is one integer.
+
+What a step sees depends neither on the number of processes or workers nor on where a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vesalius.data.record import Record
+
+Int64 = NDArray[np.int64]
+
+
+def batch_indices(seed: int, step: int, batch_size: int, num_records: int, weights: NDArray[np.float64] | None = None) -> Int64:
+    """Which records the global batch of a step holds, int64 [batch_size].
+
+    Without weights every record comes once per epoch, in a fresh order each epoch; with weights, draws with replacement.
+    """
+    if weights is not None:
+        cumulative = np.cumsum(weights)
+        points = np.random.default_rng([seed, step]).random(batch_size) * cumulative[-1]
+        return np.searchsorted(cumulative, points, side="right").astype(np.int64)
+    places = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = (divmod(place, num_records) for place in places.tolist())
+    return np.array([_order(seed, epoch, num_records)[i] for epoch, i in epochs], dtype=np.int64)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, num_records: int) -> Int64:
+    return np.random.default_rng([seed, 1, epoch]).permutation(num_records)
+
+
+def slot_seed(seed: int, step: int, slot: int) -> int:
+    """The seed of one place in one step's global batch."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{step}/{slot}".encode(), digest_size=7).digest(), "big")
+
+
+def slot_generator(seed: int, step: int, slot: int) -> torch.Generator:
+    """All chance that one place of a batch needs (timestep, noise, caption dropout), on the CPU."""
+    return torch.Generator().manual_seed(slot_seed(seed, step, slot))
+
+
+def balanced_weights(records: list[Record], shares: dict[str, float]) -> NDArray[np.float64]:
+    """Sampling weights, float64 [N], that give each origin its share and soften imbalance inside it.
+
+    Inside an origin a group (modality, organ, label) of n records weighs sqrt(n): between by-class and by-record.
+    Shares of origins that are absent go to the others in proportion.
+    """
+    groups = [(r.origin, r.modality, r.organ, r.label) for r in records]
+    sizes = Counter(groups)
+    raw = np.array([sizes[g] ** -0.5 for g in groups], dtype=np.float64)
+    for origin in {r.origin for r in records}:
+        members = np.array([r.origin == origin for r in records])
+        raw[members] *= shares.get(origin, 1.0) / raw[members].sum()
+    return raw / raw.sum()

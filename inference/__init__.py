@@ -1,0 +1,27 @@
+"""Prompts to samples: drawing, and writing with provenance."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vesalius.inference.config import GenerateConfig
+    from vesalius.inference.generator import Generator
+    from vesalius.inference.run import generate
+    from vesalius.inference.sample import Sample, load_samples
+
+__all__ = ["GenerateConfig", "Generator", "Sample", "generate", "load_samples"]
+_HOME = {
+    "GenerateConfig": "config",
+    "Generator": "generator",
+    "generate": "run",
+    "Sample": "sample",
+    "load_samples": "sample",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,47 @@
+"""What a generation run is: one frozen dataclass, from which the command line is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    """Draw images from prompts. The same line continues a run that was stopped."""
+
+    prompt: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """one or more prompts; each names its modality (CT, MRI, H&E, X-ray ...) unless --modality does"""
+    prompts: Path | None = None
+    """file of prompts: text, one a line, or .jsonl with `text` and `modality`"""
+    num: int = 1
+    """pictures per prompt"""
+    seed: int = 0
+    """seed of the run; every picture gets its own from it"""
+    out: Path
+    """samples folder"""
+    base: str = "nano"
+    """nano, a diffusers folder, or a hub id"""
+    adapter: Path | None = None
+    """run folder of `vesalius finetune`, or an adapter folder"""
+    modality: str | None = None
+    """modality of all prompts"""
+    steps: int = 20
+    """denoising steps"""
+    guidance: float = 3.0
+    """classifier-free guidance scale; 1 is without"""
+    negative: str = ""
+    """what the picture should not show"""
+    batch_size: int = 8
+    """pictures drawn at once; changes speed and memory, never a picture"""
+    sink: Literal["png"] = "png"
+    """how samples are written"""
+    device: str = "auto"
+    """cpu, cuda, or auto"""
+    json: bool = False
+    """print one JSON object instead of progress"""
+    dry_run: bool = False
+    """check everything, draw nothing"""

@@ -1,0 +1,134 @@
+"""Prompts to pictures: the generator, which knows nothing of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vesalius.data.image import Uint8, from_tensor_range
+from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_in
+from vesalius.data.prompt import clean
+from vesalius.data.record import Finding
+from vesalius.inference.sample import sample_seed
+
+if TYPE_CHECKING:
+    import torch
+
+    from vesalius.models.base import Base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One picture to draw. modality None means that the prompt says it. findings: what it should show, where known."""
+
+    prompt: str
+    seed: int
+    modality: str | None = None
+    file_name: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+class Generator:
+    """Draws pictures from prompts with one base and at most one adapter.
+
+    >>> from vesalius.inference import Generator
+    >>> images = Generator("nano").draw("Chest CT with a 20 mm nodule in the left lung", num=2, seed=1)
+    """
+
+    def __init__(self, base: str = "nano", adapter: str | Path | None = None, *, device: str = "auto") -> None:
+        """ValueError where base or adapter is missing, unsafe, or they do not fit each other."""
+        import torch
+
+        from vesalius.models.adapter import apply_adapter, read_card
+        from vesalius.models.base import open_base
+
+        self.base: Base = open_base(base)
+        self.adapter_digest = apply_adapter(self.base, adapter) if adapter else None
+        card = read_card(adapter) if adapter else None
+        self.depth = 1 + (card.depth if card else 0)
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.base.pipeline.to(self.device)
+
+    def draw(
+        self,
+        prompt: str,
+        *,
+        num: int = 1,
+        seed: int = 0,
+        steps: int = 20,
+        guidance: float = 3.0,
+        modality: str | None = None,
+    ) -> list[Uint8]:
+        """`num` pictures of one prompt, HWC uint8 with 1 channel (CT, MRI, X-ray ...) or 3 (pathology ...)."""
+        requests = [Request(prompt=prompt, seed=sample_seed(seed, prompt, i), modality=modality) for i in range(num)]
+        return [image for _, image in self.draw_all(requests, steps=steps, guidance=guidance)]
+
+    def draw_all(
+        self,
+        requests: Iterable[Request],
+        *,
+        steps: int = 20,
+        guidance: float = 3.0,
+        negative: str = "",
+        batch_size: int = 8,
+    ) -> Iterator[tuple[Request, Uint8]]:
+        """Draw each request as HWC uint8. A picture depends on its own request alone, never on its batch.
+
+        Batches hold prompts of one length in chunks, since what a prompt is padded with would change its picture.
+        """
+        for batch in self._batches(requests, batch_size, negative):
+            for request, pixels in zip(batch, self._draw_batch(batch, steps, guidance, negative), strict=True):
+                yield request, from_tensor_range(pixels, request_modality(request))
+
+    def num_chunks(self, text: str) -> int:
+        """How many contexts of the text encoder a prompt fills."""
+        from vesalius.models.text import split_chunks
+
+        return len(split_chunks(self.base.pipeline.tokenizer, clean(text)))
+
+    def _batches(self, requests: Iterable[Request], batch_size: int, negative: str) -> Iterator[list[Request]]:
+        waiting: dict[int, list[Request]] = {}
+        for request in requests:
+            chunks = max(self.num_chunks(request.prompt), self.num_chunks(negative))
+            waiting.setdefault(chunks, []).append(request)
+            if len(waiting[chunks]) == batch_size:
+                yield waiting.pop(chunks)
+        yield from (batch for batch in waiting.values() if batch)
+
+    def _draw_batch(self, batch: list[Request], steps: int, guidance: float, negative: str) -> np.ndarray[Any, Any]:
+        """Requests of one chunk count -> pixels N3HW float32 in [-1, 1]."""
+        import torch
+
+        from vesalius.models.text import encode, tokenize
+
+        pipeline = self.base.pipeline
+        chunks = max(self.num_chunks(batch[0].prompt), self.num_chunks(negative))
+        ids = tokenize(pipeline.tokenizer, [clean(r.prompt) for r in batch], chunks)
+        negative_ids = tokenize(pipeline.tokenizer, [clean(negative)] * len(batch), chunks)
+        generators = [torch.Generator().manual_seed(r.seed) for r in batch]
+        with torch.inference_mode():
+            pixels: torch.Tensor = pipeline(
+                prompt_embeds=encode(pipeline.text_encoder, ids.to(self.device)),
+                negative_prompt_embeds=encode(pipeline.text_encoder, negative_ids.to(self.device)),
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                generator=generators,
+                output_type="pt",
+            ).images
+        return (pixels.float().cpu().numpy() * 2 - 1).astype(np.float32)
+
+
+def request_modality(request: Request) -> Modality:
+    """The modality of a request. ValueError where neither it nor its prompt says one."""
+    if request.modality is not None:
+        return find_modality(request.modality)
+    found = modality_in(request.prompt)
+    if found is None:
+        raise ValueError(
+            f"prompt '{request.prompt[:60]}' names no modality; name one in it ({', '.join(MODALITIES)}) or give --modality"
+        )
+    return found

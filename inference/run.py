@@ -1,0 +1,108 @@
+"""A generation run: all pictures of a prompt list, written with their recipes; a killed run continues by the same line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from vesalius.data.progress import Progress
+from vesalius.data.prompt import clean
+from vesalius.data.record import Finding
+from vesalius.inference.config import GenerateConfig
+from vesalius.inference.generator import Generator, Request, request_modality
+from vesalius.inference.sample import Manifest, Sample, claim_folder, sample_seed
+from vesalius.inference.sinks import write_sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One line of a prompts file."""
+
+    text: str
+    modality: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a file: text, one a line, or JSON lines with `text` and, where known, `modality` and `findings`.
+
+    ValueError names file and line.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such prompts file (text, one prompt a line, or .jsonl with `text` and `modality`)"
+        )
+    prompts: list[Prompt] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        if path.suffix != ".jsonl":
+            prompts.append(Prompt(text=line.strip()))
+            continue
+        try:
+            row = json.loads(line)
+            findings = tuple(Finding(**f) for f in row.get("findings") or ())
+            prompts.append(Prompt(text=str(row["text"]), modality=row.get("modality"), findings=findings))
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise ValueError(f"{path}:{number}: expected a JSON object with `text`") from None
+    if not prompts:
+        raise ValueError(f"{path}: holds no prompt")
+    return prompts
+
+
+def plan_requests(config: GenerateConfig) -> list[Request]:
+    """All pictures of a run, in order, each with its seed and file name. ValueError where a prompt names no modality."""
+    prompts = [Prompt(text=p) for p in config.prompt] + (read_prompts(config.prompts) if config.prompts else [])
+    if not prompts:
+        raise ValueError("no prompt: give one or more, or --prompts FILE")
+    if config.num < 1 or config.steps < 1 or config.batch_size < 1:
+        raise ValueError(
+            f"--num {config.num}, --steps {config.steps} and --batch-size {config.batch_size} must be at least 1"
+        )
+    requests: list[Request] = []
+    for index, prompt in enumerate(prompts):
+        if not clean(prompt.text):
+            raise ValueError(f"prompt {index + 1} is empty")
+        for i in range(config.num):
+            name = f"images/{index:05d}-{i:04d}.png"
+            seed = sample_seed(config.seed, f"{index}/{prompt.text}", i)
+            modality = config.modality or prompt.modality
+            requests.append(
+                Request(prompt=prompt.text, seed=seed, modality=modality, file_name=name, findings=prompt.findings)
+            )
+    return [dataclasses.replace(r, modality=request_modality(r).name) for r in requests]
+
+
+def generate(config: GenerateConfig) -> list[Sample]:
+    """Draw all samples of a run into `config.out`; those already whole there are kept. Returns them all, in order."""
+    requests = plan_requests(config)
+    if config.dry_run:
+        return []
+    recipe = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "json", "batch_size", "dry_run")}
+    claim_folder(config.out, json.loads(json.dumps(recipe, default=str)))
+    manifest = Manifest(config.out)
+    todo = [r for r in requests if r.file_name not in manifest.whole]
+    if todo:
+        generator = Generator(config.base, config.adapter, device=config.device)
+        with Progress("generate", len(requests), start=len(requests) - len(todo), quiet=config.json) as bar:
+            drawn = generator.draw_all(
+                todo,
+                steps=config.steps,
+                guidance=config.guidance,
+                negative=config.negative,
+                batch_size=config.batch_size,
+            )
+            for request, image in drawn:
+                assert request.modality is not None
+                sample = Sample(
+                    file_name=request.file_name, text=request.prompt, modality=request.modality, seed=request.seed,
+                    findings=request.findings, steps=config.steps, guidance=config.guidance, negative=config.negative,
+                    size=generator.base.image_size, scheduler=type(generator.base.pipeline.scheduler).__name__,
+                    base=config.base, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
+                    depth=generator.depth,
+                )  # fmt: skip
+                manifest.add(write_sample(config.out, sample, image))
+                bar.step()
+    return [manifest.whole[r.file_name] for r in requests]

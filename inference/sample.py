@@ -1,0 +1,129 @@
+"""Samples: generated images on disk, each with the whole recipe of its making."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vesalius.data.record import Finding, digest_file, read_rows, write_atomic, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One generated image.
+
+    file_name: relative to the samples folder. text: the prompt. seed: of this one picture; with the same recipe it
+    draws the same picture in any batch. findings: what the prompt asks for, where that is known. depth: 1 + the deepest record that the adapter was trained on.
+    """
+
+    file_name: str
+    text: str
+    modality: str
+    seed: int
+    steps: int
+    guidance: float
+    findings: tuple[Finding, ...] = ()
+    negative: str = ""
+    size: int = 64
+    scheduler: str = ""
+    base: str = ""
+    base_digest: str = ""
+    adapter_digest: str | None = None
+    depth: int = 1
+    sha256: str = ""
+    synthetic: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """The row on disk. Findings are JSON text, since tables want one type per column."""
+        row = dataclasses.asdict(self)
+        return {**row, "findings": json.dumps(row["findings"]) if row["findings"] else ""}
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Sample:
+        names = {f.name for f in dataclasses.fields(Sample)}
+        findings = tuple(Finding(**f) for f in json.loads(row.get("findings") or "[]"))
+        return Sample(**{k: v for k, v in row.items() if k in names and k != "findings"}, findings=findings)
+
+
+def sample_seed(run_seed: int, prompt: str, index: int) -> int:
+    """The seed of the index-th picture of a prompt: a pure function, so that lists may grow, shrink or be sharded."""
+    return int.from_bytes(hashlib.blake2b(f"{run_seed}/{index}/{prompt}".encode(), digest_size=6).digest(), "big")
+
+
+def load_samples(folder: Path | str) -> list[Sample]:
+    """The samples of a folder. ValueError where it is none, or still empty."""
+    path = Path(folder) / "metadata.jsonl"
+    if not path.is_file():
+        raise ValueError(
+            f"{folder}: no samples there (metadata.jsonl); make some with `vesalius generate ... --out {folder}`"
+        )
+    samples = []
+    for number, row in enumerate(read_rows(path), start=1):
+        try:
+            samples.append(Sample.from_json(row))
+        except TypeError as error:
+            raise ValueError(
+                f"{path}:{number}: not a sample ({error}); was this folder made by `vesalius generate`?"
+            ) from None
+    if not samples:
+        raise ValueError(f"{folder}: holds no finished sample yet; run its `vesalius generate` line again")
+    return samples
+
+
+class Manifest:
+    """The growing `metadata.jsonl` of a samples folder. A line is added only after its image is whole on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder / "metadata.jsonl"
+        self.whole: dict[str, Sample] = {}
+        if self.path.is_file():
+            self._mend()
+            for row in read_rows(self.path):
+                sample = Sample.from_json(row)
+                image = folder / sample.file_name
+                if image.is_file() and digest_file(image) == sample.sha256:
+                    self.whole[sample.file_name] = sample
+            self._rewrite(self.whole.values())
+
+    def _mend(self) -> None:
+        """Cut a last line that a killed run left without its end."""
+        content = self.path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            with self.path.open("r+b") as file:
+                file.truncate(content.rfind(b"\n") + 1)
+
+    def _rewrite(self, samples: Iterable[Sample]) -> None:
+        lines = "".join(json.dumps(s.to_json(), ensure_ascii=False) + "\n" for s in samples)
+        write_atomic(self.path, lines.encode())
+
+    def add(self, sample: Sample) -> None:
+        with self.path.open("ab") as file:
+            file.write((json.dumps(sample.to_json(), ensure_ascii=False) + "\n").encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self.whole[sample.file_name] = sample
+
+
+def claim_folder(folder: Path, recipe: dict[str, Any]) -> None:
+    """Make a samples folder, or take up a former run's with the same recipe. ValueError where it holds something else."""
+    known = folder / "config.json"
+    if known.is_file():
+        former = json.loads(known.read_text())
+        changed = sorted(
+            k for k in {*former, *recipe} if former.get(k) != json.loads(json.dumps(recipe.get(k), default=str))
+        )
+        if changed:
+            raise ValueError(
+                f"{folder}: was begun with another recipe ({', '.join(changed)} changed); give another --out, or the same line to continue"
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder}: is not empty and no samples folder; give a new --out")
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    write_json(known, recipe)

@@ -1,0 +1,90 @@
+"""Adapter folders: PEFT's own format (adapter_config.json, adapter_model.safetensors) plus what it was trained on.
+
+`adapter.json` beside them names the base's digest, the data's digest, and the generation depth of the deepest record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vesalius.data.record import write_json
+from vesalius.models.base import Base, digest_folder, refuse_code
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterCard:
+    """Provenance of an adapter. depth: the deepest generation depth among its training records."""
+
+    base: str
+    base_digest: str
+    data_digest: str
+    depth: int
+    steps: int
+    modalities: tuple[str, ...] = ()
+
+
+def write_adapter(folder: Path, denoiser: Any, card: AdapterCard) -> None:
+    """Write the LoRA of a PEFT-wrapped denoiser, whole or not at all. alpha, rank and targets are in its config, so it
+    reloads exactly."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    denoiser.save_pretrained(temporary, safe_serialization=True)
+    (temporary / "README.md").unlink(missing_ok=True)  # PEFT's template, empty of facts
+    config = json.loads((temporary / "adapter_config.json").read_text())
+    write_json(temporary / "adapter_config.json", {**config, "base_model_name_or_path": card.base})
+    write_json(temporary / "adapter.json", asdict(card))
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
+
+
+def adapter_folder(run: Path | str) -> Path:
+    """The adapter inside a run folder, or the folder itself where it is one. ValueError where neither."""
+    run = Path(run)
+    for folder in (run / "adapter", run):
+        if (folder / "adapter_config.json").is_file() and (folder / "adapter_model.safetensors").is_file():
+            return folder
+    raise ValueError(
+        f"{run}: no adapter there (adapter_config.json and adapter_model.safetensors); give the --out folder of a finished `vesalius finetune`"
+    )
+
+
+def read_card(run: Path | str) -> AdapterCard | None:
+    """The provenance of an adapter, or None for one that another tool made."""
+    path = adapter_folder(run) / "adapter.json"
+    if not path.is_file():
+        return None
+    try:
+        row = json.loads(path.read_text())
+        return AdapterCard(**{**row, "modalities": tuple(row.get("modalities", ()))})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: is no card of a Vesalius adapter ({error}); remove it to use the adapter without its provenance"
+        ) from None
+
+
+def apply_adapter(base: Base, run: Path | str) -> str:
+    """Merge an adapter into an opened base's denoiser, in place; returns the adapter's digest.
+
+    ValueError where it was trained on another base, or does not fit this one.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    folder = adapter_folder(run)
+    refuse_code(folder)
+    card = read_card(folder)
+    if card is not None and card.base_digest != base.digest:
+        raise ValueError(
+            f"{folder}: trained on base '{card.base}' ({card.base_digest[:12]}), not on '{base.name}' ({base.digest[:12]}); give --base {card.base}"
+        )
+    try:
+        wrapped = PeftModel.from_pretrained(base.pipeline.unet, folder, is_trainable=False)
+    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise ValueError(f"{folder}: does not fit base '{base.name}': {str(error)[:200]}") from None
+    base.pipeline.unet = wrapped.merge_and_unload()
+    return digest_folder(folder)

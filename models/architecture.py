@@ -1,0 +1,88 @@
+"""The architecture of `nano`: diffusers' own classes at the smallest size that still draws what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Sizes of one Stable-Diffusion-shaped model.
+
+    image_size: pixels along an edge; the latent grid is image_size / 2 ** (len(autoencoder_channels) - 1).
+    context: tokens in one chunk of text, begin and end marks included.
+    """
+
+    image_size: int = 64
+    latent_channels: int = 4
+    autoencoder_channels: tuple[int, ...] = (32, 48, 64)
+    denoiser_channels: tuple[int, ...] = (48, 96, 96)
+    denoiser_heads: int = 2
+    layers_per_block: int = 1
+    text_width: int = 128
+    text_layers: int = 3
+    text_heads: int = 4
+    vocabulary: int = 1536
+    context: int = 96
+
+    @property
+    def latent_size(self) -> int:
+        return self.image_size // 2 ** (len(self.autoencoder_channels) - 1)
+
+
+NANO = Architecture()
+TINY = Architecture(
+    image_size=32, autoencoder_channels=(8, 16), denoiser_channels=(16, 32), denoiser_heads=2, text_width=32,
+    text_layers=1, text_heads=2, vocabulary=512, context=64,
+)  # fmt: skip
+
+
+def make_autoencoder(sizes: Architecture) -> AutoencoderKL:
+    from diffusers import AutoencoderKL
+
+    depth = len(sizes.autoencoder_channels)
+    return AutoencoderKL(
+        in_channels=3, out_channels=3, latent_channels=sizes.latent_channels, sample_size=sizes.image_size,
+        down_block_types=("DownEncoderBlock2D",) * depth, up_block_types=("UpDecoderBlock2D",) * depth,
+        block_out_channels=sizes.autoencoder_channels, layers_per_block=1, norm_num_groups=8, mid_block_add_attention=False,
+    )  # fmt: skip
+
+
+def make_denoiser(sizes: Architecture) -> UNet2DConditionModel:
+    from diffusers import UNet2DConditionModel
+
+    depth = len(sizes.denoiser_channels)
+    return UNet2DConditionModel(
+        sample_size=sizes.latent_size, in_channels=sizes.latent_channels, out_channels=sizes.latent_channels,
+        block_out_channels=sizes.denoiser_channels, layers_per_block=sizes.layers_per_block, norm_num_groups=16,
+        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (depth - 1),
+        up_block_types=("CrossAttnUpBlock2D",) * (depth - 1) + ("UpBlock2D",),
+        attention_head_dim=sizes.denoiser_heads, cross_attention_dim=sizes.text_width, use_linear_projection=True,
+    )  # fmt: skip
+
+
+def make_text_encoder(sizes: Architecture, *, bos: int, eos: int) -> CLIPTextModel:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=sizes.vocabulary, hidden_size=sizes.text_width, intermediate_size=4 * sizes.text_width,
+            projection_dim=sizes.text_width, num_hidden_layers=sizes.text_layers, num_attention_heads=sizes.text_heads,
+            max_position_embeddings=sizes.context, bos_token_id=bos, eos_token_id=eos, pad_token_id=eos,
+        )
+    )  # fmt: skip
+
+
+def make_scheduler() -> DDIMScheduler:
+    """v-prediction with zero terminal SNR and trailing steps (Lin et al. 2024, arXiv 2305.08891): true blacks and whites."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
+        rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True,
+    )  # fmt: skip

@@ -1,0 +1,96 @@
+"""Bases: `nano`, any Stable-Diffusion-shaped folder, or a hub id, opened by diffusers from safetensors alone."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EMBEDDED = "nano"
+UNSAFE = (".py", ".bin", ".ckpt", ".pt", ".pth", ".pkl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """An opened base. pipeline: a diffusers StableDiffusionPipeline in float32 on the CPU. digest: sha256 of its files."""
+
+    name: str
+    digest: str
+    pipeline: Any
+
+    @property
+    def image_size(self) -> int:
+        """Pixels along an edge at which the base was trained."""
+        size: int = self.pipeline.unet.config.sample_size * self.pipeline.vae_scale_factor
+        return size
+
+
+def base_folder(name: str) -> Path:
+    """The folder of a base: the embedded one, a local folder, or a hub id's snapshot.
+
+    ValueError where there is none, with what was looked for; hub ids honour HF_HUB_OFFLINE.
+    """
+    if name == EMBEDDED:
+        return Path(str(importlib.resources.files("vesalius.models"))) / EMBEDDED
+    folder = Path(name).expanduser()
+    if (folder / "model_index.json").is_file():
+        return folder
+    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise ValueError(
+            f"base '{name}' is no diffusers folder (no model_index.json in it); give 'nano', a folder or a hub id like owner/name"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise ValueError(
+            f"base '{name}' is not in the hub cache and cannot be fetched{offline}: {type(error).__name__}; use --base nano or a local folder"
+        ) from None
+
+
+def digest_folder(folder: Path) -> str:
+    """sha256 over names and bytes of the safetensors and JSON files of a model folder."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".txt") and p.is_file()):
+        total.update(path.relative_to(folder).as_posix().encode())
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def refuse_code(folder: Path) -> None:
+    """ValueError where a model folder holds code or pickles: both run on loading."""
+    bad = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in UNSAFE)
+    if bad:
+        raise ValueError(
+            f"{folder}: holds {', '.join(bad[:3])}; code and pickles are never loaded, only safetensors. Remove or convert them"
+        )
+
+
+def open_base(name: str = EMBEDDED) -> Base:
+    """Open a base in float32 on the CPU. ValueError where it is missing, unsafe or no Stable Diffusion pipeline."""
+    os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")
+    folder = base_folder(name)
+    refuse_code(folder)
+    import torch
+    from diffusers import StableDiffusionPipeline
+    from diffusers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            folder, torch_dtype=torch.float32, use_safetensors=True, safety_checker=None, local_files_only=True
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"base '{name}' could not be opened as a Stable Diffusion pipeline: {error}") from None
+    pipeline.set_progress_bar_config(disable=True)
+    for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
+        part.eval().requires_grad_(False)
+    return Base(name=name, digest=digest_folder(folder), pipeline=pipeline)

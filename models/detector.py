@@ -1,0 +1,70 @@
+"""Detectors: feature networks over which sets of pictures are compared. uint8 NCHW -> float NC, one contract for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch.nn import functional
+
+from vesalius.models.judge import Judge
+
+
+class Detector(Protocol):
+    """name, digest and resize say in a report what made a number."""
+
+    name: str
+    digest: str
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor: ...  # uint8 [N, 3, H, W] -> float32 [N, C]
+
+
+class JudgeDetector:
+    """The judge's image embedding, scaled to unit variance per feature: it sees what the prompts speak of."""
+
+    name = "judge"
+
+    def __init__(self, judge: Judge | None = None) -> None:
+        self.judge = judge or Judge.load()
+        self.digest = self.judge.digest
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        embedded = self.judge.embed_images(images)
+        return embedded * embedded.shape[1] ** 0.5
+
+
+class TextureDetector:
+    """Hand-made features with no weights at all: layout, greys, and the energy of edges by scale and direction.
+
+    At 64 px: an 8 x 8 thumbnail (64), a 16-bin histogram of luminance, mean and deviation of each colour (6), and the
+    log energy of horizontal, vertical and both diagonal differences of a Gaussian pyramid of four levels, on a 4 x 4
+    grid at the finest and over the picture at the coarser levels (4 x 16 + 3 x 4). It shares nothing with the judge and
+    was never trained, so it cannot be gamed by what the judge filters.
+    """
+
+    name = "texture"
+    digest = "texture-1"
+    size = 64
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        pixels = images.float() / 255
+        if pixels.shape[-1] != self.size:
+            pixels = functional.interpolate(pixels, size=(self.size, self.size), mode="bilinear", antialias=True)
+        grey = pixels.mean(1, keepdim=True)
+        thumbnail = functional.avg_pool2d(grey, 8).flatten(1)
+        bins = (grey.flatten(1) * 15.999).long()
+        histogram = functional.one_hot(bins, 16).float().mean(1).sqrt()
+        colours = torch.cat([pixels.mean((2, 3)), pixels.std((2, 3))], 1)
+        energies = []
+        level = grey
+        for scale in range(4):
+            for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+                difference = level - torch.roll(level, (dy, dx), (2, 3))
+                grid = functional.adaptive_avg_pool2d(difference.pow(2), 4 if scale == 0 else 1)
+                energies.append((grid.flatten(1) + 1e-5).log() / 4)
+            level = functional.avg_pool2d(level, 2)
+        return torch.cat([2 * thumbnail, 2 * histogram, 2 * colours, *energies], 1)
+
+
+DETECTORS: dict[str, Callable[[], Detector]] = {"judge": JudgeDetector, "texture": TextureDetector}

@@ -1,0 +1,124 @@
+"""Text into the denoiser: reports of any length, as chunks cut at sentences, never cut silently."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vesalius.data.prompt import sentences
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import CLIPTokenizer
+
+    from vesalius.models.architecture import Architecture
+
+
+def train_tokenizer(texts: Iterable[str], sizes: Architecture) -> CLIPTokenizer:
+    """A byte-level BPE tokenizer in CLIP's format, so that plain pipelines open it; any Unicode text has tokens."""
+    from tokenizers import pre_tokenizers, trainers
+    from transformers import CLIPTokenizer
+
+    blank = CLIPTokenizer()
+    start, end = str(blank.bos_token), str(blank.eos_token)
+    trainer = trainers.BpeTrainer(
+        vocab_size=sizes.vocabulary - 256, special_tokens=[start, end], end_of_word_suffix="</w>",
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
+    )  # fmt: skip
+    blank.backend_tokenizer.train_from_iterator(texts, trainer)
+    model = json.loads(blank.backend_tokenizer.to_str())["model"]
+    # Every byte must also exist as the end of a word, or a rare last letter would become the unknown token.
+    vocabulary: dict[str, int] = model["vocab"]
+    for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
+        vocabulary.setdefault(f"{byte}</w>", len(vocabulary))
+    merges = [tuple(m) for m in model["merges"]]
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=sizes.context)
+
+
+def split_chunks(tokenizer: Any, text: str) -> list[str]:
+    """Cut a text at sentences into pieces that each fit one context; a longer sentence is cut at words.
+
+    A text of one context stays whole, so that short prompts give just what the plain pipeline gives. The pieces are
+    slices of the text: between them nothing but white space is left out. A word longer than a context (Chinese is
+    written without spaces) is cut between characters.
+    """
+    room = tokenizer.model_max_length - 2
+
+    def fits(piece: str) -> bool:
+        return len(tokenizer(piece, add_special_tokens=False).input_ids) <= room
+
+    if fits(text):
+        return [text]
+    units: list[tuple[int, int]] = []
+    end = 0
+    for sentence in sentences(text):
+        start = text.index(sentence, end)
+        end = start + len(sentence)
+        whole = fits(sentence)
+        units.extend([(start, end)] if whole else ((start + a, start + b) for a, b in _words(sentence, fits)))
+    spans = units[:1]
+    for start, end in units[1:]:
+        if fits(text[spans[-1][0] : end]):
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    return [text[start:end] for start, end in spans]
+
+
+def _words(sentence: str, fits: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
+    """Spans of the words of a sentence; of a word that does not fit, spans of parts that do."""
+    for word in re.finditer(r"\S+", sentence):
+        start, end = word.span()
+        while not fits(sentence[start:end]):
+            size = end - start
+            while size > 1 and not fits(sentence[start : start + size]):
+                size //= 2
+            yield start, start + size
+            start += size
+        yield start, end
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], num_chunks: int = 0) -> torch.Tensor:
+    """Texts -> token ids, int64 [N, K, L]: K chunks (the most any text needs, or `num_chunks`) of L = context tokens.
+
+    Texts that need fewer chunks are filled up with empty ones. ValueError where `num_chunks` is too few.
+    """
+    return _tokenize_pieces(tokenizer, [split_chunks(tokenizer, t) for t in texts], num_chunks)
+
+
+def _tokenize_pieces(tokenizer: Any, pieces: Sequence[list[str]], num_chunks: int = 0) -> torch.Tensor:
+    most = max(map(len, pieces), default=1)
+    if num_chunks and most > num_chunks:
+        raise ValueError(f"a text needs {most} chunks of {tokenizer.model_max_length} tokens, more than {num_chunks}")
+    count = num_chunks or most
+    flat = [piece for chunks in pieces for piece in chunks + [""] * (count - len(chunks))]
+    batch = tokenizer(flat, padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
+    ids: torch.Tensor = batch.input_ids
+    assert ids.shape[1] == tokenizer.model_max_length, max(flat, key=len)
+    return ids.reshape(len(pieces), count, -1)
+
+
+def encode(text_encoder: Any, token_ids: torch.Tensor) -> torch.Tensor:
+    """Token ids [N, K, L] -> embeddings float [N, K * L, C]: each chunk alone, then one after another."""
+    num, chunks, length = token_ids.shape
+    hidden: torch.Tensor = text_encoder(token_ids.reshape(num * chunks, length))[0]
+    return hidden.reshape(num, chunks * length, -1)
+
+
+def text_condition(tokenizer: Any, text_encoder: Any, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+    """What a denoiser is called with for a batch of texts of mixed length, in training.
+
+    encoder_hidden_states float [N, K * L, C] and encoder_attention_mask bool [N, K * L], which hides the chunks that a
+    text does not have: each text is seen just as it is when drawn alone.
+    """
+    import torch
+
+    pieces = [split_chunks(tokenizer, t) for t in texts]
+    ids, count = _tokenize_pieces(tokenizer, pieces), torch.tensor([len(p) for p in pieces])
+    condition = {"encoder_hidden_states": encode(text_encoder, ids.to(text_encoder.device))}
+    if ids.shape[1] > 1:
+        present = torch.arange(ids.shape[1])[None] < count[:, None]
+        condition["encoder_attention_mask"] = present.repeat_interleave(ids.shape[2], dim=1).to(text_encoder.device)
+    return condition

@@ -1,0 +1,48 @@
+"""Tiny real models and datasets, made once a session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images, from $VESALIUS_REAL_DATA or beside the checkout; skips where there is none."""
+    folder = Path(os.environ.get("VESALIUS_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("needs the real images: set VESALIUS_REAL_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 60 phantoms at 32 px."""
+    from vesalius.data.phantom import PhantomConfig, write_phantoms
+
+    return write_phantoms(PhantomConfig(num=60, seed=3, size=32, out=tmp_path_factory.mktemp("data") / "phantoms", json=True))
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
+    """A whole Stable-Diffusion-shaped base of random weights at 32 px: the real classes, in milliseconds."""
+    import torch
+    from vesalius.data.record import load_records
+    from vesalius.finetune.base import TextToNoise, write_base
+    from vesalius.models.architecture import TINY, make_autoencoder, make_denoiser, make_scheduler, make_text_encoder
+    from vesalius.models.text import train_tokenizer
+
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer([r.text for r in load_records(phantoms)], TINY)
+    text_encoder = make_text_encoder(TINY, bos=tokenizer.bos_token_id, eos=tokenizer.eos_token_id)
+    model = TextToNoise(text_encoder, make_denoiser(TINY))
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    write_base(folder, make_autoencoder(TINY), tokenizer, model, make_scheduler())
+    return folder

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vesalius.data.image import read_image, read_recipe
+from vesalius.inference import GenerateConfig, Generator, generate
+from vesalius.inference.generator import Request
+from vesalius.inference.run import plan_requests, read_prompts
+from vesalius.inference.sample import load_samples, sample_seed
+
+PROMPTS = ("Chest CT with a nodule in the left lung.", "Brain MRI, no mass.", "H&E tile with two glands.")
+
+
+def config(tiny_base: Path, out: Path, **changes: object) -> GenerateConfig:
+    return dataclasses.replace(GenerateConfig(prompt=PROMPTS, out=out, base=str(tiny_base), num=3, steps=2, seed=5, json=True), **changes)
+
+
+def test_a_picture_does_not_depend_on_its_batch(tiny_base: Path) -> None:
+    generator = Generator(str(tiny_base))
+    requests = [Request(prompt=p, seed=sample_seed(1, p, i)) for p in PROMPTS for i in range(3)]
+    by_batch = {n: {(r.prompt, r.seed): i for r, i in generator.draw_all(requests, steps=3, batch_size=n)} for n in (1, 2, 8)}
+    for key, alone in by_batch[1].items():
+        for batch in (2, 8):
+            assert np.abs(alone.astype(int) - by_batch[batch][key].astype(int)).max() <= 1, (key, batch)
+
+
+def test_a_long_report_does_not_change_its_neighbours(tiny_base: Path) -> None:
+    generator = Generator(str(tiny_base))
+    short = Request(prompt=PROMPTS[0], seed=1)
+    long = Request(prompt="Chest CT. " + "There is a nodule in the left lung, measuring 12 mm. " * 20, seed=2)
+    alone = dict((r.seed, i) for r, i in generator.draw_all([short], steps=2))[1]
+    beside = dict((r.seed, i) for r, i in generator.draw_all([short, long], steps=2))
+    assert generator.num_chunks(long.prompt) > 1
+    assert np.abs(alone.astype(int) - beside[1].astype(int)).max() <= 1
+
+
+def test_grey_modalities_come_out_in_one_channel_and_pathology_in_three(tiny_base: Path) -> None:
+    generator = Generator(str(tiny_base))
+    assert [generator.draw(p, steps=1)[0].shape[2] for p in PROMPTS] == [1, 1, 3]
+
+
+def test_samples_carry_their_whole_recipe(tiny_base: Path, tmp_path: Path) -> None:
+    samples = generate(config(tiny_base, tmp_path / "s"))
+    assert len(samples) == 9
+    for sample in samples:
+        recipe = read_recipe(tmp_path / "s" / sample.file_name)
+        assert recipe["text"] == sample.text
+        assert recipe["seed"] == sample.seed
+        assert recipe["synthetic"] is True
+        assert len(recipe["base_digest"]) == 64
+    rows = [json.loads(line) for line in (tmp_path / "s" / "metadata.jsonl").read_text().splitlines()]
+    assert {"file_name", "text", "seed", "steps", "guidance", "base_digest", "adapter_digest", "synthetic"} <= set(rows[0])
+
+
+def test_a_samples_folder_opens_as_an_imagefolder(tiny_base: Path, tmp_path: Path) -> None:
+    import datasets
+
+    generate(config(tiny_base, tmp_path / "s", num=1))
+    opened = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "s"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert len(opened) == 3
+    assert set(opened["text"]) == set(PROMPTS)
+
+
+def test_a_rerun_draws_only_what_is_missing_and_just_the_same(tiny_base: Path, tmp_path: Path) -> None:
+    run = config(tiny_base, tmp_path / "s")
+    samples = generate(run)
+    images = {s.file_name: read_image(tmp_path / "s" / s.file_name) for s in samples}
+    kept = tmp_path / "s" / samples[0].file_name
+    stamp = kept.stat().st_mtime_ns
+    (tmp_path / "s" / samples[4].file_name).unlink()
+    (tmp_path / "s" / samples[5].file_name).write_bytes(b"half a file")
+    with (tmp_path / "s" / "metadata.jsonl").open("a") as file:
+        file.write('{"file_name": "images/half')
+    again = generate(run)
+    assert [s.sha256 for s in again] == [s.sha256 for s in samples]
+    assert kept.stat().st_mtime_ns == stamp
+    for name, image in images.items():
+        assert np.array_equal(read_image(tmp_path / "s" / name), image)
+
+
+def test_another_recipe_is_refused_in_the_same_folder(tiny_base: Path, tmp_path: Path) -> None:
+    generate(config(tiny_base, tmp_path / "s", num=1))
+    with pytest.raises(ValueError, match="guidance"):
+        generate(config(tiny_base, tmp_path / "s", num=1, guidance=7.0))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="not empty"):
+        generate(config(tiny_base, tmp_path / "full"))
+
+
+def test_a_prompt_without_a_modality_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="names no modality"):
+        generate(GenerateConfig(prompt=("a nodule on the left",), out=tmp_path / "s", base="no such base"))
+    assert not (tmp_path / "s").exists()
+
+
+def test_prompt_files_are_read_and_bad_lines_are_named(tmp_path: Path) -> None:
+    lines = tmp_path / "prompts.txt"
+    lines.write_text("Chest CT\n\nBrain MRI\n")
+    assert [p.text for p in read_prompts(lines)] == ["Chest CT", "Brain MRI"]
+    rows = tmp_path / "prompts.jsonl"
+    rows.write_text('{"text": "a mass", "modality": "MRI"}\n{"prompt": 1}\n')
+    with pytest.raises(ValueError, match=r"prompts\.jsonl:2"):
+        read_prompts(rows)
+
+
+def test_seeds_are_distinct_and_do_not_move_when_the_list_grows(tmp_path: Path) -> None:
+    few = plan_requests(GenerateConfig(prompt=PROMPTS[:2], out=tmp_path, num=2))
+    more = plan_requests(GenerateConfig(prompt=PROMPTS, out=tmp_path, num=4))
+    assert {r.seed for r in few} < {r.seed for r in more}
+    assert len({r.seed for r in more}) == 12
+
+
+def test_a_killed_run_continues_without_loss(tiny_base: Path, tmp_path: Path) -> None:
+    line = [
+        sys.executable, "-m", "vesalius.cli.main", "generate", *PROMPTS, "--num", "40", "--steps", "2", "--batch-size", "2",
+        "--base", str(tiny_base), "--out", str(tmp_path / "s"),
+    ]  # fmt: skip
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    manifest = tmp_path / "s" / "metadata.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and (not manifest.is_file() or manifest.read_text().count("\n") < 10):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = manifest.read_text().count("\n")
+    assert 10 <= done < 120
+    assert subprocess.run(line, capture_output=True).returncode == 0
+    samples = load_samples(tmp_path / "s")
+    assert len({s.file_name for s in samples}) == 120
