@@ -1,6 +1,7 @@
 """`vesalius`: one command, one verb per stage, built from the same dataclasses as the Python interface.
 
-Exit codes: 0 done, 2 usage or bad input, 3 a check found problems, 4 partly done, 75 stopped but the same line continues.
+Exit codes: 0 done, 2 usage or bad input, 3 a check found problems, 4 partly done, 75 stopped but the same line
+continues.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import dataclasses
 import importlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,16 +27,46 @@ class Verb(NamedTuple):
 
 
 VERBS = (
-    Verb("doctor", "what this machine has, and what Vesalius will use of it", "cli.doctor:DoctorConfig", "cli.doctor:doctor"),
-    Verb("data build", "DICOM, CSV tables, image folders -> one checked dataset folder", "data.build:BuildConfig", "cli.report:build"),
-    Verb("data check", "whether a dataset folder is what it says", "data.check:CheckConfig", "cli.report:check"),
-    Verb("data phantom", "digital reference objects with reports and masks", "data.phantom:PhantomConfig", "cli.report:phantom"),
-    Verb("finetune", "images and their reports -> a LoRA adapter", "finetune.config:FinetuneConfig", "cli.report:finetune"),
-    Verb("generate", "prompts -> images with their recipes", "inference.config:GenerateConfig", "cli.report:generate"),
-    Verb("eval", "how faithful, obedient and novel a samples folder is", "eval.config:EvalConfig", "cli.report:evaluate"),
-    Verb("improve run", "rounds of generate, score, gate, add back, fine-tune", "improve.config:ImproveConfig", "cli.report:improve"),
-    Verb("improve status", "where a loop stands", "improve.config:StatusConfig", "cli.report:status"),
-    Verb("demo", "the browser application", "demo.config:DemoConfig", "demo.app:launch"),
+    Verb(
+        "doctor", "what this machine has, and what Vesalius will use of it",
+        "cli.doctor:DoctorConfig", "cli.doctor:doctor",
+    ),
+    Verb(
+        "data build", "DICOM, CSV tables, image folders -> one checked dataset folder",
+        "data.build:BuildConfig", "cli.report:build",
+    ),
+    Verb(
+        "data check", "whether a dataset folder is what it says",
+        "data.check:CheckConfig", "cli.report:check",
+    ),
+    Verb(
+        "data phantom", "digital reference objects with reports and masks",
+        "data.phantom_config:PhantomConfig", "cli.report:phantom",
+    ),
+    Verb(
+        "finetune", "images and their reports -> a LoRA adapter",
+        "finetune.config:FinetuneConfig", "cli.report:finetune",
+    ),
+    Verb(
+        "generate", "prompts -> images with their recipes",
+        "inference.config:GenerateConfig", "cli.report:generate",
+    ),
+    Verb(
+        "eval", "how faithful, obedient and novel a samples folder is",
+        "eval.config:EvalConfig", "cli.report:evaluate",
+    ),
+    Verb(
+        "improve run", "rounds of generate, score, gate, add back, fine-tune",
+        "improve.config:ImproveConfig", "cli.report:improve",
+    ),
+    Verb(
+        "improve status", "where a loop stands",
+        "improve.config:StatusConfig", "cli.report:status",
+    ),
+    Verb(
+        "demo", "the browser application",
+        "demo.config:DemoConfig", "demo.app:launch",
+    ),
 )  # fmt: skip
 RECIPES = ("finetune", "improve run")  # verbs whose first word may be a TOML file
 
@@ -72,7 +103,7 @@ def parse(verb: Verb, words: list[str]) -> Any:
     """The configuration that a verb's words say: a recipe file first where one is given, flags over it."""
     import tyro
 
-    kind = load(verb.config)
+    kind: type[Any] = load(verb.config)
     values: dict[str, Any] = {}
     if verb.words in RECIPES and words and words[0].endswith(".toml"):
         from vesalius.data.recipe import read_recipe_file
@@ -87,16 +118,16 @@ def parse(verb: Verb, words: list[str]) -> Any:
     return tyro.cli(
         kind,
         args=words,
-        prog=f"vesalius {verb.words}",
+        prog=f"vesalius {verb.words}{' [RECIPE.toml]' if verb.words in RECIPES else ''}",
         description=kind.__doc__,
         default=kind(**{**required, **values}),
     )
 
 
-def load(place: str) -> Callable[..., Any]:
+def load(place: str) -> Any:
+    """What `module:name` names, its module imported now."""
     module, _, name = place.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(f"vesalius.{module}"), name)
-    return found
+    return getattr(importlib.import_module(f"vesalius.{module}"), name)
 
 
 def usage(words: list[str]) -> int:
@@ -130,7 +161,7 @@ def fail(message: str) -> int:
 def remedy(error: OSError) -> str:
     import errno
 
-    if "--out" in str(error):
+    if "--out" in str(error):  # the message names its remedy already
         return ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "; free some space, then run the same line again: what is whole is kept"

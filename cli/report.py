@@ -108,7 +108,7 @@ def evaluate(config: EvalConfig) -> int:
     if config.json:
         print_json(result)
     else:
-        print(f"report: {config.out / 'report.html'}")
+        print("nothing computed" if config.dry_run else f"report: {config.out / 'report.html'}")
     return DONE
 
 
@@ -119,7 +119,7 @@ def improve(config: ImproveConfig) -> int:
     if config.json:
         print_json(state)
     else:
-        print(f"look at {config.out / 'report.html'}")
+        print("nothing run" if config.dry_run else f"look at {config.out / 'report.html'}")
     return DONE
 
 

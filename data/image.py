@@ -143,7 +143,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def load_stack(
     members: Sequence[tuple[Path, str]], size: int, *, what: str = "reading images", quiet: bool = False
 ) -> Uint8:
-    """(path, modality) pairs as the model sees them: NCHW uint8 [N, 3, size, size]. ValueError names an unreadable one."""
+    """(path, modality) pairs as the model sees them: NCHW uint8 [N, 3, size, size].
+
+    ValueError names an unreadable one.
+    """
     images = np.empty((len(members), 3, size, size), dtype=np.uint8)
     for i, (path, modality) in enumerate(progress(members, what, len(members), quiet=quiet)):
         images[i] = load_square(path, find_modality(modality), size).transpose(2, 0, 1)

@@ -19,6 +19,7 @@ import numpy as np
 from vesalius.data import phantom_brain, phantom_chest, phantom_tissue
 from vesalius.data.image import Uint8, png_bytes
 from vesalius.data.phantom_canvas import FindingRule, Scene
+from vesalius.data.phantom_config import PhantomConfig as PhantomConfig
 from vesalius.data.phantom_report import Writer
 from vesalius.data.progress import Progress
 from vesalius.data.record import Finding, Record, Side, write_atomic, write_dataset, write_json
@@ -54,30 +55,6 @@ class Phantom:
     modality: str
     organ: str
     findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhantomConfig:
-    """Make a dataset of phantoms: drawn CT, MRI and pathology images with reports, masks and known findings."""
-
-    out: Path
-    """Folder of the dataset; the same line continues it after a stop."""
-    num: int = 2000
-    """Number of phantoms, shared evenly between the modalities."""
-    seed: int = 0
-    """Seed of the first phantom; another seed makes other patients."""
-    size: int = 64
-    """Pixels on each edge, 32 to 512; a seed gives the same scene at any size."""
-    modalities: tuple[str, ...] = ("CT", "MRI", "pathology")
-    """Which modalities to draw."""
-    val: float = 0.1
-    """Share of patients in the validation split."""
-    test: float = 0.1
-    """Share of patients in the test split."""
-    json: bool = False
-    """Print for machines: no progress line."""
-    dry_run: bool = False
-    """Check the arguments and write nothing."""
 
 
 def _rules(modality: str) -> dict[str, FindingRule]:

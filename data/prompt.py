@@ -6,7 +6,16 @@ import re
 
 from vesalius.data.record import Record
 
-SECTIONS = ("indication", "clinical history", "history", "technique", "comparison", "findings", "impression", "conclusion")
+SECTIONS = (
+    "indication",
+    "clinical history",
+    "history",
+    "technique",
+    "comparison",
+    "findings",
+    "impression",
+    "conclusion",
+)
 _HEADING = re.compile(rf"(?im)(?:^|(?<=[.\s]))({'|'.join(SECTIONS)})\s*:\s*")
 # A Latin mark ends a sentence only before a space (1.8 cm), a Chinese one anywhere.
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=\S)|(?<=[。！？；])\s*(?=\S)")
@@ -15,7 +24,7 @@ _MARKS = re.compile(r"_{2,}|\[\*\*.*?\*\*\]")
 
 
 def clean(text: str) -> str:
-    """One line of text without the marks (`___`) that earlier de-identification left: they are what models memorise most."""
+    """One line of text without the marks (`___`) that de-identification left: models memorise them most."""
     return " ".join(_MARKS.sub(" ", text).split())
 
 

@@ -32,7 +32,9 @@ def read_recipe_file(path: Path, kind: type[C], *, given: dict[str, Any] | None 
     for key, value in table.items():
         if key not in names:
             near = difflib.get_close_matches(key, names, n=1)
-            raise ValueError(f"{path}: '{key}' is no field of {kind.__name__}{f'; did you mean {near[0]!r}?' if near else ''}")
+            raise ValueError(
+                f"{path}: '{key}' is no field of {kind.__name__}{f'; did you mean {near[0]!r}?' if near else ''}"
+            )
         values[key] = _fit(value, hints[key], f"{path}: {key}")
     return {**values, **(given or {})}
 

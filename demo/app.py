@@ -6,8 +6,10 @@ import hashlib
 import html
 import os
 import secrets
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,30 +29,55 @@ LABEL = "Synthetic: not for diagnosis"
 FROM_PROMPT = "from the prompt"
 EXAMPLES = (
     "Axial chest CT with a 24 mm nodule in the left lung.",
-    "Chest CT showing a pleural effusion on the right, no pneumothorax.",
-    "Axial T2-weighted brain MRI with a 30 mm mass in the left cerebral hemisphere.",
+    "Chest CT with a pleural effusion on the right.",
+    "Axial T2-weighted brain MRI with a mass on the left.",
     "Axial brain MRI, normal.",
     "H&E tile with two glands and a lymphocytic infiltrate.",
-    "H&E histopathology of the breast with a focus of necrosis, no mitotic figure.",
+    "H&E histopathology of the breast with necrosis.",
 )
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
-#label { position: sticky; top: 0; z-index: 50; padding: 0; overflow: visible; }
-#label p { margin: 0; padding: .45rem .9rem; border-radius: 6px; text-align: center; font-weight: 600;
-  background: #7a1f1f; color: #fff; }
-#title h1 { margin: .2rem 0 0; font-size: 1.5rem; }
-#title p { margin: .1rem 0 0; opacity: .75; }
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; padding-top: 3.2rem !important; }
+/* Fixed, so that no scrolling hides it; below gradio's own messages. */
+#label { position: fixed; inset: 0 0 auto 0; z-index: 900; border-radius: 0; background: #7a1f1f; }
+#label .html-container, #label .prose { margin: 0; padding: 0; }
+#label p { margin: 0; padding: .45rem .9rem; text-align: center; font-weight: 600; color: #fff; }
+/* On a phone the pictures come between the prompt and the settings. */
+#desk { display: grid; grid-template: "ask" "pictures" "settings" / minmax(0, 1fr); }
+@media (min-width: 768px) {
+  #desk { grid-template: "ask pictures" auto "settings pictures" 1fr / minmax(0, 2fr) minmax(0, 3fr); }
+}
+#ask { grid-area: ask; } #settings { grid-area: settings; } #pictures { grid-area: pictures; }
+#title h1 { margin: 0; font-size: 1.5rem; }
+#title p { margin: .1rem 0 0; opacity: .8; }
+#dice { align-self: flex-end; }
 #gallery.crisp img { image-rendering: pixelated; }
-#gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
-#gallery .caption-label { white-space: normal; text-align: left; max-width: 100%; font-size: .72rem; line-height: 1.3; }
-#recipe table { width: 100%; border-collapse: collapse; table-layout: fixed; }
-#recipe th { width: 7.5em; text-align: left; font-weight: 600; }
-#recipe th, #recipe td { padding: .25rem .5rem; vertical-align: top; border-bottom: 1px solid var(--border-color-primary);
-  overflow-wrap: anywhere; }
+#gallery .grid-wrap { min-height: 0; max-height: none; }
+#gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(190px, 46%), 1fr)); padding-top: 2rem; }
+/* Captions stand below the pictures: laid over them, as usual, they would hide findings. */
+#gallery .grid-container .thumbnail-lg { aspect-ratio: auto; height: auto; background: none; }
+#gallery .grid-container .thumbnail-lg img { position: static; border-radius: 0;
+  width: 100%; height: auto; aspect-ratio: 1; }
+#gallery .grid-container .caption-label { position: static; display: block; max-width: 100%; padding: .3rem .4rem;
+  border: 0; white-space: normal; text-align: left; font-size: .75rem; line-height: 1.35; }
+#gallery:has(.preview) .grid-wrap { min-height: 30rem; }
+#gallery .preview .media-button img { display: block; margin: 0 auto;
+  width: min(100%, 60vh); aspect-ratio: 1; object-fit: contain; }
+#recipe table { width: 100%; border-collapse: collapse; table-layout: fixed; border: 0; }
+#recipe tr { border: 0; }
+#recipe th { width: 8.5em; text-align: left; font-weight: 600; }
+#recipe th, #recipe td { padding: .25rem .5rem; vertical-align: top; overflow-wrap: anywhere;
+  border: 0; border-bottom: 1px solid var(--border-color-primary); }
+#json, #json * { min-width: 0; overflow-wrap: anywhere; }
+#files .empty { min-height: 5rem; }
+#files tr.file { padding: .1rem .4rem; }
+#files td { padding: .2rem .4rem; }
+#files td:has(.label-clear-button) { display: none; }
+#files td.filename { max-width: none; width: 100%; }
+#files td.download { min-width: 5.5rem; }
 """
 FONTS = ("system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 # The browser itself refuses whatever gradio's own page would fetch from elsewhere.
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; base-uri 'self'; form-action 'self'; object-src 'none'"
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; base-uri 'self'; object-src 'none'"
 
 
 class _PolicyMiddleware:
@@ -74,19 +101,19 @@ def caption_of(sample: Sample) -> str:
     return f"{LABEL} · {sample.modality} · seed {sample.seed}"
 
 
-def recipe_table(samples: Sequence[Sample]) -> str:
-    """HTML of what pictures of one order share, and of the seed of each."""
+def recipe_table(samples: Sequence[Sample], num: int) -> str:
+    """HTML of what the pictures of one order share, the seed of each, and how many of `num` are drawn."""
     first = samples[0]
-    adapter = first.adapter_digest[:12] if first.adapter_digest else "none"
     rows = (
         ("Status", LABEL),
+        ("Pictures", f"{len(samples)} of {num}" if len(samples) < num else str(num)),
         ("Prompt", first.text),
-        ("Not shown", first.negative or "nothing named"),
+        *([("Negative prompt", first.negative)] if first.negative else []),
         ("Modality", first.modality),
         ("Seeds", ", ".join(str(s.seed) for s in samples)),
         ("Steps", f"{first.steps} ({first.scheduler}), guidance {first.guidance:g}, {first.size} px"),
         ("Base", f"{first.base} {first.base_digest[:12]}"),
-        ("Adapter", adapter),
+        ("Adapter", first.adapter_digest[:12] if first.adapter_digest else "none"),
     )
     cells = "".join(f'<tr><th scope="row">{name}</th><td>{html.escape(value)}</td></tr>' for name, value in rows)
     return f"<table>{cells}</table>"
@@ -110,8 +137,8 @@ def build_app(config: DemoConfig, generator: Generator | None = None) -> gr.Bloc
     ) -> Iterator[tuple[list[tuple[str, str]], list[str], str, list[dict[str, Any]]]]:  # fmt: skip
         try:
             order = Order(
-                prompt=prompt or "", modality=None if modality == FROM_PROMPT else modality, num=int(num), seed=int(seed),
-                steps=int(steps), guidance=float(guidance), negative=negative or "",
+                prompt=prompt or "", modality=None if modality == FROM_PROMPT else modality,
+                num=int(num), seed=int(seed), steps=int(steps), guidance=float(guidance), negative=negative or "",
             )  # fmt: skip
             # gradio copies what is yielded into its own cache, which `delete_cache` empties.
             with tempfile.TemporaryDirectory() as folder:
@@ -124,17 +151,22 @@ def build_app(config: DemoConfig, generator: Generator | None = None) -> gr.Bloc
                     samples.append(replace(sample, sha256=hashlib.sha256(content).hexdigest()))
                     pictures.append((str(path), caption_of(sample)))
                     progress((len(samples), order.num), desc="Drawing", unit="pictures")
-                    yield pictures, [p for p, _ in pictures], recipe_table(samples), [s.to_json() for s in samples]
+                    yield (
+                        pictures,
+                        [p for p, _ in pictures],
+                        recipe_table(samples, order.num),
+                        [s.to_json() for s in samples],
+                    )
         except ValueError as error:
-            raise gr.Error(html.escape(str(error), quote=False), title="Not drawn", print_exception=False) from None
+            raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
         except TypeError:
-            raise gr.Error("Seed, steps and number must be numbers", title="Not drawn", print_exception=False) from None
+            raise gr.Error("Seed, steps and number must be numbers", print_exception=False) from None
 
     def recall(file: str) -> tuple[str, str, int, int, int, float, str]:
         try:
             order, remark = studio.recall(Path(file))
         except ValueError as error:
-            raise gr.Error(html.escape(str(error), quote=False), title="Not recalled", print_exception=False) from None
+            raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
         if remark:
             gr.Warning(remark)
         return order.prompt, order.modality or FROM_PROMPT, 1, order.seed, order.steps, order.guidance, order.negative
@@ -144,12 +176,12 @@ def build_app(config: DemoConfig, generator: Generator | None = None) -> gr.Bloc
     ) as app:
         gr.HTML(f'<p role="note">{LABEL}</p>', elem_id="label", padding=False)
         gr.Markdown(
-            "# Vesalius\nMedical pictures from words, for teaching and research. Every picture is made up; none shows a patient. "
-            "Do not enter patients' data.",
+            "# Vesalius\nMedical pictures from words, for teaching and research. "
+            "Every picture is made up; none shows a patient. Do not enter patients' data.",
             elem_id="title",
         )
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=2, min_width=320):
+        with gr.Row(equal_height=False, elem_id="desk"):
+            with gr.Column(elem_id="ask", min_width=0):
                 prompt = gr.Textbox(
                     label="Prompt", lines=3, max_length=MAX_TEXT, placeholder=EXAMPLES[0], autofocus=True,
                     info="What the picture shows: the scan, the findings, their side and size. Whole reports work too.",
@@ -157,15 +189,16 @@ def build_app(config: DemoConfig, generator: Generator | None = None) -> gr.Bloc
                 with gr.Row():
                     go = gr.Button("Draw", variant="primary", scale=3, min_width=120)
                     stop = gr.Button("Stop", variant="secondary", scale=1, min_width=80)
+            with gr.Column(elem_id="settings", min_width=0):
                 gr.Examples(list(EXAMPLES), inputs=prompt, label="Examples")
                 modality = gr.Dropdown([FROM_PROMPT, *MODALITIES], value=FROM_PROMPT, label="Modality")
-                num = gr.Slider(1, MAX_NUM, value=4, step=1, label="Number of pictures")
+                num = gr.Slider(1, MAX_NUM, value=3, step=1, label="Number of pictures")
                 with gr.Row(equal_height=True):
                     seed = gr.Number(
                         0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, scale=3, min_width=140,
                         info="The same seed draws the same picture.",
                     )  # fmt: skip
-                    dice = gr.Button("🎲 New seed", scale=1, min_width=120)
+                    dice = gr.Button("New seed", size="md", scale=1, min_width=110, elem_id="dice")
                 with gr.Accordion("More", open=False):
                     steps = gr.Slider(1, MAX_STEPS, value=20, step=1, label="Steps", info="More take longer.")
                     guidance = gr.Slider(
@@ -182,16 +215,16 @@ def build_app(config: DemoConfig, generator: Generator | None = None) -> gr.Bloc
                     png = gr.UploadButton(
                         "Recall settings from a PNG", file_types=[".png"], file_count="single", size="sm"
                     )
-            with gr.Column(scale=3, min_width=320):
+            with gr.Column(elem_id="pictures", min_width=0):
                 gallery = gr.Gallery(
-                    label=f"Pictures ({LABEL.lower()})", columns=3, object_fit="contain", height="auto", interactive=False,
-                    format="png", buttons=["download", "fullscreen"], elem_id="gallery",
+                    label=f"Pictures ({LABEL.lower()})", columns=3, object_fit="contain", height="auto",
+                    interactive=False, format="png", buttons=["download", "fullscreen"], elem_id="gallery",
                     elem_classes=["crisp"] if studio.size < 256 else [],
                 )  # fmt: skip
                 table = gr.HTML("", label="Recipe", elem_id="recipe")
-                files = gr.Files(label="PNG files, each with its recipe inside", interactive=False, height=180)
+                files = gr.Files(label="PNG files, each with its recipe inside", interactive=False, elem_id="files")
                 with gr.Accordion("Recipes as JSON", open=False):
-                    recipes = gr.JSON(label="One for each picture", show_label=False)
+                    recipes = gr.JSON(label="One for each picture", show_label=False, elem_id="json")
         settings = [prompt, modality, num, seed, steps, guidance, negative]
         drawing = gr.on(
             [go.click, prompt.submit], draw, inputs=settings, outputs=[gallery, files, table, recipes], api_name="draw",
@@ -224,11 +257,14 @@ def serve(app: gr.Blocks, config: DemoConfig) -> str:
     check_port(config)
     from starlette.middleware import Middleware
 
-    theme = gr.themes.Default(font=FONTS, font_mono=("ui-monospace", "monospace"))
+    theme = gr.themes.Default(primary_hue="indigo", font=FONTS, font_mono=("ui-monospace", "monospace")).set(
+        block_info_text_color="*neutral_600", input_placeholder_color="*neutral_500"
+    )
     try:
         _, url, _ = app.launch(
-            server_name=config.host, server_port=config.port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
-            ssr_mode=False, mcp_server=False, enable_monitoring=False, run_history=False, pwa=False, max_file_size="5mb",
+            server_name=config.host, server_port=config.port, prevent_thread_lock=True, quiet=True,
+            share=False, inbrowser=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, run_history=False,
+            pwa=False, max_file_size="5mb",
             footer_links=["api"], theme=theme, css=CSS, app_kwargs={"middleware": [Middleware(_PolicyMiddleware)]},
         )  # fmt: skip
     except OSError as error:
@@ -244,5 +280,9 @@ def launch(config: DemoConfig) -> None:
         os.environ["GRADIO_TEMP_DIR"] = folder  # read when components are made; the usual one is shared by all users
         app = build_app(config)
         url = serve(app, config)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(
+                signal.SIGTERM, signal.default_int_handler
+            )  # so that the pictures' folder goes with the server
         print(f"{url} ({LABEL}; Ctrl-C ends it)", flush=True)
         app.block_thread()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from vesalius.data.image import png_bytes, read_recipe
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
 from vesalius.data.prompt import clean
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 MAX_NUM, MAX_STEPS, MAX_GUIDANCE, MAX_TEXT = 8, 100, 15.0, 4000
 MAX_SEED = 2**48 - 1
 """The largest seed that `sample_seed` makes; a browser's numbers hold it exactly."""
+SHORT_SEED = 1_000_000_000
+"""Seeds that the page makes are below it, so that a teacher can read one aloud."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What one press of the button asks for. modality None means that the prompt says it. seed: of the first picture."""
+    """What one press of the button asks for. modality None: the prompt says it. seed: of the first picture."""
 
     prompt: str
     modality: str | None = None
@@ -60,8 +64,8 @@ class Order:
                 raise ValueError(f"The {what} is {value}; expected {low} to {high}")
 
     def requests(self) -> list[Request]:
-        """One request a picture. The first has the order's own seed, so that any picture's seed draws it again alone."""
-        rest = (sample_seed(self.seed, self.prompt, i) for i in range(1, self.num))
+        """One request a picture. The first has the order's own seed, so any picture's seed draws it again alone."""
+        rest = (sample_seed(self.seed, self.prompt, i) % SHORT_SEED for i in range(1, self.num))
         return [Request(prompt=self.prompt, seed=seed, modality=self.modality) for seed in (self.seed, *rest)]
 
 
@@ -111,7 +115,10 @@ class Studio:
         try:
             recipe = read_recipe(path)
             order = order_of(recipe)
-        except (OSError, SyntaxError, TypeError, KeyError, AttributeError) as error:
+        except (
+            OSError, SyntaxError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError,
+            Image.DecompressionBombError,
+        ) as error:  # fmt: skip
             raise ValueError(f"{path.name}: not a PNG with a Vesalius recipe ({type(error).__name__})") from None
         mine = (self.generator.base.digest, self.generator.adapter_digest)
         same = mine == (recipe.get("base_digest"), recipe.get("adapter_digest"))
@@ -122,7 +129,7 @@ class Studio:
 
 
 def order_of(recipe: dict[str, Any]) -> Order:
-    """The order of one picture's recipe. KeyError or TypeError where it is none, ValueError where it cannot be drawn."""
+    """The order of one picture's recipe. KeyError or TypeError where it is none, ValueError where it cannot be."""
     return Order(
         prompt=str(recipe["text"]), modality=find_modality(str(recipe["modality"])).name, seed=int(recipe["seed"]),
         steps=int(recipe["steps"]), guidance=float(recipe["guidance"]), negative=str(recipe.get("negative", "")),

@@ -11,7 +11,7 @@ import tyro
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig:
-    """Score a samples folder against real images: fidelity, obedience to the prompt, and closeness to training images."""
+    """Score a samples folder against real images: fidelity, obedience to the prompt, closeness to training images."""
 
     samples: tyro.conf.Positional[Path]
     """samples folder, as `vesalius generate` writes it"""

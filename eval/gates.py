@@ -67,11 +67,8 @@ def readable(sample: Sample, scores: Scores, limits: Thresholds) -> str | None:
 
 
 def right_modality(sample: Sample, scores: Scores, limits: Thresholds) -> str | None:
-    return (
-        None
-        if scores["modality"] >= 0.5
-        else f"does not look like {sample.modality} (probability {scores['modality']:.2f})"
-    )
+    told = f"does not look like {sample.modality} (probability {scores['modality']:.2f})"
+    return told if scores["modality"] < 0.5 else None
 
 
 def right_side(sample: Sample, scores: Scores, limits: Thresholds) -> str | None:
@@ -80,30 +77,18 @@ def right_side(sample: Sample, scores: Scores, limits: Thresholds) -> str | None
 
 
 def right_findings(sample: Sample, scores: Scores, limits: Thresholds) -> str | None:
-    obeyed = scores.get("findings")
-    return (
-        f"a finding asked for or denied is not so (probability {obeyed:.2f})"
-        if obeyed is not None and obeyed < 0.5
-        else None
-    )
+    obeyed = scores.get("findings", 1.0)
+    return f"a finding asked for or denied is not so (probability {obeyed:.2f})" if obeyed < 0.5 else None
 
 
 def agrees(sample: Sample, scores: Scores, limits: Thresholds) -> str | None:
-    low = scores["agreement"] < limits.agreement
-    return (
-        f"agrees with its prompt less than real images do ({scores['agreement']:.3f} < {limits.agreement:.3f})"
-        if low
-        else None
-    )
+    score, least = scores["agreement"], limits.agreement
+    return f"agrees with its prompt less than real images do ({score:.3f} < {least:.3f})" if score < least else None
 
 
 def no_copy(sample: Sample, scores: Scores, limits: Thresholds) -> str | None:
-    near = scores["nearest_train"] < limits.nearest_low
-    return (
-        f"nearer to a training image than unseen real ones are ({scores['nearest_train']:.3f} < {limits.nearest_low:.3f})"
-        if near
-        else None
-    )
+    near, least = scores["nearest_train"], limits.nearest_low
+    return f"nearer to a training image than unseen real ones are ({near:.3f} < {least:.3f})" if near < least else None
 
 
 def typical(sample: Sample, scores: Scores, limits: Thresholds) -> str | None:

@@ -21,18 +21,26 @@ class Estimate:
 
 
 def kernel_distance(a: torch.Tensor, b: torch.Tensor) -> float:
-    """KID: unbiased squared MMD with the kernel (x.y / C + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401). NC each."""
-    from torchmetrics.image.kid import poly_mmd
+    """KID: unbiased squared MMD with the kernel (x.y / C + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401). NC each.
+
+    The kernel is scikit-learn's. torchmetrics' `poly_mmd` is right for sets of equal size only, and ours differ.
+    """
+    from sklearn.metrics.pairwise import polynomial_kernel
 
     # In float64: the cubic kernel of features of large norm loses the small difference in float32.
-    return float(poly_mmd(a.double(), b.double(), degree=3, gamma=None, coef=1.0))
+    x, y = a.double().numpy(), b.double().numpy()
+    within_x, within_y = polynomial_kernel(x, degree=3, coef0=1), polynomial_kernel(y, degree=3, coef0=1)
+    m, n = len(x), len(y)
+    own = (within_x.sum() - within_x.trace()) / (m * (m - 1)) + (within_y.sum() - within_y.trace()) / (n * (n - 1))
+    return float(own - 2 * polynomial_kernel(x, y, degree=3, coef0=1).mean())
 
 
 def kernel_distance_with_interval(a: torch.Tensor, b: torch.Tensor, *, seed: int = 0, draws: int = 50) -> Estimate:
     """KID of two sets with a 95 % interval by the delete-half jackknife.
 
     Halves are drawn without replacement (a bootstrap would repeat images, which biases the estimator); the spread over
-    halves estimates that of the whole, since (n - d) / d = 1 at d = n / 2 (Shao & Wu 1989). ValueError under ten images.
+    halves estimates that of the whole, since (n - d) / d = 1 at d = n / 2 (Shao & Wu 1989). ValueError under
+    ten images.
     """
     if min(len(a), len(b)) < MIN_IMAGES:
         raise ValueError(f"KID needs at least {MIN_IMAGES} images on each side, got {len(a)} and {len(b)}")
@@ -44,7 +52,7 @@ def kernel_distance_with_interval(a: torch.Tensor, b: torch.Tensor, *, seed: int
 
 
 def real_floor(real: torch.Tensor, *, seed: int = 0, draws: int = 50) -> Estimate:
-    """KID of one half of the real images against the other, over random halves: what a perfect generator would score."""
+    """KID of one half of the real images against the other, over random halves: what a perfect generator scores."""
     if len(real) < 2 * MIN_IMAGES:
         raise ValueError(f"the real-against-real floor needs at least {2 * MIN_IMAGES} images, got {len(real)}")
     generator = torch.Generator().manual_seed(seed)

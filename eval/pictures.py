@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
 from vesalius.data.image import png_bytes, read_image
+
+Points = tuple[Sequence[float], Sequence[float]]
 
 
 def image_uri(path: Path) -> str:
@@ -15,17 +17,19 @@ def image_uri(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(png_bytes(read_image(path))).decode()
 
 
-def curve_svg(curves: dict[str, tuple[Sequence[float], Sequence[float]]], *, x: str, y: str, title: str) -> str:
+def curve_svg(curves: Mapping[str, Points], *, x: str, y: str, title: str) -> str:
     """Curves name -> (xs, ys) as an SVG string for a page."""
     return _svg(curves, x, y, title, kind="line")
 
 
-def histogram_svg(values: dict[str, Sequence[float]], *, x: str, title: str) -> str:
+def histogram_svg(values: Mapping[str, Sequence[float]], *, x: str, title: str) -> str:
     """Overlaid histograms name -> values as an SVG string for a page."""
     return _svg({k: (v, ()) for k, v in values.items()}, x, "share", title, kind="histogram")
 
 
-def _svg(series: dict[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, title: str, *, kind: str) -> str:
+def _svg(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, title: str, *, kind: str
+) -> str:
     import matplotlib
 
     matplotlib.use("svg")

@@ -16,7 +16,7 @@ from vesalius.eval.metrics import MIN_IMAGES, kernel_distance_with_interval, rea
 from vesalius.eval.pictures import histogram_svg, image_uri
 from vesalius.eval.report import Figure, Section, Table, write_page
 from vesalius.eval.scores import Case, Scorer, Scores, case_of_record, case_of_sample, read_images
-from vesalius.inference.sample import Sample, load_samples
+from vesalius.inference.sample import load_samples
 from vesalius.models.detector import DETECTORS, JudgeDetector
 from vesalius.models.judge import Judge
 
@@ -31,7 +31,8 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     real = [c for c in _cases(config.real, config.split) if c.modality in modalities]
     if not real:
         raise ValueError(
-            f"{config.real}: split '{config.split}' has no images of {', '.join(sorted(modalities))}, which the samples are of"
+            f"{config.real}: split '{config.split}' has no images of {', '.join(sorted(modalities))}, "
+            "which the samples are of"
         )
     train = [c for c in _cases(config.train or config.real, "train") if c.modality in modalities]
     if config.dry_run:
@@ -157,7 +158,8 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [
         "# Evaluation of a synthetic set",
         "",
-        f"{result['num_samples']} samples against {result['num_real']} real images ({result['split']} split). Not for diagnosis.",
+        f"{result['num_samples']} samples against {result['num_real']} real images ({result['split']} split). "
+        "Not for diagnosis.",
         "",
     ]
     for table in (fidelity_table(result), agreement_table(result), copies_table(result)):
@@ -215,7 +217,7 @@ def report_sections(
     result: dict[str, Any], scorer: Scorer, cases: list[Case], images: torch.Tensor, verdicts: list[Verdict],
     real_scores: list[Scores], scores: list[Scores],
 ) -> list[Section]:  # fmt: skip
-    """The page: what was asked, how near the set is to the real one, whether it obeys, whether it copies, the pictures."""
+    """The page: how near the set is to the real one, whether it obeys, whether it copies, the pictures."""
     distances = {
         "samples": [s["nearest_train"] for s in scores],
         "unseen real images": [s["nearest_train"] for s in real_scores],
@@ -226,25 +228,44 @@ def report_sections(
     }
     _, nearest = scorer.nearest(cases, scorer.judge.embed_images(images))
     closest = sorted(range(len(cases)), key=lambda i: scores[i]["nearest_train"])[:4]
-    pairs = [f for i in closest for f in (
-        Figure(image=image_uri(cases[i].path), caption=f"sample: {cases[i].text[:90]}", alt=cases[i].modality, note=f"distance {scores[i]['nearest_train']:.3f}"),
-        Figure(image=image_uri(scorer.references[int(nearest[i])].path), caption="its nearest training image", alt="(training image, real or phantom)"),
-    )]  # fmt: skip
+    pairs = []
+    for i in closest:
+        note, training = f"distance {scores[i]['nearest_train']:.3f}", scorer.references[int(nearest[i])]
+        pairs += [
+            Figure(
+                image=image_uri(cases[i].path), caption=f"sample: {cases[i].text[:90]}", alt=cases[i].modality,
+                note=note,
+            ),
+            Figure(
+                image=image_uri(training.path), caption="its nearest training image",
+                alt="(training image, real or phantom)",
+            ),
+        ]  # fmt: skip
     return [
-        Section(title="Fidelity", text=["KID by two detectors that share nothing; draw a conclusion only where both say the same."], tables=[fidelity_table(result)]),
+        Section(
+            title="Fidelity", tables=[fidelity_table(result)],
+            text=["KID by two detectors that share nothing; draw a conclusion only where both say the same."],
+        ),
         Section(
             title="Obedience to the prompt", tables=[agreement_table(result)],
-            text=["Measured by the embedded judge. Its row on real images is its own error: no sample can be trusted more than that."],
+            text=[
+                "Measured by the embedded judge. Its row on real images is its own error: "
+                "no sample can be trusted more than that."
+            ],
             plots=[histogram_svg(agreements, x="agreement of picture and prompt", title="Agreement")],
         ),
         Section(
-            title="Copies", tables=[copies_table(result)], plots=[histogram_svg(distances, x="distance to the nearest training image", title="Distance")],
+            title="Copies", tables=[copies_table(result)],
+            plots=[histogram_svg(distances, x="distance to the nearest training image", title="Distance")],
             text=["The four samples nearest to a training image, each beside that image."], figures=pairs,
         ),
         Section(
             title=f"Samples: {result['accepted']} of {len(verdicts)} pass the gates",
             figures=[
-                Figure(image=image_uri(c.path), caption=c.text[:140], alt=c.text, note=v.reason or "accepted", bad=v.reason is not None)
+                Figure(
+                    image=image_uri(c.path), caption=c.text[:140], alt=c.text,
+                    note=v.reason or "accepted", bad=v.reason is not None,
+                )
                 for c, v in list(zip(cases, verdicts, strict=True))[:60]
             ],
         ),

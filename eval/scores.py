@@ -103,7 +103,7 @@ class Scorer:
 
 
 def finding_probabilities(judge: Judge, case: Case, attributes: torch.Tensor) -> list[float]:
-    """For each finding that the judge knows: the probability that the picture obeys, on its side and not on the other."""
+    """For each finding that the judge knows: the probability that the picture obeys, on its side and not the other."""
     index = judge.attribute_index
     obeyed: list[float] = []
     for finding in case.findings:

@@ -11,18 +11,23 @@ import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from vesalius.data.progress import Progress
-from vesalius.data.record import write_json
+from vesalius.data.record import Record, write_json
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.examples import gather, load_images, to_pixels
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights, batch_indices, slot_generator
 from vesalius.models.architecture import NANO, Architecture, make_autoencoder
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,36 +129,38 @@ def reconstruction_loss(drawn: torch.Tensor, pixels: torch.Tensor) -> torch.Tens
 
 
 @torch.no_grad()
-def standardise(model: nn.Module, images: torch.Tensor, weights: np.ndarray, seed: int) -> None:  # type: ignore[type-arg]
-    """Fold the latents' mean and deviation per channel into the 1x1 convolutions around them, so that scaling_factor is 1.
+def standardise(model: AutoencoderKL, images: torch.Tensor, weights: NDArray[np.float64] | None, seed: int) -> None:
+    """Fold the latents' mean and deviation per channel into the 1x1 convolutions around them; scaling_factor is 1.
 
     Plain pipelines know one scalar scale; after this each channel is standardised and they need none.
     """
     picked = torch.from_numpy(batch_indices(seed, 1 << 30, min(1024, 4 * len(images)), len(images), weights))
-    moments = torch.cat([model.encode(to_pixels(images[i])).latent_dist.mean for i in picked.split(64)])  # type: ignore[operator]
+    moments = torch.cat([model.encode(to_pixels(images[i])).latent_dist.mean for i in picked.split(64)])
     mean, std = moments.mean((0, 2, 3)), moments.std((0, 2, 3))
     channels = len(mean)
     quant, post = model.quant_conv, model.post_quant_conv
-    assert isinstance(quant, nn.Conv2d) and isinstance(post, nn.Conv2d)
-    assert quant.bias is not None and post.bias is not None
+    assert isinstance(quant, nn.Conv2d)
+    assert isinstance(post, nn.Conv2d)
+    assert quant.bias is not None
+    assert post.bias is not None
     post.bias += (post.weight[:, :, 0, 0] * mean).sum(1)
     post.weight *= std[None, :, None, None]
     quant.weight[:channels] /= std[:, None, None, None]
     quant.bias[:channels] = (quant.bias[:channels] - mean) / std
     quant.bias[channels:] -= 2 * std.log()
-    model.register_to_config(scaling_factor=1.0)  # type: ignore[operator]
+    model.register_to_config(scaling_factor=1.0)
 
 
 @torch.no_grad()
-def psnr_by_modality(model: nn.Module, members: list[tuple[Path, object]], size: int) -> dict[str, float]:
+def psnr_by_modality(model: AutoencoderKL, members: list[tuple[Path, Record]], size: int) -> dict[str, float]:
     """PSNR in dB of encode-decode on held-out images, mean over images of each modality."""
     values: dict[str, list[float]] = {}
-    images = load_images(members, size, quiet=True)  # type: ignore[arg-type]
+    images = load_images(members, size, quiet=True)
     for (_, record), image in zip(members, images, strict=True):
         pixels = to_pixels(image[None])
-        drawn = model.decode(model.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)  # type: ignore[operator]
+        drawn = model.decode(model.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
         error = ((drawn - pixels) / 2).pow(2).mean().item()
-        values.setdefault(f"{record.origin} {record.modality}", []).append(-10 * math.log10(max(error, 1e-10)))  # type: ignore[attr-defined]
+        values.setdefault(f"{record.origin} {record.modality}", []).append(-10 * math.log10(max(error, 1e-10)))
     return {name: round(sum(v) / len(v), 2) for name, v in sorted(values.items())}
 
 

@@ -18,7 +18,7 @@ KEEP = 2
 
 
 def save_checkpoint(run: Path, step: int, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> Path:
-    """Write `run/checkpoints/step-N`: tensors, then a state file with their digest, then one rename. Keeps the last two."""
+    """Write `run/checkpoints/step-N`: tensors, a state file with their digest, one rename. Keeps the last two."""
     folder = run / "checkpoints" / f"step-{step:08d}"
     for left in (run / "checkpoints").glob(".step-*.tmp"):  # of a save that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -28,7 +28,9 @@ def save_checkpoint(run: Path, step: int, tensors: dict[str, torch.Tensor], stat
     save_file(whole, temporary / "tensors.safetensors")
     with (temporary / "tensors.safetensors").open("rb") as file:
         os.fsync(file.fileno())
-    write_json(temporary / "state.json", {"step": step, "sha256": digest_file(temporary / "tensors.safetensors"), **state})
+    write_json(
+        temporary / "state.json", {"step": step, "sha256": digest_file(temporary / "tensors.safetensors"), **state}
+    )
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
     sync_folder(folder.parent)
@@ -50,7 +52,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def load_checkpoint(run: Path) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] | None:
-    """The newest checkpoint whose digest holds, as (step, tensors, state); damaged ones are passed over; None without one."""
+    """The newest checkpoint whose digest holds, as (step, tensors, state), or None; damaged ones are passed over."""
     for folder in sorted((run / "checkpoints").glob("step-*"), reverse=True):
         try:
             state = json.loads((folder / "state.json").read_text())

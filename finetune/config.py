@@ -85,10 +85,13 @@ class FinetuneConfig:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 or more")
         for name in ("caption_dropout", "caption_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected a share between 0 and 1")
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; expected a share between 0 and 1"
+                )
         if not REAL_FLOOR <= self.real_share <= 1:
             raise ValueError(
-                f"--real-share is {self.real_share}; expected {REAL_FLOOR} to 1: with less real data a self-improving model collapses"
+                f"--real-share is {self.real_share}; expected {REAL_FLOOR} to 1: "
+                "with less real data a self-improving model collapses"
             )
         if not self.targets:
             raise ValueError("--targets is empty; name at least one kind of layer, such as to_q")

@@ -28,10 +28,12 @@ def excluded(record: Record, rules: Sequence[str]) -> bool:
 
 
 def gather(folders: Sequence[Path], split: str, exclude: Sequence[str] = ()) -> list[tuple[Path, Record]]:
-    """(folder, record) of one split over several datasets, less what the rules exclude. ValueError where none is left."""
+    """(folder, record) of one split over several datasets, less what the rules exclude. ValueError where none is."""
     found = [(f, r) for f in folders for r in load_records(f) if r.split == split and not excluded(r, exclude)]
     if not found:
-        raise ValueError(f"no records of split '{split}' in {', '.join(map(str, folders))} after excluding {list(exclude)}")
+        raise ValueError(
+            f"no records of split '{split}' in {', '.join(map(str, folders))} after excluding {list(exclude)}"
+        )
     return found
 
 

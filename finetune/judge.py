@@ -142,7 +142,7 @@ def jitter(pixels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 def contrastive_loss(judge: Judge, embedded: torch.Tensor, texts: list[str]) -> torch.Tensor:
-    """Symmetric InfoNCE over the batch (Radford et al. 2021) with the side-swapped text of each pair as a hard negative.
+    """Symmetric InfoNCE over the batch (Radford et al. 2021), the side-swapped text of each pair a hard negative.
 
     Pairs with equal texts are no negatives of one another.
     """

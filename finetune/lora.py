@@ -2,26 +2,36 @@
 
 Runs alone or under `accelerate launch` on any number of processes, with the same losses: which records, timesteps and
 noise a step sees is a pure function of (seed, step, slot of the global batch); a process takes its share of the slots.
+
+    torchrun --nproc-per-node 8 -m vesalius.finetune.lora --data DIR --out RUN
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState, PartialState
+from diffusers import DDPMScheduler
 from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from vesalius.data.progress import Progress
-from vesalius.data.record import read_rows, write_json
+from vesalius.data.record import write_atomic, write_json
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.latents import cached_latents
@@ -52,33 +62,49 @@ def finetune(config: FinetuneConfig) -> RunSummary:
     # Check, cheapest first
     config.check()
     trainset = choose_trainset(config)
-    accelerator = Accelerator(mixed_precision=precision(config), cpu=config.device == "cpu")
+    accelerator = make_accelerator(config)
     if config.batch_size % accelerator.num_processes:
-        raise ValueError(f"--batch-size {config.batch_size} does not divide among {accelerator.num_processes} processes")
-    claim_run(config, accelerator.is_main_process and not config.dry_run)
+        raise ValueError(
+            f"--batch-size {config.batch_size} does not divide among {accelerator.num_processes} processes"
+        )
+    with accelerator.main_process_first():
+        claim_run(config, write=accelerator.is_main_process and not config.dry_run)
     base = open_base(config.base)
+    check_targets(base.pipeline.unet, config)
     trainset.say_text_coverage(base.pipeline.tokenizer, quiet=config.json or not accelerator.is_main_process)
     if config.dry_run:
         return RunSummary(out=config.out, step=0, finished=False, validation=(), seconds=0.0)
 
     # Latents once, on the main process; the others read its file
-    autoencoder, scheduler = base.pipeline.vae.to(accelerator.device), base.pipeline.scheduler
+    autoencoder = base.pipeline.vae.to(accelerator.device)
     quiet = config.json or not accelerator.is_main_process
     with accelerator.main_process_first():
         cache = {"folder": config.out / "cache", "device": accelerator.device, "quiet": quiet}
         mean, deviation = cached_latents(autoencoder, base.digest, trainset.train, base.image_size, **cache)
         held_out, _ = cached_latents(autoencoder, base.digest, trainset.held_out, base.image_size, **cache)
 
+    base.pipeline.vae.to("cpu")  # its work is done; on a small card the denoiser needs the room
+
     # Adapter in fp32 on a frozen denoiser, optimizer, and the newest whole checkpoint
     torch.manual_seed(config.seed)
     denoiser: Any = get_peft_model(base.pipeline.unet, lora_config(config))
+    # The base may draw with any sampler; all of them share the noise levels that DDPM's is trained on.
+    scheduler = DDPMScheduler.from_config(base.pipeline.scheduler.config)
     tokenizer, text_encoder = base.pipeline.tokenizer, base.pipeline.text_encoder.to(accelerator.device)
     adapter = [p for p in denoiser.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(adapter, lr=config.learning_rate, weight_decay=config.weight_decay)
     step, validation = 0, list[tuple[int, float]]()
+    inputs = {"base_digest": base.digest, "data_digest": data_digest(trainset.train)}
     if (found := load_checkpoint(config.out)) is not None:
         step, tensors, state = found
-        set_peft_model_state_dict(denoiser, {k.removeprefix("adapter."): v for k, v in tensors.items() if k.startswith("adapter.")})
+        if changed := [k.removesuffix("_digest") for k, v in inputs.items() if state.get(k) != v]:
+            raise ValueError(
+                f"{config.out}: the {' and '.join(changed)} changed since its step {step}; "
+                "give another --out, or bring them back"
+            )
+        set_peft_model_state_dict(
+            denoiser, {k.removeprefix("adapter."): v for k, v in tensors.items() if k.startswith("adapter.")}
+        )
         restore_optimizer(optimizer, tensors)
         validation = [(s, v) for s, v in state["validation"]]
     denoiser, optimizer = accelerator.prepare(denoiser, optimizer)
@@ -86,14 +112,12 @@ def finetune(config: FinetuneConfig) -> RunSummary:
     questions = fixed_questions(trainset, held_out, config)
     if accelerator.is_main_process:
         cut_log(config.out / "losses.jsonl", step)
-    stopped: list[int] = []
-    if main_thread := threading.current_thread() is threading.main_thread():
-        former = signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
 
     # The loop
     began = time.monotonic()
-    slots = range(accelerator.process_index, config.batch_size, accelerator.num_processes)
-    with Progress("finetune", config.steps, start=step, quiet=quiet) as bar:
+    device, slots = accelerator.device, range(accelerator.process_index, config.batch_size, accelerator.num_processes)
+    with watch_sigterm() as stopped, Progress("finetune", config.steps, start=step, quiet=quiet) as bar:
+        denoiser.train()
         if step == 0:
             validation.append((0, validate(wrapped, scheduler, tokenizer, text_encoder, questions, accelerator)))
         while step < config.steps:
@@ -102,54 +126,92 @@ def finetune(config: FinetuneConfig) -> RunSummary:
             chances = [slot_generator(config.seed, step, slot) for slot in slots]
             uniform = torch.stack([torch.rand(4, generator=g) for g in chances])
             noise, spread = (torch.stack([torch.randn(mean.shape[1:], generator=g) for g in chances]) for _ in range(2))
-            prompts = [choose_wording(trainset.wordings[i], u, config) for i, u in zip(mine.tolist(), uniform, strict=True)]
+            prompts = [
+                choose_wording(trainset.wordings[i], u, config) for i, u in zip(mine.tolist(), uniform, strict=True)
+            ]
             timesteps = (uniform[:, 3] * scheduler.config.num_train_timesteps).long()
             latents = mean[mine] + deviation[mine] * spread
             with torch.no_grad():
                 text = text_condition(tokenizer, text_encoder, prompts)
             with accelerator.autocast():
-                batch = (t.to(accelerator.device) for t in (latents, noise, timesteps))
-                losses = denoising_loss(denoiser, scheduler, *batch, text, config.min_snr_gamma)
+                here = [t.to(device) for t in (latents, noise, timesteps)]
+                losses = denoising_loss(denoiser, scheduler, here[0], here[1], here[2], text, config.min_snr_gamma)
             loss = losses.mean()
-            if not torch.isfinite(loss):
-                names = [trainset.train[i][1].file_name for i, x in zip(mine.tolist(), losses.tolist(), strict=True) if x != x]
-                raise ValueError(f"step {step}: loss is {loss.item()}, at {', '.join(names[:3])}; lower --learning-rate, or look at those images")
             accelerator.backward(loss)
-            accelerator.clip_grad_norm_(adapter, config.clip_norm)
+            norm = accelerator.clip_grad_norm_(adapter, config.clip_norm)
             rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step += 1
-            total = accelerator.reduce(loss.detach(), "mean").item()
-            if stopped:
-                accelerator.set_trigger()
-            stop = accelerator.check_trigger()
+            # One reduction and one wait for the device a step: the mean loss, and whether any process was told to stop
+            told = torch.full_like(loss, len(stopped))
+            total, size, stop = accelerator.reduce(torch.stack([loss.detach(), norm, told]), "mean").tolist()
+            if not math.isfinite(total + size):
+                bad = [
+                    trainset.train[i][1].file_name
+                    for i, x in zip(mine.tolist(), losses.tolist(), strict=True)
+                    if not math.isfinite(x)
+                ]
+                raise ValueError(
+                    f"step {step}: loss is {total} and gradient norm {size}, "
+                    f"at {', '.join(bad[:3]) or 'no one record here'}; lower --learning-rate or look there"
+                )
             if step % config.validate_every == 0 or step == config.steps:
                 validation.append((step, validate(wrapped, scheduler, tokenizer, text_encoder, questions, accelerator)))
             bar.step(note=f"loss {total:.4f} val {validation[-1][1]:.4f}")
             if accelerator.is_main_process:
-                log(config.out / "losses.jsonl", {"step": step, "loss": total, "learning_rate": rate})
+                log(
+                    config.out / "losses.jsonl",
+                    {"step": step, "loss": total, "gradient_norm": size, "learning_rate": rate},
+                )
                 if step % config.save_every == 0 or step == config.steps or stop:
                     tensors = {f"adapter.{k}": v for k, v in get_peft_model_state_dict(wrapped).items()}
-                    save_checkpoint(config.out, step, tensors | optimizer_tensors(optimizer), {"validation": validation})
+                    save_checkpoint(
+                        config.out, step, tensors | optimizer_tensors(optimizer), {"validation": validation, **inputs}
+                    )
             if stop and step < config.steps:
                 break
 
     # The adapter, with all that a later stage asks of it
     if accelerator.is_main_process and step == config.steps:
         card = AdapterCard(
-            base=config.base, base_digest=base.digest, data_digest=data_digest(trainset.train), depth=trainset.depth,
-            steps=step, modalities=tuple(sorted({r.modality for _, r in trainset.train})),
+            base=config.base, depth=trainset.depth, steps=step, **inputs,
+            modalities=tuple(sorted({r.modality for _, r in trainset.train})),
         )  # fmt: skip
         write_adapter(config.out / "adapter", wrapped, card)
         write_json(config.out / "validation.json", [{"step": s, "loss": v} for s, v in validation])
     accelerator.wait_for_everyone()
-    if main_thread:
-        signal.signal(signal.SIGTERM, former)
     seconds = time.monotonic() - began
-    return RunSummary(out=config.out, step=step, finished=step == config.steps, validation=tuple(validation), seconds=seconds)
+    return RunSummary(
+        out=config.out, step=step, finished=step == config.steps, validation=tuple(validation), seconds=seconds
+    )
+
+
+@contextmanager
+def watch_sigterm() -> Iterator[list[int]]:
+    """Yields a list that SIGTERM, the notice of a preempted machine, makes longer. In a thread it stays empty."""
+    stopped: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    former = signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def make_accelerator(config: FinetuneConfig) -> Accelerator:
+    """An accelerator for this run alone.
+
+    accelerate shares its state between all accelerators of a process, so a second run of another precision would be
+    refused. Only the process group of a distributed launch has to stay.
+    """
+    AcceleratorState._reset_state(reset_partial_state="LOCAL_RANK" not in os.environ)
+    waits = InitProcessGroupKwargs(timeout=timedelta(hours=6))  # the others wait while one process caches the latents
+    return Accelerator(mixed_precision=precision(config), cpu=config.device == "cpu", kwargs_handlers=[waits])
 
 
 def precision(config: FinetuneConfig) -> str:
@@ -162,7 +224,18 @@ def precision(config: FinetuneConfig) -> str:
 
 
 def lora_config(config: FinetuneConfig) -> LoraConfig:
-    return LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=list(config.targets), init_lora_weights="gaussian")
+    return LoraConfig(
+        r=config.rank, lora_alpha=config.alpha, target_modules=list(config.targets), init_lora_weights="gaussian"
+    )
+
+
+def check_targets(denoiser: Any, config: FinetuneConfig) -> None:
+    """ValueError where a target names no layer: PEFT says nothing as long as another one does."""
+    names = [name for name, _ in denoiser.named_modules()]
+    for target in config.targets:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            near = sorted({n.rsplit(".", 1)[-1] for n in names if n.rsplit(".", 1)[-1].startswith("to_")})
+            raise ValueError(f"--targets: base '{config.base}' has no layer '{target}' (it has {', '.join(near)}, ...)")
 
 
 def claim_run(config: FinetuneConfig, write: bool) -> None:
@@ -173,7 +246,10 @@ def claim_run(config: FinetuneConfig, write: bool) -> None:
         former = json.loads(path.read_text())
         changed = [k for k in wanted if k not in FREE_FIELDS and former.get(k) != wanted[k]]
         if changed:
-            raise ValueError(f"{config.out}: holds a run with another configuration ({', '.join(changed)} differ); give another --out")
+            raise ValueError(
+                f"{config.out}: holds a run with another configuration ({', '.join(changed)} differ); "
+                "give another --out"
+            )
         if config.resume == "never" and load_checkpoint(config.out) is not None:
             raise ValueError(f"{config.out}: holds checkpoints and --resume is never; give another --out")
     elif config.out.is_dir() and any(config.out.iterdir()):
@@ -186,7 +262,7 @@ def claim_run(config: FinetuneConfig, write: bool) -> None:
 def fixed_questions(trainset: Trainset, held_out: torch.Tensor, config: FinetuneConfig) -> list[tuple[Any, ...]]:
     """(latents, noise, timesteps, prompts) in batches of 16: the same at every validation of every run with this seed.
 
-    Every image is asked about at four timesteps, spread evenly over the schedule.
+    Every image is asked about at four timesteps, one in each quarter of the schedule's 1000.
     """
     generator = torch.Generator().manual_seed(config.seed + 1)
     questions = []
@@ -201,15 +277,22 @@ def fixed_questions(trainset: Trainset, held_out: torch.Tensor, config: Finetune
 
 
 @torch.no_grad()
-def validate(denoiser: Any, scheduler: Any, tokenizer: Any, text_encoder: Any, questions: list[tuple[Any, ...]], accelerator: Accelerator) -> float:
+def validate(
+    denoiser: Any,
+    scheduler: Any,
+    tokenizer: Any,
+    text_encoder: Any,
+    questions: list[tuple[Any, ...]],
+    accelerator: Accelerator,
+) -> float:
     """Mean unweighted loss over the fixed questions, shared out over the processes."""
     denoiser.eval()
     total, count = torch.zeros((), device=accelerator.device), torch.zeros((), device=accelerator.device)
     for latents, noise, timesteps, prompts in questions[accelerator.process_index :: accelerator.num_processes]:
         text = text_condition(tokenizer, text_encoder, prompts)
         with accelerator.autocast():
-            batch = (t.to(accelerator.device) for t in (latents, noise, timesteps))
-            total += denoising_loss(denoiser, scheduler, *batch, text).sum()
+            here = [t.to(accelerator.device) for t in (latents, noise, timesteps)]
+            total += denoising_loss(denoiser, scheduler, here[0], here[1], here[2], text).sum()
         count += len(latents)
     denoiser.train()
     sums = accelerator.reduce(torch.stack([total, count]), "sum")
@@ -217,11 +300,33 @@ def validate(denoiser: Any, scheduler: Any, tokenizer: Any, text_encoder: Any, q
 
 
 def cut_log(path: Path, step: int) -> None:
-    """Drop the lines of a log that a resumed run will write again."""
-    rows = [r for r in read_rows(path) if r["step"] <= step] if path.is_file() else []
-    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    """Drop the lines of a log that a resumed run will write again, a half line of a killed one among them."""
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    # Lines are complete up to a checkpoint, one for each step, so the rest is what came after it.
+    write_atomic(path, "".join(lines[:step]).encode())
 
 
 def log(path: Path, row: dict[str, Any]) -> None:
     with path.open("a") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def main() -> None:
+    """The entry of `-m vesalius.finetune.lora`: exit code 2 for bad input, 75 where the same line continues."""
+    import tyro
+
+    config = tyro.cli(FinetuneConfig)
+    try:
+        summary = finetune(config)
+    except ValueError as error:
+        print(f"vesalius: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    finally:
+        PartialState().destroy_process_group()
+    if not summary.finished and not config.dry_run:
+        print(f"vesalius: stopped at step {summary.step} of {config.steps}; the same line continues", file=sys.stderr)
+        raise SystemExit(75)
+
+
+if __name__ == "__main__":
+    main()

@@ -52,4 +52,5 @@ def denoising_loss(
     noisy = scheduler.add_noise(latents, noise, timesteps)
     predicted = denoiser(noisy, timesteps, **condition).sample.float()
     errors = (predicted - targets(scheduler, latents, noise, timesteps)).pow(2).mean((1, 2, 3))
-    return errors * snr_weights(scheduler, timesteps, gamma)
+    losses: torch.Tensor = errors * snr_weights(scheduler, timesteps, gamma)
+    return losses

@@ -18,15 +18,19 @@ from vesalius.data.record import Record
 Int64 = NDArray[np.int64]
 
 
-def batch_indices(seed: int, step: int, batch_size: int, num_records: int, weights: NDArray[np.float64] | None = None) -> Int64:
+def batch_indices(
+    seed: int, step: int, batch_size: int, num_records: int, weights: NDArray[np.float64] | None = None
+) -> Int64:
     """Which records the global batch of a step holds, int64 [batch_size].
 
-    Without weights every record comes once per epoch, in a fresh order each epoch; with weights, draws with replacement.
+    Without weights every record comes once per epoch, in a fresh order each epoch; with weights, draws with
+    replacement.
     """
     if weights is not None:
         cumulative = np.cumsum(weights)
         points = np.random.default_rng([seed, step]).random(batch_size) * cumulative[-1]
-        return np.searchsorted(cumulative, points, side="right").astype(np.int64)
+        drawn: Int64 = np.searchsorted(cumulative, points, side="right").astype(np.int64)
+        return drawn
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = (divmod(place, num_records) for place in places.tolist())
     return np.array([_order(seed, epoch, num_records)[i] for epoch, i in epochs], dtype=np.int64)
@@ -34,7 +38,8 @@ def batch_indices(seed: int, step: int, batch_size: int, num_records: int, weigh
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, num_records: int) -> Int64:
-    return np.random.default_rng([seed, 1, epoch]).permutation(num_records)
+    order: Int64 = np.random.default_rng([seed, 1, epoch]).permutation(num_records)
+    return order
 
 
 def slot_seed(seed: int, step: int, slot: int) -> int:
@@ -59,4 +64,5 @@ def balanced_weights(records: list[Record], shares: dict[str, float]) -> NDArray
     for origin in {r.origin for r in records}:
         members = np.array([r.origin == origin for r in records])
         raw[members] *= shares.get(origin, 1.0) / raw[members].sum()
-    return raw / raw.sum()
+    weights: NDArray[np.float64] = raw / raw.sum()
+    return weights

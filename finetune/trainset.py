@@ -46,10 +46,11 @@ class Trainset:
             return
         texts = list(dict.fromkeys(w for ws in self.wordings[:2000] for w in ws))
         room = tokenizer.model_max_length - 2
-        lengths = np.array([len(x) for x in tokenizer(texts, add_special_tokens=False).input_ids])
+        lengths = np.array([len(x) for x in tokenizer(texts, add_special_tokens=False, verbose=False).input_ids])
         print(
-            f"{len(self.train)} training and {len(self.held_out)} validation records; texts of up to {lengths.max()} tokens, "
-            f"{(lengths > room).mean():.1%} need more than one context of {tokenizer.model_max_length}, 100 % of tokens kept",
+            f"{len(self.train)} training and {len(self.held_out)} validation records; texts of up to {lengths.max()} "
+            f"tokens, {(lengths > room).mean():.1%} need more than one context of {tokenizer.model_max_length}, "
+            "100 % of tokens kept",
             file=sys.stderr,
         )
 
@@ -66,7 +67,11 @@ def choose_trainset(config: FinetuneConfig) -> Trainset:
         for record in load_records(folder)
         if record.split in ("train", "val")
     ]
-    members = [m for m in members if (not wanted or m[1].modality in wanted) and (not config.organs or m[1].organ in config.organs)]
+    members = [
+        m
+        for m in members
+        if (not wanted or m[1].modality in wanted) and (not config.organs or m[1].organ in config.organs)
+    ]
     train = [m for m in members if m[1].split == "train"]
     held_out = [m for m in members if m[1].split == "val" and m[1].origin != "synthetic"]
     if not train:
@@ -81,10 +86,15 @@ def choose_trainset(config: FinetuneConfig) -> Trainset:
             raise ValueError(f"{config.data[0]}: too few records to hold some out for validation; add a val split")
     too_deep = [r for _, r in train if r.depth > MAX_DEPTH]
     if too_deep:
-        raise ValueError(f"{too_deep[0].file_name}: generation depth {too_deep[0].depth} is over {MAX_DEPTH}; train on less derived records")
+        raise ValueError(
+            f"{too_deep[0].file_name}: generation depth {too_deep[0].depth} is over {MAX_DEPTH}; "
+            "train on less derived records"
+        )
     mute = [folder / r.file_name for folder, r in (*train, *held_out) if not prompts_of(r)]
     if mute:
-        raise ValueError(f"{mute[0]}: has no text to train on, as {len(mute)} records in all; fill in `text` or remove the row")
+        raise ValueError(
+            f"{mute[0]}: has no text to train on, as {len(mute)} records in all; fill in `text` or remove the row"
+        )
     order = np.random.default_rng(config.seed).permutation(len(held_out))[: config.num_validation]
     return Trainset(
         train=train,
@@ -109,10 +119,15 @@ def origin_weights(records: Sequence[Record], real_share: float) -> NDArray[np.f
     if not synthetic.any():
         return None
     if synthetic.all():
-        raise ValueError("all training records are synthetic; add the real ones: replacing real data makes a model collapse")
+        raise ValueError(
+            "all training records are synthetic; add the real ones: replacing real data makes a model collapse"
+        )
     if 1 - synthetic.mean() >= real_share:
         return None
-    return np.where(synthetic, (1 - real_share) / synthetic.sum(), real_share / (~synthetic).sum())
+    shares: NDArray[np.float64] = np.where(
+        synthetic, (1 - real_share) / synthetic.sum(), real_share / (~synthetic).sum()
+    )
+    return shares
 
 
 def choose_wording(wordings: Sequence[str], chance: torch.Tensor, config: FinetuneConfig) -> str:
@@ -128,6 +143,11 @@ def data_digest(members: Sequence[Member]) -> str:
     """sha256 over the images, modalities, captions and texts of a training set, in order."""
     total = hashlib.sha256()
     for folder, record in members:
-        parts = (record.sha256 or digest_file(folder / record.file_name), record.modality, record.caption or "", record.text)
+        parts = (
+            record.sha256 or digest_file(folder / record.file_name),
+            record.modality,
+            record.caption or "",
+            record.text,
+        )
         total.update("\0".join(parts).encode())
     return total.hexdigest()

@@ -12,7 +12,10 @@ from vesalius.finetune.config import REAL_FLOOR, FinetuneConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ImproveConfig:
-    """Rounds of generate, score, gate, add back, fine-tune, promote or roll back. The same line continues a stopped loop."""
+    """Rounds of generate, score, gate, add back, fine-tune, promote or roll back.
+
+    The same line continues a stopped loop.
+    """
 
     data: tuple[Path, ...]
     """dataset folders of real images or phantoms; their val split calibrates the gates, their test split decides"""
@@ -64,12 +67,12 @@ class ImproveConfig:
         self.finetune(self.out / "run", ()).check()
 
     def finetune(self, run: Path, pools: tuple[Path, ...]) -> FinetuneConfig:
-        """The fine-tuning run of a round: a fresh adapter on the base, over the data and all accepted samples so far."""
+        """The fine-tuning run of a round: a fresh adapter on the base, over the data and all accepted samples."""
         return FinetuneConfig(
             data=(*self.data, *pools), out=run, base=self.base, steps=self.steps, batch_size=self.batch_size,
             learning_rate=self.learning_rate, rank=self.rank, alpha=self.rank, targets=self.targets,
-            real_share=self.real_share, seed=self.seed, device="cpu" if self.device == "cpu" else "auto", json=self.json,
-            validate_every=max(1, self.steps // 5), save_every=max(1, self.steps // 5),
+            real_share=self.real_share, validate_every=max(1, self.steps // 5), save_every=max(1, self.steps // 5),
+            seed=self.seed, device="cpu" if self.device == "cpu" else "auto", json=self.json,
         )  # fmt: skip
 
 

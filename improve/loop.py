@@ -86,7 +86,8 @@ def records_of(config: ImproveConfig, split: str) -> list[tuple[Path, Record]]:
     for folder, record in found:
         if record.origin == "synthetic":
             raise ValueError(
-                f"{folder / record.file_name}: is a sample; --data takes real images and phantoms, the loop adds its own samples"
+                f"{folder / record.file_name}: is a sample; --data takes real images and phantoms, "
+                "the loop adds its own samples"
             )
     return found
 
@@ -100,7 +101,8 @@ def claim_loop(config: ImproveConfig) -> None:
         changed = [k for k in wanted if k not in FREE_FIELDS and former.get(k) != wanted[k]]
         if changed:
             raise ValueError(
-                f"{config.out}: holds a loop with another configuration ({', '.join(changed)} differ); give another --out"
+                f"{config.out}: holds a loop with another configuration ({', '.join(changed)} differ); "
+                "give another --out"
             )
         return
     if config.out.is_dir() and any(config.out.iterdir()):
@@ -117,7 +119,7 @@ def train_and_evaluate(
     ledger: Ledger,
     index: int,
 ) -> None:
-    """A fresh adapter from the base, then samples under the same test captions and seeds as in every round, evaluated."""
+    """A fresh adapter from the base, then samples under the test captions and seeds of every round, evaluated."""
     run = folder / "run"
     summary = finetune(config.finetune(run, pools))
     if not summary.finished:
@@ -147,7 +149,7 @@ def drawing(config: ImproveConfig, prompts: Path, out: Path, run: Path, seed: in
 
 
 def merge_real(config: ImproveConfig, folder: Path) -> Path:
-    """The loop's datasets as one folder of links, which the evaluation reads; a single dataset is read where it lies."""
+    """The loop's datasets as one folder of links, which the evaluation reads; a single one is read where it lies."""
     if len(config.data) == 1:
         return config.data[0]
     if not (folder / "manifest.json").is_file():
@@ -210,11 +212,12 @@ def draw_and_gate(
     verdicts = verdicts_of(config, samples, cases, scorer, thresholds)
     write_accepted(folder / "accepted", folder / "samples", verdicts)
     for verdict in verdicts:
+        limits = thresholds.get(verdict.sample.modality)
         ledger.add(
             "verdict", index, verdict.sample.file_name, sha256=verdict.sample.sha256, prompt=verdict.sample.text,
             seed=verdict.sample.seed, base=verdict.sample.base_digest, adapter=verdict.sample.adapter_digest,
             judge=judge.digest, scores={k: round(v, 5) for k, v in verdict.scores.items()},
-            thresholds=dataclasses.asdict(thresholds[verdict.sample.modality]) if verdict.sample.modality in thresholds else {},
+            thresholds=dataclasses.asdict(limits) if limits else {},
             accepted=verdict.reason is None, reason=verdict.reason,
         )  # fmt: skip
     write_json(folder / "verdicts.json", [v.to_json() for v in verdicts])
@@ -266,7 +269,7 @@ def write_accepted(folder: Path, samples: Path, verdicts: list[Verdict]) -> None
                 depth=sample.depth,
                 source="vesalius generate",
                 sha256=sample.sha256,
-            )  # fmt: skip
+            )
         )
     write_dataset(folder, records)
 
@@ -279,8 +282,8 @@ def has_records(folder: Path) -> bool:
 def decide(first: Path, champion: Path, challenger: Path, index: int) -> dict[str, Any]:
     """Promote a round only where nothing is worse than in round 0 and in the champion beyond the interval.
 
-    Compared are the validation loss (1 % of it is its tolerance: the questions are fixed, but the adapters' luck is not)
-    and the texture detector's KID to the test split, per modality; the judge has no say.
+    Compared are the validation loss (1 % of it is its tolerance: the questions are fixed, but the adapters' luck is
+    not) and the texture detector's KID to the test split, per modality; the judge has no say.
     """
     reasons: list[str] = []
     ours = facts_of(challenger)

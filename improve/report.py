@@ -50,7 +50,8 @@ def _summary(decisions: dict[Path, dict[str, Any]]) -> Section:
         )
         rows.append([
             path.name, f"{accepted} of {len(verdicts)}" if verdicts else "-", f"{validation[0]['loss']:.4f}",
-            f"{validation[-1]['loss']:.4f}", kid or "-", f"{'promoted' if decision['promoted'] else 'rolled back'}: {'; '.join(decision['reasons'])}",
+            f"{validation[-1]['loss']:.4f}", kid or "-",
+            f"{'promoted' if decision['promoted'] else 'rolled back'}: {'; '.join(decision['reasons'])}",
         ])  # fmt: skip
     head = ("round", "samples accepted", "validation loss of the base", "of the adapter", "KID by texture", "decision")
     return Section(title="Rounds", tables=[Table(head=head, rows=rows)])
@@ -69,7 +70,8 @@ def _curves(rounds: list[Path]) -> Section:
     return Section(
         title="Curves",
         text=[
-            "Training loss is averaged over windows; validation loss is on held-out images with fixed noise and timesteps."
+            "Training loss is averaged over windows; "
+            "validation loss is on held-out images with fixed noise and timesteps."
         ],
         plots=[
             curve_svg(validation, x="step", y="loss", title="Validation loss"),

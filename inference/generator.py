@@ -129,6 +129,7 @@ def request_modality(request: Request) -> Modality:
     found = modality_in(request.prompt)
     if found is None:
         raise ValueError(
-            f"prompt '{request.prompt[:60]}' names no modality; name one in it ({', '.join(MODALITIES)}) or give --modality"
+            f"prompt '{request.prompt[:60]}' names no modality; "
+            f"name one in it ({', '.join(MODALITIES)}) or give --modality"
         )
     return found

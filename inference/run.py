@@ -1,4 +1,4 @@
-"""A generation run: all pictures of a prompt list, written with their recipes; a killed run continues by the same line."""
+"""A generation run: all pictures of a prompt list, written with their recipes. A killed run continues by its line."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 
 def plan_requests(config: GenerateConfig) -> list[Request]:
-    """All pictures of a run, in order, each with its seed and file name. ValueError where a prompt names no modality."""
+    """All pictures of a run in order, each with its seed and file name. ValueError where a prompt names no modality."""
     prompts = [Prompt(text=p) for p in config.prompt] + (read_prompts(config.prompts) if config.prompts else [])
     if not prompts:
         raise ValueError("no prompt: give one or more, or --prompts FILE")

@@ -19,7 +19,8 @@ class Sample:
     """One generated image.
 
     file_name: relative to the samples folder. text: the prompt. seed: of this one picture; with the same recipe it
-    draws the same picture in any batch. findings: what the prompt asks for, where that is known. depth: 1 + the deepest record that the adapter was trained on.
+    draws the same picture in any batch. findings: what the prompt asks for, where that is known. depth: 1 + that of
+    the deepest record that the adapter was trained on.
     """
 
     file_name: str
@@ -111,7 +112,7 @@ class Manifest:
 
 
 def claim_folder(folder: Path, recipe: dict[str, Any]) -> None:
-    """Make a samples folder, or take up a former run's with the same recipe. ValueError where it holds something else."""
+    """Make a samples folder, or take up one of the same recipe. ValueError where it holds something else."""
     known = folder / "config.json"
     if known.is_file():
         former = json.loads(known.read_text())
@@ -120,7 +121,8 @@ def claim_folder(folder: Path, recipe: dict[str, Any]) -> None:
         )
         if changed:
             raise ValueError(
-                f"{folder}: was begun with another recipe ({', '.join(changed)} changed); give another --out, or the same line to continue"
+                f"{folder}: was begun with another recipe ({', '.join(changed)} changed); "
+                "give another --out, or the same line to continue"
             )
         return
     if folder.is_dir() and any(folder.iterdir()):

@@ -49,7 +49,8 @@ def adapter_folder(run: Path | str) -> Path:
         if (folder / "adapter_config.json").is_file() and (folder / "adapter_model.safetensors").is_file():
             return folder
     raise ValueError(
-        f"{run}: no adapter there (adapter_config.json and adapter_model.safetensors); give the --out folder of a finished `vesalius finetune`"
+        f"{run}: no adapter there (adapter_config.json and adapter_model.safetensors); "
+        "give the --out folder of a finished `vesalius finetune`"
     )
 
 
@@ -80,7 +81,8 @@ def apply_adapter(base: Base, run: Path | str) -> str:
     card = read_card(folder)
     if card is not None and card.base_digest != base.digest:
         raise ValueError(
-            f"{folder}: trained on base '{card.base}' ({card.base_digest[:12]}), not on '{base.name}' ({base.digest[:12]}); give --base {card.base}"
+            f"{folder}: trained on base '{card.base}' ({card.base_digest[:12]}), "
+            f"not on '{base.name}' ({base.digest[:12]}); give --base {card.base}"
         )
     try:
         wrapped = PeftModel.from_pretrained(base.pipeline.unet, folder, is_trainable=False)

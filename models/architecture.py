@@ -32,7 +32,7 @@ class Architecture:
 
     @property
     def latent_size(self) -> int:
-        return self.image_size // 2 ** (len(self.autoencoder_channels) - 1)
+        return self.image_size >> (len(self.autoencoder_channels) - 1)
 
 
 NANO = Architecture()
@@ -49,7 +49,8 @@ def make_autoencoder(sizes: Architecture) -> AutoencoderKL:
     return AutoencoderKL(
         in_channels=3, out_channels=3, latent_channels=sizes.latent_channels, sample_size=sizes.image_size,
         down_block_types=("DownEncoderBlock2D",) * depth, up_block_types=("UpDecoderBlock2D",) * depth,
-        block_out_channels=sizes.autoencoder_channels, layers_per_block=1, norm_num_groups=8, mid_block_add_attention=False,
+        block_out_channels=sizes.autoencoder_channels, layers_per_block=1, norm_num_groups=8,
+        mid_block_add_attention=False,
     )  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def make_text_encoder(sizes: Architecture, *, bos: int, eos: int) -> CLIPTextMod
 
 
 def make_scheduler() -> DDIMScheduler:
-    """v-prediction with zero terminal SNR and trailing steps (Lin et al. 2024, arXiv 2305.08891): true blacks and whites."""
+    """v-prediction, zero terminal SNR, trailing steps (Lin et al. 2024, arXiv 2305.08891): true blacks and whites."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(

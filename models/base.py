@@ -15,7 +15,10 @@ UNSAFE = (".py", ".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """An opened base. pipeline: a diffusers StableDiffusionPipeline in float32 on the CPU. digest: sha256 of its files."""
+    """An opened base.
+
+    pipeline: a diffusers StableDiffusionPipeline in float32 on the CPU. digest: sha256 of its files.
+    """
 
     name: str
     digest: str
@@ -40,7 +43,8 @@ def base_folder(name: str) -> Path:
         return folder
     if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ValueError(
-            f"base '{name}' is no diffusers folder (no model_index.json in it); give 'nano', a folder or a hub id like owner/name"
+            f"base '{name}' is no diffusers folder (no model_index.json in it); "
+            "give 'nano', a folder or a hub id like owner/name"
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -50,7 +54,8 @@ def base_folder(name: str) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         raise ValueError(
-            f"base '{name}' is not in the hub cache and cannot be fetched{offline}: {type(error).__name__}; use --base nano or a local folder"
+            f"base '{name}' is not in the hub cache and cannot be fetched{offline}: {type(error).__name__}; "
+            "use --base nano or a local folder"
         ) from None
 
 
@@ -69,7 +74,8 @@ def refuse_code(folder: Path) -> None:
     bad = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in UNSAFE)
     if bad:
         raise ValueError(
-            f"{folder}: holds {', '.join(bad[:3])}; code and pickles are never loaded, only safetensors. Remove or convert them"
+            f"{folder}: holds {', '.join(bad[:3])}; code and pickles are never loaded, only safetensors. "
+            "Remove or convert them"
         )
 
 
@@ -81,9 +87,11 @@ def open_base(name: str = EMBEDDED) -> Base:
     import torch
     from diffusers import StableDiffusionPipeline
     from diffusers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    for each in (logging, transformers_logging):
+        each.set_verbosity_error()
+        each.disable_progress_bar()
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
             folder, torch_dtype=torch.float32, use_safetensors=True, safety_checker=None, local_files_only=True

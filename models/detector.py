@@ -1,7 +1,8 @@
-"""Detectors: feature networks over which sets of pictures are compared. uint8 NCHW -> float NC, one contract for all."""
+"""Detectors: feature networks over which sets of pictures are compared. uint8 NCHW -> float NC, one contract."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -30,8 +31,8 @@ class JudgeDetector:
         self.digest = self.judge.digest
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        embedded = self.judge.embed_images(images)
-        return embedded * embedded.shape[1] ** 0.5
+        embedded: torch.Tensor = self.judge.embed_images(images)
+        return embedded * math.sqrt(embedded.shape[1])
 
 
 class TextureDetector:

@@ -1,6 +1,7 @@
-"""The judge: a small image-text pair and a finding classifier that score pictures; apart from the generator in every weight.
+"""The judge: a small image-text pair and a finding classifier that score pictures.
 
-It is trained on real images and phantoms only (`vesalius.finetune.judge`), never on generated ones.
+It shares no weight with the generator, and is trained on real images and phantoms only (`vesalius.finetune.judge`),
+never on generated ones.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Judge(nn.Module):
         return {name: i for i, name in enumerate(self.config.attributes)}
 
     def tokenize(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids and mask, [N, L]. Texts over the context are cut at its end: a judge reads the beginning of a long report."""
+        """Ids and mask, [N, L]. Texts over the context are cut: a judge reads the beginning of a long report."""
         batch = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.config.context, return_tensors="pt"
         )
@@ -145,7 +146,8 @@ class Judge(nn.Module):
         if not (folder / "model.safetensors").is_file():
             raise ValueError(f"{folder}: no judge there (config.json, tokenizer.json, model.safetensors)")
         row = json.loads((folder / "config.json").read_text())
-        config = JudgeConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+        sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+        config = JudgeConfig(**sizes)
         judge = Judge(config, CLIPTokenizer.from_pretrained(folder), digest_folder(folder))
         judge.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
         return judge.eval().requires_grad_(False)

@@ -44,10 +44,10 @@ def split_chunks(tokenizer: Any, text: str) -> list[str]:
     slices of the text: between them nothing but white space is left out. A word longer than a context (Chinese is
     written without spaces) is cut between characters.
     """
-    room = tokenizer.model_max_length - 2
+    room: int = tokenizer.model_max_length - 2
 
     def fits(piece: str) -> bool:
-        return len(tokenizer(piece, add_special_tokens=False).input_ids) <= room
+        return len(tokenizer(piece, add_special_tokens=False, verbose=False).input_ids) <= room
 
     if fits(text):
         return [text]

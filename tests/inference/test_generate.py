@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vesalius.data.image import read_image, read_recipe
 from vesalius.inference import GenerateConfig, Generator, generate
 from vesalius.inference.generator import Request
@@ -21,13 +22,16 @@ PROMPTS = ("Chest CT with a nodule in the left lung.", "Brain MRI, no mass.", "H
 
 
 def config(tiny_base: Path, out: Path, **changes: object) -> GenerateConfig:
-    return dataclasses.replace(GenerateConfig(prompt=PROMPTS, out=out, base=str(tiny_base), num=3, steps=2, seed=5, json=True), **changes)
+    usual = GenerateConfig(prompt=PROMPTS, out=out, base=str(tiny_base), num=3, steps=2, seed=5, json=True)
+    return dataclasses.replace(usual, **changes)
 
 
 def test_a_picture_does_not_depend_on_its_batch(tiny_base: Path) -> None:
     generator = Generator(str(tiny_base))
     requests = [Request(prompt=p, seed=sample_seed(1, p, i)) for p in PROMPTS for i in range(3)]
-    by_batch = {n: {(r.prompt, r.seed): i for r, i in generator.draw_all(requests, steps=3, batch_size=n)} for n in (1, 2, 8)}
+    by_batch = {
+        n: {(r.prompt, r.seed): i for r, i in generator.draw_all(requests, steps=3, batch_size=n)} for n in (1, 2, 8)
+    }
     for key, alone in by_batch[1].items():
         for batch in (2, 8):
             assert np.abs(alone.astype(int) - by_batch[batch][key].astype(int)).max() <= 1, (key, batch)
@@ -37,8 +41,8 @@ def test_a_long_report_does_not_change_its_neighbours(tiny_base: Path) -> None:
     generator = Generator(str(tiny_base))
     short = Request(prompt=PROMPTS[0], seed=1)
     long = Request(prompt="Chest CT. " + "There is a nodule in the left lung, measuring 12 mm. " * 20, seed=2)
-    alone = dict((r.seed, i) for r, i in generator.draw_all([short], steps=2))[1]
-    beside = dict((r.seed, i) for r, i in generator.draw_all([short, long], steps=2))
+    alone = {r.seed: i for r, i in generator.draw_all([short], steps=2)}[1]
+    beside = {r.seed: i for r, i in generator.draw_all([short, long], steps=2)}
     assert generator.num_chunks(long.prompt) > 1
     assert np.abs(alone.astype(int) - beside[1].astype(int)).max() <= 1
 
@@ -58,14 +62,16 @@ def test_samples_carry_their_whole_recipe(tiny_base: Path, tmp_path: Path) -> No
         assert recipe["synthetic"] is True
         assert len(recipe["base_digest"]) == 64
     rows = [json.loads(line) for line in (tmp_path / "s" / "metadata.jsonl").read_text().splitlines()]
-    assert {"file_name", "text", "seed", "steps", "guidance", "base_digest", "adapter_digest", "synthetic"} <= set(rows[0])
+    needed = {"file_name", "text", "seed", "steps", "guidance", "base_digest", "adapter_digest", "synthetic"}
+    assert needed <= set(rows[0])
 
 
 def test_a_samples_folder_opens_as_an_imagefolder(tiny_base: Path, tmp_path: Path) -> None:
     import datasets
 
     generate(config(tiny_base, tmp_path / "s", num=1))
-    opened = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "s"), cache_dir=str(tmp_path / "cache"))["train"]
+    places = {"data_dir": str(tmp_path / "s"), "cache_dir": str(tmp_path / "cache")}
+    opened = datasets.load_dataset("imagefolder", **places)["train"]
     assert len(opened) == 3
     assert set(opened["text"]) == set(PROMPTS)
 
@@ -122,8 +128,8 @@ def test_seeds_are_distinct_and_do_not_move_when_the_list_grows(tmp_path: Path) 
 
 def test_a_killed_run_continues_without_loss(tiny_base: Path, tmp_path: Path) -> None:
     line = [
-        sys.executable, "-m", "vesalius.cli.main", "generate", *PROMPTS, "--num", "40", "--steps", "2", "--batch-size", "2",
-        "--base", str(tiny_base), "--out", str(tmp_path / "s"),
+        sys.executable, "-m", "vesalius.cli.main", "generate", *PROMPTS, "--num", "40", "--steps", "2",
+        "--batch-size", "2", "--base", str(tiny_base), "--out", str(tmp_path / "s"),
     ]  # fmt: skip
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     manifest = tmp_path / "s" / "metadata.jsonl"

@@ -1,0 +1,48 @@
+# Two commands: `make quickstart` shows the whole loop, `make test` proves it. Neither needs root, a GPU or a download.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One thread per test process: two processes share two cores better than four threads do.
+TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: help install install-dev quickstart test test-slow lint type bench clean
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Vesalius needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+install: $(VENV)/.installed  ## a virtual environment with Vesalius
+
+install-dev: $(VENV)/.installed-dev  ## the same with what tests need
+
+quickstart: install  ## from phantoms to a page of generated, gated images: the whole loop in minutes
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash runs/quickstart.sh
+
+test: install-dev  ## all tests but the slow ones
+	$(TEST) -m "not slow"
+
+test-slow: install-dev  ## the slow tests
+	$(TEST) -m slow
+
+lint: install-dev  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: install-dev  ## mypy
+	$(BIN)/mypy
+
+bench: install  ## images/s beside plain diffusers code, in one run
+	$(BIN)/python -m benchmarks.throughput
+
+clean:  ## what tests and the quickstart left
+	rm -rf quickstart build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,30 @@
+"""What a dataset of phantoms is; apart from the drawing, so that `--help` needs no NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomConfig:
+    """Make a dataset of phantoms: drawn CT, MRI and pathology images with reports, masks and known findings."""
+
+    out: Path
+    """Folder of the dataset; the same line continues it after a stop."""
+    num: int = 2000
+    """Number of phantoms, shared evenly between the modalities."""
+    seed: int = 0
+    """Seed of the first phantom; another seed makes other patients."""
+    size: int = 64
+    """Pixels on each edge, 32 to 512; a seed gives the same scene at any size."""
+    modalities: tuple[str, ...] = ("CT", "MRI", "pathology")
+    """Which modalities to draw."""
+    val: float = 0.1
+    """Share of patients in the validation split."""
+    test: float = 0.1
+    """Share of patients in the test split."""
+    json: bool = False
+    """Print for machines: no progress line."""
+    dry_run: bool = False
+    """Check the arguments and write nothing."""

@@ -1,0 +1,25 @@
+"""Short runs on the tiny base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vesalius.finetune.config import FinetuneConfig
+
+
+@pytest.fixture
+def config_for(phantoms: Path, tiny_base: Path, tmp_path: Path) -> Callable[..., FinetuneConfig]:
+    """A short fp32 run of the tiny base on the phantoms; keywords replace its fields."""
+
+    def make(**fields: Any) -> FinetuneConfig:
+        usual = {
+            "data": (phantoms,), "base": str(tiny_base), "out": tmp_path / "run", "steps": 4, "batch_size": 4,
+            "rank": 4, "alpha": 4, "warmup": 2, "precision": "fp32", "num_validation": 4, "json": True, "device": "cpu",
+        }  # fmt: skip
+        return FinetuneConfig(**{**usual, **fields})
+
+    return make

@@ -1,0 +1,86 @@
+"""Bases are opened from safetensors alone, and say clearly when they cannot be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from vesalius.models.base import UNSAFE, base_folder, digest_folder, open_base, refuse_code
+
+
+@pytest.fixture
+def copy(tiny_base: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_base, tmp_path / "base"))
+
+
+def test_a_base_opens_frozen_in_float32_at_its_own_size(tiny_base: Path) -> None:
+    base = open_base(str(tiny_base))
+    assert base.image_size == 32
+    for part in (base.pipeline.unet, base.pipeline.vae, base.pipeline.text_encoder):
+        assert {p.dtype for p in part.parameters()} == {torch.float32}
+        assert not any(p.requires_grad for p in part.parameters())
+        assert not part.training
+
+
+def test_a_plain_pipeline_opens_the_same_folder(tiny_base: Path) -> None:
+    plain = StableDiffusionPipeline.from_pretrained(tiny_base)
+    ours = open_base(str(tiny_base)).pipeline
+    for name in ("unet", "vae", "text_encoder"):
+        theirs = getattr(plain, name).state_dict()
+        assert all(torch.equal(v, theirs[k].float()) for k, v in getattr(ours, name).state_dict().items())
+
+
+@pytest.mark.parametrize("suffix", UNSAFE)
+def test_a_folder_with_code_or_pickles_is_refused(copy: Path, suffix: str) -> None:
+    (copy / "unet" / f"extra{suffix}").write_bytes(b"")
+    with pytest.raises(ValueError, match=f"holds unet/extra{suffix}; code and pickles are never loaded"):
+        open_base(str(copy))
+
+
+def test_a_clean_folder_is_not_refused(tiny_base: Path) -> None:
+    refuse_code(tiny_base)
+
+
+def test_a_missing_base_names_what_was_looked_for_and_the_remedy(tmp_path: Path) -> None:
+    for name in (str(tmp_path / "none"), "./none", "~/no/base/here", str(tmp_path), "nanoo"):
+        with pytest.raises(ValueError, match=r"no model_index.json in it\); give 'nano', a folder or a hub id"):
+            base_folder(name)
+
+
+def test_a_base_without_its_denoiser_is_one_clear_error(copy: Path) -> None:
+    shutil.rmtree(copy / "unet")
+    with pytest.raises(ValueError, match="could not be opened as a Stable Diffusion pipeline"):
+        open_base(str(copy))
+
+
+def test_a_hub_id_offline_is_one_clear_error_at_once(tmp_path: Path) -> None:
+    code = "from vesalius.models.base import open_base; open_base('nobody/no-such-model')"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert time.monotonic() - began < 30
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ValueError: base 'nobody/no-such-model' is not in the hub cache")
+    assert "HF_HUB_OFFLINE is set" in last
+    assert last.endswith("use --base nano or a local folder")
+    assert "During handling" not in done.stderr
+
+
+def test_the_digest_is_stable_and_changes_with_names_and_bytes(copy: Path, tiny_base: Path) -> None:
+    assert digest_folder(copy) == digest_folder(tiny_base) == open_base(str(copy)).digest
+    (copy / "notes.md").write_text("no part of the model")
+    assert digest_folder(copy) == digest_folder(tiny_base)
+    config = copy / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text() + " ")
+    changed = digest_folder(copy)
+    assert changed != digest_folder(tiny_base)
+    config.rename(config.with_name("other.json"))
+    assert digest_folder(copy) not in (changed, digest_folder(tiny_base))

@@ -1,0 +1,117 @@
+"""The house rules that a machine can check: imports, packaging, sizes, and a light `--help`."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vesalius.cli.main import VERBS, Verb
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", "cli")
+HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "PIL")
+LIGHT = (
+    "data.build", "data.check", "data.phantom_config", "data.recipe", "inference.config", "eval.config",
+    "finetune.config", "improve.config", "demo.config", "cli.main", "cli.report", "cli.doctor",
+)  # fmt: skip
+FILES = sorted(p for stage in (*STAGES, "tests") for p in (ROOT / stage).rglob("*.py"))
+words = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.words)
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """(module, level) of every import of a file, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", node.level
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_imports_point_upstream(stage: str) -> None:
+    allowed = STAGES[: STAGES.index(stage) + 1]
+    for path in (ROOT / stage).rglob("*.py"):
+        for module, level in imports(path):
+            assert level == 0, f"{path}: a relative import"
+            first, _, rest = module.partition(".")
+            if first == "vesalius":
+                assert rest.split(".")[0] in allowed, f"{path}: {stage} is upstream of what it imports, {module}"
+            assert first not in STAGES, f"{path}: imports {module}, which is vesalius.{module}"
+
+
+def test_data_needs_no_torch() -> None:
+    for path in (ROOT / "data").rglob("*.py"):
+        assert not {m.partition(".")[0] for m, _ in imports(path)} & {"torch", "diffusers", "transformers"}, path
+
+
+def test_the_list_of_packages_is_what_is_on_disk() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = settings["tool"]["setuptools"]["packages"]
+    on_disk = {".".join(p.parent.relative_to(ROOT).parts) for s in STAGES for p in (ROOT / s).rglob("__init__.py")}
+    assert set(packages) == {f"vesalius.{name}" for name in on_disk}
+    assert {name.split(".")[0] for name in on_disk} == set(STAGES)
+    assert not (ROOT / "__init__.py").exists()
+    tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert not [name for name in tracked if "/" not in name], "a module at the root would break the editable install"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_is_typed_and_linked_for_static_tools(stage: str) -> None:
+    assert (ROOT / stage / "py.typed").is_file()
+    link = ROOT / "typings" / "vesalius" / stage
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / stage
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_name_that_a_stage_exports_is_there(stage: str) -> None:
+    package = importlib.import_module(f"vesalius.{stage}")
+    modules = {p.stem for p in (ROOT / stage).glob("*.py")}
+    for name in getattr(package, "__all__", ()):
+        assert name not in modules, f"vesalius.{stage}.{name} would be the function or the module, by chance"
+        assert getattr(package, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        package.no_such_name  # noqa: B018
+
+
+def test_files_are_short() -> None:
+    assert {p.relative_to(ROOT).as_posix() for p in FILES if len(p.read_text().splitlines()) > 400} == set()
+
+
+def test_configuration_modules_import_nothing_heavy() -> None:
+    assert set(LIGHT) >= {f"{p.parent.name}.{p.stem}" for s in STAGES for p in (ROOT / s).glob("*config*.py")}
+    assert fresh("; ".join(f"import vesalius.{module}" for module in LIGHT)) == ("", [])
+
+
+@words
+def test_help_imports_nothing_heavy_and_tells_the_verb(verb: Verb) -> None:
+    told, loaded = fresh(f"from vesalius.cli.main import main\nmain({[*verb.words.split(), '--help']})")
+    assert told.startswith(f"usage: vesalius {verb.words}")
+    assert loaded == []
+
+
+def test_the_whole_command_tells_its_verbs_and_imports_nothing_heavy() -> None:
+    told, loaded = fresh("from vesalius.cli.main import main\nmain(['--help'])", ("tyro", *HEAVY))
+    assert loaded == []
+    for verb in VERBS:
+        assert verb.help
+        assert f"vesalius {verb.words}" in told
+        assert verb.help in told
+
+
+def fresh(code: str, names: tuple[str, ...] = HEAVY) -> tuple[str, list[str]]:
+    """What some code prints in a new interpreter, and which heavy modules it leaves loaded there."""
+    found = f"[m for m in {names!r} if m in sys.modules]"
+    exit_hook = f"import atexit, sys\natexit.register(lambda: print('loaded:', *{found}))"
+    process = subprocess.run([sys.executable, "-c", f"{exit_hook}\n{code}"], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    told, _, loaded = process.stdout.rpartition("loaded:")
+    return told, loaded.split()

@@ -1,0 +1,95 @@
+"""The README is run: its Python as written, its command lines parsed, its recipe read, its file tree compared."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from vesalius.cli.main import VERBS, find_verb, parse
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", "cli")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language, those inside lists too."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+
+
+def lines(command: str) -> list[list[str]]:
+    """The words of every line of the documentation that calls a command."""
+    found = [line for page in PAGES for block in blocks(page.read_text("utf-8"), "bash") for line in block.splitlines()]
+    return [words for words in (shlex.split(line, comments=True) for line in found) if words[:1] == [command]]
+
+
+def test_the_python_of_the_readme_runs_as_written(tmp_path: Path) -> None:
+    if not (ROOT / "models" / "nano" / "model_index.json").is_file():
+        pytest.skip("needs the embedded base, models/nano")
+    (code,) = blocks(README, "python")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path / "home")}
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    assert {p.name for p in tmp_path.glob("*.png")} == {f"nodule-{i}.png" for i in range(4)}
+    assert {p.name for p in tmp_path.iterdir() if p.is_dir()} - {"home"} == {"phantoms", "run"}
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.words)
+def test_the_readme_shows_every_verb(verb: object) -> None:
+    assert verb in [find_verb(words[1:])[0] for words in lines("vesalius")]
+
+
+def test_every_command_line_of_the_documentation_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (recipe,) = blocks(README, "toml")
+    (tmp_path / "recipe.toml").write_text(recipe)
+    (tmp_path / "runs").symlink_to(ROOT / "runs")
+    monkeypatch.chdir(tmp_path)
+    for words in lines("vesalius"):
+        verb, rest = find_verb(words[1:])
+        assert verb is not None, words
+        assert parse(verb, rest) is not None, words
+
+
+def test_every_make_target_of_the_documentation_is_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    asked = {word for words in lines("make") for word in words[1:]}
+    assert {"quickstart", "test"} <= asked <= targets
+
+
+def test_every_link_of_the_documentation_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_tree_of_files_is_the_one_on_disk() -> None:
+    (tree,) = blocks(README, "text")
+    told: set[str] = set()
+    folder = ""
+    for line in tree.splitlines():
+        name = line.split()[0]
+        folder = name if not line.startswith(" ") else folder
+        told.add(folder + name if line.startswith(" ") else name)
+    modules = {
+        p.relative_to(ROOT).as_posix() for s in STAGES for p in (ROOT / s).glob("*.py") if p.name != "__init__.py"
+    }
+    assert modules - told == set(), "add each to the tree in README.md"
+    assert {name for name in told if not name.endswith("/") and not (ROOT / name).is_file()} == set()
+
+
+def test_version_and_licence_are_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {project['version']}\n" in citation
+    assert f"\nlicense: {project['license']}\n" in citation
+    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
