@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING
 
 from vesalius.cli.main import CHECK, DONE, PARTIAL, RESUMABLE, print_json
@@ -70,10 +71,17 @@ def phantom(config: PhantomConfig) -> int:
 
 def finetune(config: FinetuneConfig) -> int:
     config.check()
+    from accelerate import PartialState
+
     from vesalius.finetune.lora import finetune
 
-    summary = finetune(config)
-    if config.json:
+    try:
+        summary = finetune(config)
+    finally:
+        PartialState().destroy_process_group()
+    if os.environ.get("RANK", "0") != "0":
+        pass  # of several processes one speaks
+    elif config.json:
         print_json(summary)
     elif config.dry_run:
         print(f"nothing trained; {config.steps} steps would be run into {config.out}")

@@ -58,7 +58,7 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
         "adapter_digest": samples[0].adapter_digest,
         "fidelity": fidelity(cases, images, real, real_images, judge, seed=config.seed),
         "agreement": {m: agreement(m, cases, scores, real, real_scores) for m in sorted(modalities)},
-        "copies": {m: copies(m, cases, scores, real, real_scores) for m in sorted(modalities)},
+        "copies": {m: copies(m, cases, scores, real, real_scores) for m in sorted({c.modality for c in real})},
         "accepted": sum(v.reason is None for v in verdicts),
         "thresholds": {m: asdict(t) for m, t in thresholds.items()},
         "scores": [{"file_name": s.file_name, **row} for s, row in zip(samples, scores, strict=True)],

@@ -3,7 +3,7 @@
 Runs alone or under `accelerate launch` on any number of processes, with the same losses: which records, timesteps and
 noise a step sees is a pure function of (seed, step, slot of the global batch); a process takes its share of the slots.
 
-    torchrun --nproc-per-node 8 -m vesalius.finetune.lora --data DIR --out RUN
+    accelerate launch --multi_gpu --num_processes 8 -m vesalius.cli.main finetune --data DIR --out RUN
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import json
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.state import AcceleratorState
 from diffusers import DDPMScheduler
 from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
@@ -309,24 +308,3 @@ def cut_log(path: Path, step: int) -> None:
 def log(path: Path, row: dict[str, Any]) -> None:
     with path.open("a") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def main() -> None:
-    """The entry of `-m vesalius.finetune.lora`: exit code 2 for bad input, 75 where the same line continues."""
-    import tyro
-
-    config = tyro.cli(FinetuneConfig)
-    try:
-        summary = finetune(config)
-    except ValueError as error:
-        print(f"vesalius: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    finally:
-        PartialState().destroy_process_group()
-    if not summary.finished and not config.dry_run:
-        print(f"vesalius: stopped at step {summary.step} of {config.steps}; the same line continues", file=sys.stderr)
-        raise SystemExit(75)
-
-
-if __name__ == "__main__":
-    main()

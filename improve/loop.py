@@ -121,15 +121,10 @@ def train_and_evaluate(
 ) -> None:
     """A fresh adapter from the base, then samples under the test captions and seeds of every round, evaluated."""
     run = folder / "run"
-    summary = finetune(config.finetune(run, pools))
-    if not summary.finished:
+    if not (run / "validation.json").is_file() and not finetune(config.finetune(run, pools)).finished:
         raise KeyboardInterrupt
-    ledger.add(
-        "adapter",
-        index,
-        sha256=digest_file(run / "adapter" / "adapter_model.safetensors"),
-        validation=summary.validation[-1][1],
-    )
+    weights = run / "adapter" / "adapter_model.safetensors"
+    ledger.add("adapter", index, sha256=digest_file(weights), validation=validation_of(run))
     if not (folder / "eval" / "report.json").is_file():
         write_prompts(folder / "eval-prompts.jsonl", pick(test, config.num_eval, config.seed + 1))
         generate(drawing(config, folder / "eval-prompts.jsonl", folder / "eval-samples", run, config.seed + 1))
@@ -307,12 +302,16 @@ def decide(first: Path, champion: Path, challenger: Path, index: int) -> dict[st
 
 def facts_of(folder: Path) -> dict[str, Any]:
     """Validation loss and KID per modality (texture detector) of a round."""
-    validation = json.loads((folder / "run" / "validation.json").read_text())[-1]["loss"]
     rows = json.loads((folder / "eval" / "report.json").read_text())["fidelity"]
     return {
-        "validation": validation,
+        "validation": validation_of(folder / "run"),
         "kid": {r["modality"]: r["kid"] for r in rows if r["detector"] == "texture" and "kid" in r},
     }
+
+
+def validation_of(run: Path) -> float:
+    """The last validation loss of a finished run."""
+    return float(json.loads((run / "validation.json").read_text())[-1]["loss"])
 
 
 def read_status(folder: Path) -> dict[str, Any]:

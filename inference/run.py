@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vesalius.data.progress import Progress
 from vesalius.data.prompt import clean
-from vesalius.data.record import Finding
+from vesalius.data.record import Finding, Record
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.generator import Generator, Request, request_modality
 from vesalius.inference.sample import Manifest, Sample, claim_folder, sample_seed
@@ -28,6 +28,7 @@ class Prompt:
 def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a file: text, one a line, or JSON lines with `text` and, where known, `modality` and `findings`.
 
+    A dataset's metadata.jsonl is such a file: each record's caption is a prompt, or its text where it has none.
     ValueError names file and line.
     """
     if not path.is_file():
@@ -43,8 +44,10 @@ def read_prompts(path: Path) -> list[Prompt]:
             continue
         try:
             row = json.loads(line)
-            findings = tuple(Finding(**f) for f in row.get("findings") or ())
-            prompts.append(Prompt(text=str(row["text"]), modality=row.get("modality"), findings=findings))
+            record = Record.from_json({"file_name": "-", "modality": "-", **row})
+            modality = None if record.modality == "-" else record.modality
+            text = record.caption or record.text
+            prompts.append(Prompt(text=text, modality=modality, findings=record.findings))
         except (json.JSONDecodeError, KeyError, TypeError):
             raise ValueError(f"{path}:{number}: expected a JSON object with `text`") from None
     if not prompts:

@@ -85,17 +85,18 @@ def open_base(name: str = EMBEDDED) -> Base:
     folder = base_folder(name)
     refuse_code(folder)
     import torch
-    from diffusers import StableDiffusionPipeline
     from diffusers.utils import logging
     from transformers.utils import logging as transformers_logging
 
-    for each in (logging, transformers_logging):
+    for each in (logging, transformers_logging):  # before the pipeline is imported, which logs too
         each.set_verbosity_error()
         each.disable_progress_bar()
+    from diffusers import StableDiffusionPipeline
+
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, torch_dtype=torch.float32, use_safetensors=True, safety_checker=None, local_files_only=True
-        )
+            folder, use_safetensors=True, safety_checker=None, local_files_only=True
+        ).to(torch.float32)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"base '{name}' could not be opened as a Stable Diffusion pipeline: {error}") from None
     pipeline.set_progress_bar_config(disable=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,3 +24,22 @@ def config_for(phantoms: Path, tiny_base: Path, tmp_path: Path) -> Callable[...,
         return FinetuneConfig(**{**usual, **fields})
 
     return make
+
+
+@pytest.fixture
+def flags_of() -> Callable[[FinetuneConfig], list[str]]:
+    """The flags of `vesalius finetune` that say a configuration."""
+    return flags
+
+
+def flags(config: FinetuneConfig) -> list[str]:
+    words: list[str] = []
+    for name, value in dataclasses.asdict(config).items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            words += [flag] if value else []
+        elif isinstance(value, tuple):
+            words += [flag, *map(str, value)] if value else []
+        elif value is not None:
+            words += [flag, str(value)]
+    return words

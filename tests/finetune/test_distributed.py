@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import signal
@@ -21,37 +20,33 @@ from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
 
 ConfigFor = Callable[..., FinetuneConfig]
+FlagsOf = Callable[[FinetuneConfig], list[str]]
 
 
-def launch(config: FinetuneConfig, port: int) -> subprocess.Popen[str]:
-    """The run on two processes that talk over gloo, started as `accelerate launch --multi_gpu` starts them.
+def launch(flags: list[str], port: int) -> subprocess.Popen[str]:
+    """The run under `accelerate launch` on two processes that talk over gloo.
 
-    `accelerate launch --cpu` itself starts one process, whatever number it is told.
+    `--multi_gpu` is the word that makes the launcher start several processes at all (with `--cpu` it starts one,
+    whatever number it is told); `--device cpu` then keeps each of them off the GPUs.
     """
     words = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port),
-        "-m", "vesalius.finetune.lora",
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port),
+        "-m", "vesalius.cli.main", "finetune",
     ]  # fmt: skip
-    for name, value in dataclasses.asdict(config).items():
-        flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            words += [flag] if value else []
-        elif isinstance(value, tuple):
-            words += [flag, *map(str, value)] if value else []
-        elif value is not None:
-            words += [flag, str(value)]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    words += flags
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def test_two_processes_train_what_one_does_and_one_goes_on_where_they_stopped(
-    config_for: ConfigFor, tmp_path: Path
+    flags_of: FlagsOf, config_for: ConfigFor, tmp_path: Path
 ) -> None:
     one, two = (
         config_for(out=tmp_path / n, steps=8, batch_size=4, validate_every=4, save_every=4) for n in ("one", "two")
     )
     finetune(one)
-    child = launch(two, 29611)
+    child = launch(flags_of(two), 29611)
     _, said = child.communicate(timeout=240)
     assert child.returncode == 0, said
     ours, theirs = (list(read_rows(c.out / "losses.jsonl")) for c in (one, two))
@@ -68,16 +63,16 @@ def test_two_processes_train_what_one_does_and_one_goes_on_where_they_stopped(
     assert [r["loss"] for r in again] == pytest.approx([r["loss"] for r in ours], abs=1e-4)
 
 
-def test_a_batch_that_does_not_divide_is_refused_with_one_message(config_for: ConfigFor) -> None:
-    child = launch(config_for(batch_size=3), 29612)
+def test_a_batch_that_does_not_divide_is_refused_with_one_message(flags_of: FlagsOf, config_for: ConfigFor) -> None:
+    child = launch(flags_of(config_for(batch_size=3)), 29612)
     _, said = child.communicate(timeout=240)
     assert child.returncode != 0
     assert "vesalius: --batch-size 3 does not divide among 2 processes" in said
 
 
-def test_sigterm_to_the_launcher_leaves_one_whole_checkpoint(config_for: ConfigFor) -> None:
+def test_sigterm_to_the_launcher_leaves_one_whole_checkpoint(flags_of: FlagsOf, config_for: ConfigFor) -> None:
     config = config_for(steps=20_000, save_every=20_000, validate_every=20_000)
-    child = launch(config, 29613)
+    child = launch(flags_of(config), 29613)
     log, end = config.out / "losses.jsonl", time.monotonic() + 240
     while not (log.is_file() and log.stat().st_size):
         assert child.poll() is None, child.communicate()

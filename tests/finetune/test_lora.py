@@ -38,18 +38,8 @@ def losses(run: Path) -> list[dict[str, Any]]:
     return list(read_rows(run / "losses.jsonl"))
 
 
-def line(config: FinetuneConfig, module: str = "vesalius.finetune.lora") -> list[str]:
-    """The command that runs this configuration in a process of its own."""
-    words = [sys.executable, "-m", module]
-    for name, value in dataclasses.asdict(config).items():
-        flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            words += [flag] if value else []
-        elif isinstance(value, tuple):
-            words += [flag, *map(str, value)] if value else []
-        elif value is not None:
-            words += [flag, str(value)]
-    return words
+FlagsOf = Callable[[FinetuneConfig], list[str]]
+LINE = [sys.executable, "-m", "vesalius.cli.main", "finetune"]
 
 
 def wait_for(there: Callable[[], bool], child: subprocess.Popen[str], seconds: float = 120) -> None:
@@ -134,10 +124,12 @@ def test_gradient_clipping_clips(config_for: ConfigFor, tmp_path: Path) -> None:
     assert all(row["gradient_norm"] > 1e-6 for row in losses(clipped.out))
 
 
-def test_a_run_killed_and_resumed_equals_one_that_was_not(config_for: ConfigFor, tmp_path: Path) -> None:
+def test_a_run_killed_and_resumed_equals_one_that_was_not(
+    flags_of: FlagsOf, config_for: ConfigFor, tmp_path: Path
+) -> None:
     whole, cut = (config_for(out=tmp_path / n, steps=40, save_every=4, validate_every=20) for n in ("whole", "cut"))
     finetune(whole)
-    child = subprocess.Popen(line(cut), stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([*LINE, *flags_of(cut)], stderr=subprocess.PIPE, text=True)
     wait_for((cut.out / "checkpoints" / "step-00000008").is_dir, child)
     child.send_signal(signal.SIGKILL)
     child.communicate()
@@ -145,7 +137,7 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(config_for: ConfigFor,
     assert not (cut.out / "adapter").exists()
     with (cut.out / "losses.jsonl").open("a") as file:
         file.write('{"step": 99, "lo')  # as a full disk leaves it
-    again = subprocess.run(line(cut), capture_output=True, text=True, check=False)
+    again = subprocess.run([*LINE, *flags_of(cut)], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert losses(cut.out) == losses(whole.out)
     assert [r["step"] for r in losses(whole.out)] == list(range(1, 41))
@@ -154,22 +146,25 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(config_for: ConfigFor,
     assert (whole.out / "validation.json").read_text() == (cut.out / "validation.json").read_text()
 
 
-def test_sigterm_leaves_a_checkpoint_and_says_that_the_same_line_continues(config_for: ConfigFor) -> None:
+def test_sigterm_leaves_a_checkpoint_and_says_that_the_same_line_continues(
+    flags_of: FlagsOf, config_for: ConfigFor
+) -> None:
     config = config_for(steps=100_000, save_every=100_000)
-    child = subprocess.Popen(line(config), stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([*LINE, *flags_of(config)], stdout=subprocess.PIPE, text=True)
     log = config.out / "losses.jsonl"
     wait_for(lambda: log.is_file() and log.stat().st_size > 0, child)
     child.send_signal(signal.SIGTERM)
-    _, said = child.communicate(timeout=60)
+    said, _ = child.communicate(timeout=60)
     assert child.returncode == 75
     step = len(losses(config.out))
-    assert f"stopped at step {step} of 100000; the same line continues" in said
+    told = json.loads(said)
+    assert (told["step"], told["finished"]) == (step, False)
     assert (config.out / "checkpoints" / f"step-{step:08d}").is_dir()
     assert not (config.out / "adapter").exists()
 
 
-def test_bad_input_is_one_line_and_exit_code_2(config_for: ConfigFor) -> None:
-    done = subprocess.run(line(config_for(real_share=0.2)), capture_output=True, text=True, check=False)
+def test_bad_input_is_one_line_and_exit_code_2(flags_of: FlagsOf, config_for: ConfigFor) -> None:
+    done = subprocess.run([*LINE, *flags_of(config_for(real_share=0.2))], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("vesalius: --real-share is 0.2")
     assert len(done.stderr.splitlines()) == 1
