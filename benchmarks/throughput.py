@@ -79,7 +79,9 @@ def main(config: Benchmark) -> dict[str, Any]:
     else:
         for name, value in medians.items():
             print(f"{name:<16} {value:8.2f} images/s")
-        print(f"ratio: training {result['train_ratio']}, drawing {result['draw_ratio']}; start-up and cache {cache:.1f} s")
+        print(
+            f"ratio: training {result['train_ratio']}, drawing {result['draw_ratio']}; start-up and cache {cache:.1f} s"
+        )
     return result
 
 
@@ -109,7 +111,9 @@ def train_plain(config: Benchmark, records: list[tuple[Path, Record]]) -> float:
         if step == 1:
             began = time.perf_counter()
         chosen = [records[i] for i in rng.integers(len(records), size=config.batch_size)]
-        arrays = [np.asarray(Image.open(f / r.file_name).convert("RGB"), dtype=np.float32) / 127.5 - 1 for f, r in chosen]
+        arrays = [
+            np.asarray(Image.open(f / r.file_name).convert("RGB"), dtype=np.float32) / 127.5 - 1 for f, r in chosen
+        ]
         pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
         texts = [r.caption or r.text for _, r in chosen]
         ids = pipeline.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
@@ -144,7 +148,9 @@ def draw_plain(config: Benchmark, prompts: list[str], out: Path) -> float:
     for start in range(0, len(prompts), 8):
         batch = prompts[start : start + 8]
         generators = [torch.Generator().manual_seed(start + i) for i in range(len(batch))]
-        images = pipeline(batch, num_inference_steps=config.sampling_steps, guidance_scale=3.0, generator=generators).images
+        images = pipeline(
+            batch, num_inference_steps=config.sampling_steps, guidance_scale=3.0, generator=generators
+        ).images
         for i, image in enumerate(images):
             image.save(out / f"{start + i}.png")
     return time.perf_counter() - began

@@ -40,6 +40,10 @@ VERBS = (
         "data.check:CheckConfig", "cli.report:check",
     ),
     Verb(
+        "data filter", "the part of a dataset that one asks for, as a dataset of its own",
+        "data.filter:FilterConfig", "cli.report:filter_records",
+    ),
+    Verb(
         "data phantom", "digital reference objects with reports and masks",
         "data.phantom_config:PhantomConfig", "cli.report:phantom",
     ),

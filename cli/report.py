@@ -11,6 +11,7 @@ from vesalius.cli.main import CHECK, DONE, PARTIAL, RESUMABLE, print_json
 if TYPE_CHECKING:
     from vesalius.data.build import BuildConfig
     from vesalius.data.check import CheckConfig
+    from vesalius.data.filter import FilterConfig
     from vesalius.data.phantom import PhantomConfig
     from vesalius.eval.config import EvalConfig
     from vesalius.finetune.config import FinetuneConfig
@@ -56,6 +57,18 @@ def check(config: CheckConfig) -> int:
                 print(f"  {kind[:-1]}: {line}")
         print("no problem found" if summary.ok else f"{len(summary.problems)} problems")
     return DONE if summary.ok else CHECK
+
+
+def filter_records(config: FilterConfig) -> int:
+    from vesalius.data.filter import filter_dataset
+
+    found = filter_dataset(config)
+    if config.json:
+        print_json({"path": config.out, "splits": found})
+    else:
+        verb = "would keep" if config.dry_run else "kept"
+        print(f"{verb} {sum(found.values())} records ({counts(found)}): {config.out}")
+    return DONE
 
 
 def phantom(config: PhantomConfig) -> int:

@@ -42,6 +42,8 @@ def _svg(
         elif len(first):
             axes.hist(first, bins=24, alpha=0.5, density=True, label=f"{name} (n={len(first)})")
     axes.set(xlabel=x, ylabel=y, title=title)
+    if kind == "line":
+        axes.ticklabel_format(axis="y", useOffset=False)
     axes.spines[["top", "right"]].set_visible(False)
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=8)

@@ -18,7 +18,7 @@ from vesalius.eval.report import Figure, Section, Table, write_page
 from vesalius.eval.scores import Case, Scorer, Scores, case_of_record, case_of_sample, read_images
 from vesalius.inference.sample import load_samples
 from vesalius.models.detector import DETECTORS, JudgeDetector
-from vesalius.models.judge import Judge
+from vesalius.models.judge_network import Judge
 
 
 def evaluate(config: EvalConfig) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     write_page(
         config.out / "report.html",
         "Evaluation of a synthetic set",
-        f"{len(samples)} samples from {config.samples}",
+        f"{len(samples)} samples from {config.samples.resolve().name}",
         sections,
     )
     return result

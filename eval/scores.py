@@ -15,7 +15,7 @@ from vesalius.data.prompt import clean, swap_sides
 from vesalius.data.record import Finding, Record
 from vesalius.eval.metrics import nearest_distances
 from vesalius.inference.sample import Sample
-from vesalius.models.judge import Judge, attribute_names
+from vesalius.models.judge_network import Judge, attribute_names
 
 Scores = dict[str, float]
 

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from vesalius.data.image import read_image
 from vesalius.data.progress import Progress
 from vesalius.data.prompt import prompts_of
-from vesalius.data.record import write_json
+from vesalius.data.record import Record, write_json
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.examples import gather
 from vesalius.finetune.latents import cached_latents
@@ -56,6 +58,8 @@ class BaseConfig:
     """share of samples trained without text, for guidance"""
     caption_share: float = 0.5
     """share of samples that show the short caption; the others show the report or one of its sections"""
+    lesion_weight: float = 5.0
+    """weight of the loss where a mask shows a finding, beside 1 elsewhere: lesions are small, and are the point"""
     save_every: int = 250
     """steps between checkpoints"""
     validate_every: int = 500
@@ -91,6 +95,7 @@ def train_base(config: BaseConfig) -> Path:
     digest, cache = digest_folder(config.autoencoder), config.out / "cache"
     mean, deviation = cached_latents(autoencoder, digest, members, config.sizes.image_size, cache)
     weights = balanced_weights([r for _, r in members], {"real": config.real_share, "phantom": 1 - config.real_share})
+    lesions = lesion_grid(members, mean.shape[-1])
     wordings = [prompts_of(r) for _, r in members]
 
     # Model, optimizer, average
@@ -132,7 +137,9 @@ def train_base(config: BaseConfig) -> Path:
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * warmup_cosine(step, config.steps)
             with torch.autocast("cpu", torch.bfloat16):
-                loss = denoising_loss(model, scheduler, latents, noise, timesteps, {"token_ids": token_ids}).mean()
+                emphasis = 1 + (config.lesion_weight - 1) * lesions[picked].float()
+                condition = {"token_ids": token_ids}
+                loss = denoising_loss(model, scheduler, latents, noise, timesteps, condition, None, emphasis).mean()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -175,6 +182,16 @@ def tokenize_fitting(tokenizer: Any, texts: list[str]) -> tuple[list[torch.Tenso
     fits = [n <= tokenizer.model_max_length for n in lengths]
     ids = tokenize(tokenizer, [t if ok else "" for t, ok in zip(texts, fits, strict=True)])[:, 0]
     return [row if ok else None for row, ok in zip(ids, fits, strict=True)], sum(fits) / len(fits)
+
+
+def lesion_grid(members: list[tuple[Path, Record]], size: int) -> torch.Tensor:
+    """Where the masks of the records show a finding, bool [N, 1, size, size]; nowhere for records without a mask."""
+    grid = torch.zeros(len(members), 1, size, size, dtype=torch.bool)
+    for i, (folder, record) in enumerate(members):
+        if record.mask:
+            mask = torch.from_numpy(read_image(folder / record.mask)[..., 0].copy()).float()
+            grid[i, 0] = functional.adaptive_max_pool2d(mask[None], size)[0] > 0
+    return grid
 
 
 def choose_wording(choices: list[int], chance: torch.Tensor, config: BaseConfig) -> int:

@@ -24,7 +24,7 @@ from vesalius.finetune.examples import gather, load_images, to_pixels
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights, batch_indices
 from vesalius.models.architecture import Architecture
-from vesalius.models.judge import Judge, JudgeConfig, attribute_names
+from vesalius.models.judge_network import Judge, JudgeConfig, attribute_names
 from vesalius.models.text import train_tokenizer
 
 

@@ -44,13 +44,17 @@ def denoising_loss(
     timesteps: torch.Tensor,
     condition: dict[str, torch.Tensor],
     gamma: float | None = None,
+    emphasis: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Loss of each sample [N], float32: weighted mean squared error of the prediction.
 
-    latents and noise are N4HW, timesteps int64 [N]; condition is what else the denoiser is called with (the text).
+    latents and noise are N4HW, timesteps int64 [N]; condition is what else the denoiser is called with (the text);
+    emphasis, N1HW, weighs places of the latent grid, such as a lesion's.
     """
     noisy = scheduler.add_noise(latents, noise, timesteps)
     predicted = denoiser(noisy, timesteps, **condition).sample.float()
-    errors = (predicted - targets(scheduler, latents, noise, timesteps)).pow(2).mean((1, 2, 3))
-    losses: torch.Tensor = errors * snr_weights(scheduler, timesteps, gamma)
+    errors = (predicted - targets(scheduler, latents, noise, timesteps)).pow(2)
+    if emphasis is not None:
+        errors = errors * emphasis
+    losses: torch.Tensor = errors.mean((1, 2, 3)) * snr_weights(scheduler, timesteps, gamma)
     return losses

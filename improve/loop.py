@@ -35,7 +35,7 @@ from vesalius.improve.report import write_report
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.run import generate
 from vesalius.inference.sample import Sample
-from vesalius.models.judge import Judge
+from vesalius.models.judge_network import Judge
 
 FREE_FIELDS = ("out", "rounds", "json", "dry_run", "device")  # may change when a loop is taken up again
 

@@ -32,7 +32,7 @@ def write_report(folder: Path) -> Path:
         ),
     )
     path = folder / "report.html"
-    write_page(path, "Self-improvement loop", f"{len(rounds)} rounds in {folder}", sections)
+    write_page(path, "Self-improvement loop", f"{len(rounds)} rounds in {folder.resolve().name}", sections)
     return path
 
 

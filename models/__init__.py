@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from vesalius.models.adapter import AdapterCard, apply_adapter, read_card
     from vesalius.models.base import Base, open_base
     from vesalius.models.detector import DETECTORS, Detector
-    from vesalius.models.judge import Judge
+    from vesalius.models.judge_network import Judge
 
 __all__ = [
     "DETECTORS",
@@ -29,7 +29,7 @@ _HOME = {
     "open_base": "base",
     "DETECTORS": "detector",
     "Detector": "detector",
-    "Judge": "judge",
+    "Judge": "judge_network",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-from vesalius.models.judge import Judge
+from vesalius.models.judge_network import Judge
 
 
 class Detector(Protocol):

@@ -1,4 +1,4 @@
-"""The whole loop, with the real classes and the shipped weights: records -> adapter -> samples -> verdicts -> records -> adapter."""
+"""The whole loop on the shipped weights: records -> adapter -> samples -> verdicts -> records -> second adapter."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from vesalius.data.check import CheckConfig, check
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
@@ -19,13 +20,23 @@ from vesalius.models.adapter import read_card
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_phantoms(PhantomConfig(num=150, seed=9, out=tmp_path_factory.mktemp("loop") / "data", val=0.25, test=0.4, json=True))
+    return write_phantoms(
+        PhantomConfig(num=150, seed=9, out=tmp_path_factory.mktemp("loop") / "data", val=0.25, test=0.4, json=True)
+    )
 
 
 @pytest.fixture(scope="module")
 def config(data: Path) -> ImproveConfig:
     return ImproveConfig(
-        data=(data,), out=data.parent / "loop", num=12, num_eval=12, steps=4, batch_size=4, sampling_steps=12, seed=2, json=True
+        data=(data,),
+        out=data.parent / "loop",
+        num=12,
+        num_eval=12,
+        steps=4,
+        batch_size=4,
+        sampling_steps=12,
+        seed=2,
+        json=True,
     )
 
 
@@ -66,7 +77,9 @@ def test_the_loop_closes(config: ImproveConfig, data: Path) -> None:
     page = (config.out / "report.html").read_text()
     assert "not for diagnosis" in page
     assert page.count("<img") >= 24
-    assert Generator("nano", champion_run(config.out)).draw("Chest CT with a nodule in the left lung", steps=2)[0].shape == (64, 64, 1)
+    assert Generator("nano", champion_run(config.out)).draw("Chest CT with a nodule in the left lung", steps=2)[
+        0
+    ].shape == (64, 64, 1)
 
 
 def test_every_sample_is_in_the_ledger_with_its_reason(config: ImproveConfig) -> None:
@@ -74,7 +87,18 @@ def test_every_sample_is_in_the_ledger_with_its_reason(config: ImproveConfig) ->
     verdicts = [e for e in entries if e["event"] == "verdict"]
     assert len(verdicts) == 12
     for entry in verdicts:
-        assert {"sha256", "prompt", "seed", "base", "adapter", "judge", "scores", "thresholds", "accepted", "reason"} <= set(entry)
+        assert {
+            "sha256",
+            "prompt",
+            "seed",
+            "base",
+            "adapter",
+            "judge",
+            "scores",
+            "thresholds",
+            "accepted",
+            "reason",
+        } <= set(entry)
     assert [e["event"] for e in entries if e["event"] != "verdict"] == ["begin", "adapter", "adapter", "decision"]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from vesalius.eval.gates import GATES, Thresholds, calibrate, judge_sample
 from vesalius.inference.sample import Sample
 

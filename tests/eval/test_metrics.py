@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torchmetrics.image.kid import poly_mmd
+
 from vesalius.data.phantom import draw_phantom
 from vesalius.eval.metrics import kernel_distance, kernel_distance_with_interval, nearest_distances, real_floor
 from vesalius.models.detector import TextureDetector

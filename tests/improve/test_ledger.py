@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
+
 from vesalius.improve.ledger import Ledger
 
 
@@ -18,7 +20,7 @@ def test_entries_are_chained_and_read_back(tmp_path: Path) -> None:
     filled(tmp_path / "ledger.jsonl")
     entries = Ledger(tmp_path / "ledger.jsonl").entries
     assert len(entries) == 5
-    assert all(b["previous"] == a["hash"] for a, b in zip(entries, entries[1:], strict=False))
+    assert all(b["previous"] == a["hash"] for a, b in itertools.pairwise(entries))
 
 
 def test_an_entry_is_written_once(tmp_path: Path) -> None:

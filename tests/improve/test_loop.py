@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.improve.config import ImproveConfig
@@ -19,11 +20,15 @@ from vesalius.improve.loop import decide, improve, pick, read_status
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_phantoms(PhantomConfig(num=150, seed=11, out=tmp_path_factory.mktemp("loop") / "data", val=0.25, test=0.4, json=True))
+    return write_phantoms(
+        PhantomConfig(num=150, seed=11, out=tmp_path_factory.mktemp("loop") / "data", val=0.25, test=0.4, json=True)
+    )
 
 
 def config(data: Path, out: Path, **changes: object) -> ImproveConfig:
-    small = ImproveConfig(data=(data,), out=out, num=6, num_eval=6, steps=2, batch_size=2, sampling_steps=8, seed=2, json=True)
+    small = ImproveConfig(
+        data=(data,), out=out, num=6, num_eval=6, steps=2, batch_size=2, sampling_steps=8, seed=2, json=True
+    )
     return dataclasses.replace(small, **changes)
 
 
@@ -67,15 +72,21 @@ def round_folder(root: Path, index: int, validation: float, kid: float) -> Path:
     (folder / "eval").mkdir()
     (folder / "run" / "validation.json").write_text(json.dumps([{"step": 1, "loss": validation}]))
     estimate = {"value": kid, "low": kid - 0.01, "high": kid + 0.01}
-    rows = [{"detector": "texture", "modality": "CT", "kid": estimate}, {"detector": "judge", "modality": "CT", "kid": {"low": 9.0}}]
+    rows = [
+        {"detector": "texture", "modality": "CT", "kid": estimate},
+        {"detector": "judge", "modality": "CT", "kid": {"low": 9.0}},
+    ]
     (folder / "eval" / "report.json").write_text(json.dumps({"fidelity": rows}))
     return folder
 
 
 @pytest.mark.parametrize(
-    ("validation", "kid", "promoted"), [(0.49, 0.05, True), (0.5, 0.065, True), (0.52, 0.05, False), (0.49, 0.08, False)]
+    ("validation", "kid", "promoted"),
+    [(0.49, 0.05, True), (0.5, 0.065, True), (0.52, 0.05, False), (0.49, 0.08, False)],
 )
-def test_a_round_is_promoted_only_where_nothing_is_worse(tmp_path: Path, validation: float, kid: float, promoted: bool) -> None:
+def test_a_round_is_promoted_only_where_nothing_is_worse(
+    tmp_path: Path, validation: float, kid: float, promoted: bool
+) -> None:
     first = round_folder(tmp_path, 0, 0.5, 0.05)
     decision = decide(first, first, round_folder(tmp_path, 1, validation, kid), 1)
     assert decision["promoted"] is promoted
@@ -87,8 +98,9 @@ def test_a_round_is_promoted_only_where_nothing_is_worse(tmp_path: Path, validat
 @pytest.mark.parametrize("seconds", [4.0, 12.0, 20.0])
 def test_kill_9_at_any_moment_and_the_same_line_continues(data: Path, tmp_path: Path, seconds: float) -> None:
     line = [
-        sys.executable, "-m", "vesalius.cli.main", "improve", "run", "--data", str(data), "--out", str(tmp_path / "loop"),
-        "--num", "6", "--num-eval", "6", "--steps", "2", "--batch-size", "2", "--sampling-steps", "8", "--seed", "2", "--json",
+        sys.executable, "-m", "vesalius.cli.main", "improve", "run", "--data", str(data),
+        "--out", str(tmp_path / "loop"), "--num", "6", "--num-eval", "6", "--steps", "2", "--batch-size", "2",
+        "--sampling-steps", "8", "--seed", "2", "--json",
     ]  # fmt: skip
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(seconds)
