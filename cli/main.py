@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return outcome if isinstance(outcome, int) else DONE
     except ValueError as error:
         return fail(str(error))
+    except MemoryError as error:
+        return fail(f"not enough memory: {error}; lower --batch-size or the size of what is asked")
+    except BrokenPipeError:  # the reader of the output has gone, as `head` does; what was written is whole
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return RESUMABLE
+    except RuntimeError as error:
+        if not ("out of memory" in str(error).lower() or "can't allocate memory" in str(error)):
+            raise
+        return fail(f"not enough memory: {str(error).splitlines()[0]}; lower --batch-size, or give --device cpu")
     except KeyboardInterrupt:
         print("\nstopped; the same line continues where it can", file=sys.stderr)
         return RESUMABLE
@@ -169,6 +179,8 @@ def remedy(error: OSError) -> str:
         return ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "; free some space, then run the same line again: what is whole is kept"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return "; a file lies where a folder is needed, or the reverse; choose another path"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "; choose an --out that you may write to"
     return ""
@@ -181,7 +193,13 @@ def print_json(value: Any) -> None:
 
 
 def entry() -> None:
-    """The console script."""
+    """The console script. SIGTERM, the notice of a machine that is taken away, ends a line as Ctrl-C does."""
+    import signal
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
     sys.exit(main())
 
 

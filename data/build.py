@@ -25,7 +25,7 @@ from vesalius.data.card import write_card
 from vesalius.data.journal import WORK, append, read_journal, read_object, reusable, tidy
 from vesalius.data.modality import find_modality
 from vesalius.data.progress import Progress
-from vesalius.data.record import SPLITS, Record, digest_file, read_rows, write_atomic, write_dataset, write_json
+from vesalius.data.record import SPLITS, Record, digest_file, hold, read_rows, write_atomic, write_dataset, write_json
 from vesalius.data.sources import Draft, Reading, Refused, drafts
 from vesalius.data.split import divided, hashed_split, patient_key
 
@@ -100,9 +100,12 @@ def build(config: BuildConfig) -> BuildSummary:
             quarantined=tuple(survey.refused),
             dry_run=True,
         )
-    whole = _claim(config, survey)
-    if whole is not None:
-        return whole
+    with hold(config.out):
+        return _claim(config, survey) or _fill(config, survey)
+
+
+def _fill(config: BuildConfig, survey: _Survey) -> BuildSummary:
+    """The second pass. OSError, where the disk is full, tells how much room is needed."""
     written = _Written(total=survey.num_drafts)
     try:
         return _write(config, survey, written)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import tyro
 
 from vesalius.data.modality import find_modality
 from vesalius.data.progress import progress
-from vesalius.data.record import Record, load_records, write_dataset
+from vesalius.data.record import Record, hold, load_records, read_state, write_atomic, write_dataset, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class FilterConfig:
     folder: tyro.conf.Positional[Path]
     """dataset folder to take from"""
     out: Path
-    """dataset folder to write; new or empty"""
+    """dataset folder to write; new, empty, or left by the same line when it was stopped"""
     modality: tuple[str, ...] = ()
     """modalities to keep; none: all"""
     organ: tuple[str, ...] = ()
@@ -59,11 +60,28 @@ def filter_dataset(config: FilterConfig) -> dict[str, int]:
     counts = dict(Counter(r.split for r in kept))
     if config.dry_run:
         return counts
-    if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
-        raise ValueError(f"{config.out}: is not empty; choose a new --out")
-    moved = [_copy(config, r) for r in progress(kept, "data filter", len(kept), quiet=config.json)]
-    write_dataset(config.out, moved, manifest={"filtered_from": config.folder.resolve().name})
+    if config.out.resolve().is_relative_to(config.folder.resolve()):
+        raise ValueError(f"{config.out}: lies inside {config.folder}, from which it takes; choose another --out")
+    with hold(config.out):
+        if not _claim(config, kept):
+            moved = [_copy(config, r) for r in progress(kept, "data filter", len(kept), quiet=config.json)]
+            write_dataset(config.out, moved, manifest={"filtered_from": config.folder.resolve().name})
     return counts
+
+
+def _claim(config: FilterConfig, kept: list[Record]) -> bool:
+    """Take the folder, or one that the same line left; True where that is whole. ValueError where it is another's."""
+    out, mark = config.out, config.out / "filter.json"
+    rows = json.dumps([r.to_json() for r in kept], sort_keys=True)
+    plan = {"folder": str(config.folder.resolve()), "rows": hashlib.sha256(rows.encode()).hexdigest()}
+    if mark.is_file():
+        if read_state(mark, "delete the folder, or choose another --out") != plan:
+            raise ValueError(f"{out}: holds a dataset filtered from other records; choose another --out")
+        return (out / "manifest.json").is_file()
+    if out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"{out}: is not empty; choose a new --out")
+    write_json(mark, plan)
+    return False
 
 
 def _copy(config: FilterConfig, record: Record) -> Record:
@@ -74,9 +92,11 @@ def _copy(config: FilterConfig, record: Record) -> Record:
         if name:
             target = name if name.startswith(f"{record.split}/") else f"{record.split}/{name}"
             (config.out / target).parent.mkdir(parents=True, exist_ok=True)
+            (config.out / target).unlink(missing_ok=True)  # of a run that was stopped
             try:
                 os.link(config.folder / name, config.out / target)
             except OSError:
-                shutil.copyfile(config.folder / name, config.out / target)
+                content = (config.folder / name).read_bytes()
+                write_atomic(config.out / target, content)
             names[field] = target
     return dataclasses.replace(record, **names)

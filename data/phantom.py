@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from vesalius.data.phantom_canvas import FindingRule, Scene
 from vesalius.data.phantom_config import PhantomConfig as PhantomConfig
 from vesalius.data.phantom_report import Writer
 from vesalius.data.progress import Progress
-from vesalius.data.record import Finding, Record, Side, write_atomic, write_dataset, write_json
+from vesalius.data.record import Finding, Record, Side, hold, read_state, write_atomic, write_dataset, write_json
 from vesalius.data.split import hashed_split
 
 RULES: dict[str, dict[str, FindingRule]] = {
@@ -209,7 +208,7 @@ def write_phantoms(config: PhantomConfig) -> Path:
     if out.is_dir() and any(out.iterdir()):
         if not marker.is_file():
             raise ValueError(f"{out}: is not empty and holds no phantoms; name a new folder")
-        before = json.loads(marker.read_text(encoding="utf-8"))
+        before = read_state(marker, "delete the folder, or name a new one")
         differ = [k for k in plan if k != "num" and before.get(k) != plan[k]] + (
             ["num"] if before.get("num", 0) > config.num else []
         )
@@ -220,9 +219,14 @@ def write_phantoms(config: PhantomConfig) -> Path:
             return out
     if config.dry_run:
         return out
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "manifest.json").unlink(missing_ok=True)
-    write_json(marker, plan)
+    with hold(out):
+        (out / "manifest.json").unlink(missing_ok=True)
+        write_json(marker, plan)
+        _draw_all(config, plan)
+    return out
+
+
+def _draw_all(config: PhantomConfig, plan: dict[str, Any]) -> None:
     records, counts = [], dict[str, int]()
     with Progress("phantoms", config.num, quiet=config.json) as bar:
         for index in range(config.num):
@@ -231,8 +235,7 @@ def write_phantoms(config: PhantomConfig) -> Path:
             key = f"{record.modality}: {record.label}"
             counts[key] = counts.get(key, 0) + 1
             bar.step()
-    write_dataset(out, records, card=_card(config, counts), manifest={"origin": "phantom", "phantom": plan})
-    return out
+    write_dataset(config.out, records, card=_card(config, counts), manifest={"origin": "phantom", "phantom": plan})
 
 
 def _write_one(config: PhantomConfig, index: int) -> Record:

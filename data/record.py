@@ -17,15 +17,18 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vesalius.data.columns import uniform
 
 Side = Literal["left", "right", "bilateral"]
 Origin = Literal["real", "phantom", "synthetic"]
 SPLITS = ("train", "val", "test")
+MARKS = (".build", "phantom.json", "filter.json")
+"""What the verbs that make datasets leave from their beginning on: without a manifest beside it they were stopped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +149,65 @@ def parse_row(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
+def read_state(path: Path, remedy: str) -> dict[str, Any]:
+    """A JSON object that a run left. ValueError names the file and ends with the remedy."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: damaged, holds no JSON object; {remedy}")
+    return value
+
+
+def check_types(record: Record) -> Record:
+    """The record itself. TypeError names the first column whose value is not of the declared kind."""
+    optional = ("caption", "organ", "label", "patient_id", "license", "source", "mask", "sha256")
+    for name in ("file_name", "text", "modality", "split", "origin", *optional):
+        value = getattr(record, name)
+        if not isinstance(value, str) and not (value is None and name in optional):
+            raise TypeError(f"'{name}'")
+    if type(record.depth) is not int:
+        raise TypeError("'depth'")
+    for f in record.findings:
+        if not isinstance(f.kind, str) or f.side not in (None, *get_args(Side)) or type(f.count) is not int:
+            raise TypeError("'findings'")
+        if not (f.size_mm is None or isinstance(f.size_mm, int | float)) or not isinstance(f.present, bool):
+            raise TypeError("'findings'")
+    return record
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Make a folder and keep other runs out of it; one that stays empty is removed. ValueError where one is in it.
+
+    The system lets go of the lock when its process ends, however it ends.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; choose a folder for --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = None
+    try:
+        if hasattr(os, "O_DIRECTORY"):
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"{folder}: another run is writing there; wait for it, or choose another --out"
+                ) from None
+            except OSError:  # a network disk without locks
+                pass
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def load_records(folder: Path | str, split: str | None = None) -> list[Record]:
     """All records of a dataset folder (or of one split), with `file_name` and `mask` relative to `folder`.
 
@@ -159,6 +221,8 @@ def load_records(folder: Path | str, split: str | None = None) -> list[Record]:
     places = [(root / s, s) for s in SPLITS if (root / s / "metadata.jsonl").is_file()]
     if not places and (root / "metadata.jsonl").is_file():
         places = [(root, "")]
+    if not (root / "manifest.json").is_file() and any((root / mark).exists() for mark in MARKS):
+        raise ValueError(f"{root}: is unfinished; run the line that was making it again")
     if not places:
         raise ValueError(
             f"{root}: no metadata.jsonl there or in train/, val/, test/; "
@@ -168,7 +232,7 @@ def load_records(folder: Path | str, split: str | None = None) -> list[Record]:
     for place, name in places:
         for number, row in numbered_rows(place / "metadata.jsonl"):
             try:
-                record = Record.from_json(row)
+                record = check_types(Record.from_json(row))
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(
                     f"{place / 'metadata.jsonl'}:{number}: column {error} is missing or of the wrong type"

@@ -43,15 +43,23 @@ class Verdict:
         }
 
 
+MIN_REAL = 5
+
+
+def check_enough(modality: str, num: int, where: str) -> None:
+    """ValueError where too few real images of a modality are there to set thresholds by."""
+    if num < MIN_REAL:
+        raise ValueError(
+            f"only {num} {where} images of {modality}; thresholds need at least {MIN_REAL}: add some to that split"
+        )
+
+
 def calibrate(modalities: Sequence[str], scores: Sequence[Scores]) -> dict[str, Thresholds]:
     """Thresholds per modality from the scores of held-out real images. ValueError where a modality has fewer than 5."""
     found: dict[str, Thresholds] = {}
     for name in sorted(set(modalities)):
         mine = [s for m, s in zip(modalities, scores, strict=True) if m == name]
-        if len(mine) < 5:
-            raise ValueError(
-                f"only {len(mine)} held-out images of {name}; thresholds need at least 5: add some to the val split"
-            )
+        check_enough(name, len(mine), "held-out")
         near = [s["nearest_train"] for s in mine]
         found[name] = Thresholds(
             agreement=float(np.percentile([s["agreement"] for s in mine], 5)),

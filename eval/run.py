@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from vesalius.data.record import load_records, write_atomic, write_json
+from vesalius.data.image import read_image
+from vesalius.data.record import digest_file, load_records, write_atomic, write_json
 from vesalius.eval.config import EvalConfig
-from vesalius.eval.gates import Verdict, calibrate, judge_sample
+from vesalius.eval.gates import Verdict, calibrate, check_enough, judge_sample
 from vesalius.eval.metrics import MIN_IMAGES, kernel_distance_with_interval, real_floor
 from vesalius.eval.pictures import histogram_svg, image_uri
 from vesalius.eval.report import Figure, Section, Table, write_page
 from vesalius.eval.scores import Case, Scorer, Scores, case_of_record, case_of_sample, read_images
-from vesalius.inference.sample import load_samples
+from vesalius.inference.sample import Sample, load_samples
 from vesalius.models.detector import DETECTORS, JudgeDetector
 from vesalius.models.judge_network import Judge
 
@@ -35,6 +37,13 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
             "which the samples are of"
         )
     train = [c for c in _cases(config.train or config.real, "train") if c.modality in modalities]
+    check_folders(config, samples)
+    for name, count in Counter(c.modality for c in real).items():
+        check_enough(name, count, f"{config.split} (of {config.real})")
+    if not train:
+        raise ValueError(
+            f"{config.train or config.real}: no training images of {', '.join(sorted(modalities))} to search for copies"
+        )
     if config.dry_run:
         return {"samples": len(samples), "real": len(real), "train": len(train)}
 
@@ -74,6 +83,20 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
         sections,
     )
     return result
+
+
+def check_folders(config: EvalConfig, samples: list[Sample]) -> None:
+    """ValueError where --out holds something else than a report, or a sample's picture is not the one drawn."""
+    if config.out.exists() and not config.out.is_dir():
+        raise ValueError(f"{config.out}: is a file; choose a folder for --out")
+    there = [p for p in config.out.glob("*") if not p.name.startswith(".")]
+    if there and not any(p.name == "report.json" for p in there):
+        raise ValueError(f"{config.out}: is not empty and holds no report; choose another --out")
+    for sample in samples:
+        path = config.samples / sample.file_name
+        if path.is_file() and digest_file(path) != sample.sha256:
+            read_image(path)  # says what is wrong with it where it does not open
+            raise ValueError(f"{path}: was changed since it was drawn; run its `vesalius generate` line again")
 
 
 def _cases(folder: Path, split: str) -> list[Case]:

@@ -11,7 +11,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from vesalius.data.image import read_image
 from vesalius.data.progress import Progress
 from vesalius.data.prompt import prompts_of
 from vesalius.data.record import Record, write_json
+from vesalius.finetune.attributes import attribute_targets, phantom_attributes
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.examples import gather
 from vesalius.finetune.latents import cached_latents
@@ -60,6 +61,8 @@ class BaseConfig:
     """share of samples that show the short caption; the others show the report or one of its sections"""
     lesion_weight: float = 5.0
     """weight of the loss where a mask shows a finding, beside 1 elsewhere: lesions are small, and are the point"""
+    reading_weight: float = 1.0
+    """weight of the loss of reading the findings of phantoms off the last token: it teaches the text encoder sides"""
     save_every: int = 250
     """steps between checkpoints"""
     validate_every: int = 500
@@ -73,14 +76,19 @@ class BaseConfig:
 
 
 class TextToNoise(nn.Module):
-    """Text encoder and denoiser as one module, so that one optimizer and one average hold both."""
+    """Text encoder and denoiser as one module, so that one optimizer and one average hold both.
 
-    def __init__(self, text_encoder: nn.Module, denoiser: nn.Module) -> None:
+    In training a head reads the findings off the last token, which attention has told of all others: the denoiser's
+    gradient alone takes long to tell left from right. The head does not ship.
+    """
+
+    def __init__(self, text_encoder: nn.Module, denoiser: nn.Module, num_attributes: int = 1) -> None:
         super().__init__()
         self.text_encoder, self.denoiser = text_encoder, denoiser
+        self.reader = nn.Linear(cast(Any, text_encoder).config.hidden_size, num_attributes)
 
-    def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor, token_ids: torch.Tensor) -> Any:
-        return self.denoiser(noisy, timesteps, encode(self.text_encoder, token_ids))
+    def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor, hidden: torch.Tensor) -> Any:
+        return self.denoiser(noisy, timesteps, hidden)
 
 
 def train_base(config: BaseConfig) -> Path:
@@ -96,11 +104,12 @@ def train_base(config: BaseConfig) -> Path:
     mean, deviation = cached_latents(autoencoder, digest, members, config.sizes.image_size, cache)
     weights = balanced_weights([r for _, r in members], {"real": config.real_share, "phantom": 1 - config.real_share})
     lesions = lesion_grid(members, mean.shape[-1])
+    truth, known = reading_targets([r for _, r in members])
     wordings = [prompts_of(r) for _, r in members]
 
     # Model, optimizer, average
     torch.manual_seed(config.seed)
-    tokenizer, model = make_model(config, [w for ws in wordings for w in ws])
+    tokenizer, model = make_model(config, [w for ws in wordings for w in ws], truth.shape[1])
     scheduler = make_scheduler()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
     average = EMAModel(model.parameters(), decay=0.9995, use_ema_warmup=True, power=0.75)
@@ -138,8 +147,14 @@ def train_base(config: BaseConfig) -> Path:
                 group["lr"] = config.learning_rate * warmup_cosine(step, config.steps)
             with torch.autocast("cpu", torch.bfloat16):
                 emphasis = 1 + (config.lesion_weight - 1) * lesions[picked].float()
-                condition = {"token_ids": token_ids}
+                hidden = encode(model.text_encoder, token_ids)
+                condition = {"hidden": hidden}
                 loss = denoising_loss(model, scheduler, latents, noise, timesteps, condition, None, emphasis).mean()
+                told = known[picked] * torch.tensor([[float(i != 0)] for i in shown])
+                read = functional.binary_cross_entropy_with_logits(
+                    model.reader(hidden[:, -1]).float(), truth[picked], reduction="none"
+                )
+                loss = loss + config.reading_weight * (read * told).sum() / told.sum().clamp_min(1)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -164,16 +179,18 @@ def train_base(config: BaseConfig) -> Path:
     return config.out / "base"
 
 
-def make_model(config: BaseConfig, texts: list[str]) -> tuple[Any, TextToNoise]:
+def make_model(config: BaseConfig, texts: list[str], num_attributes: int) -> tuple[Any, TextToNoise]:
     """Tokenizer and model: fresh, or those of `config.init`."""
     if config.init is not None:
         from vesalius.models.base import open_base
 
         pipeline = open_base(str(config.init)).pipeline
-        return pipeline.tokenizer, TextToNoise(pipeline.text_encoder, pipeline.unet).train().requires_grad_(True)
+        return pipeline.tokenizer, TextToNoise(
+            pipeline.text_encoder, pipeline.unet, num_attributes
+        ).train().requires_grad_(True)
     tokenizer = train_tokenizer(texts, config.sizes)
     text_encoder = make_text_encoder(config.sizes, bos=tokenizer.bos_token_id, eos=tokenizer.eos_token_id)
-    return tokenizer, TextToNoise(text_encoder, make_denoiser(config.sizes)).train()
+    return tokenizer, TextToNoise(text_encoder, make_denoiser(config.sizes), num_attributes).train()
 
 
 def tokenize_fitting(tokenizer: Any, texts: list[str]) -> tuple[list[torch.Tensor | None], float]:
@@ -192,6 +209,14 @@ def lesion_grid(members: list[tuple[Path, Record]], size: int) -> torch.Tensor:
             mask = torch.from_numpy(read_image(folder / record.mask)[..., 0].copy()).float()
             grid[i, 0] = functional.adaptive_max_pool2d(mask[None], size)[0] > 0
     return grid
+
+
+def reading_targets(records: list[Record]) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a text tells, and where that is known, float32 [N, A] each: findings of phantoms, the modality of all."""
+    truth, known = attribute_targets(records, phantom_attributes(records))
+    names = sorted({r.modality for r in records})
+    modality = functional.one_hot(torch.tensor([names.index(r.modality) for r in records]), len(names)).float()
+    return torch.cat([truth, modality], 1), torch.cat([known, torch.ones_like(modality)], 1)
 
 
 def choose_wording(choices: list[int], chance: torch.Tensor, config: BaseConfig) -> int:
@@ -225,7 +250,8 @@ def validation_loss(model: nn.Module, scheduler: Any, fixed: tuple[torch.Tensor,
     model.eval()
     latents, token_ids, noise, timesteps = fixed
     with torch.autocast("cpu", torch.bfloat16):
-        loss = denoising_loss(model, scheduler, latents, noise, timesteps, {"token_ids": token_ids}).mean().item()
+        condition = {"hidden": encode(model.text_encoder, token_ids)}
+        loss = denoising_loss(model, scheduler, latents, noise, timesteps, condition).mean().item()
     model.train()
     return loss
 

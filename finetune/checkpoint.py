@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from vesalius.data.record import digest_file, write_json
+from vesalius.models.adapter import disk_errors
 
 KEEP = 2
 
@@ -25,7 +26,8 @@ def save_checkpoint(run: Path, step: int, tensors: dict[str, torch.Tensor], stat
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(whole, temporary / "tensors.safetensors")
+    with disk_errors(temporary):
+        save_file(whole, temporary / "tensors.safetensors")
     with (temporary / "tensors.safetensors").open("rb") as file:
         os.fsync(file.fileno())
     write_json(

@@ -15,16 +15,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vesalius.data.phantom import KINDS
 from vesalius.data.progress import Progress
 from vesalius.data.prompt import prompts_of, swap_sides
 from vesalius.data.record import Record, write_json
+from vesalius.finetune.attributes import attribute_targets, phantom_attributes
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.examples import gather, load_images, to_pixels
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights, batch_indices
 from vesalius.models.architecture import Architecture
-from vesalius.models.judge_network import Judge, JudgeConfig, attribute_names
+from vesalius.models.judge_network import Judge, JudgeConfig
 from vesalius.models.text import train_tokenizer
 
 
@@ -62,14 +62,11 @@ def train_judge(config: JudgeTraining) -> Path:
     wordings = [prompts_of(r) for r in records]
     sizes = JudgeConfig(
         modalities=tuple(sorted({r.modality for r in records})),
-        attributes=tuple(
-            f"{m}/{kind}{side}" for m, kinds in KINDS.items() for kind in kinds for side in ("", "/left", "/right")
-            if not side or any(f.kind == kind and f.side for r in records for f in r.findings)
-        ),
-    )  # fmt: skip
+        attributes=phantom_attributes(records),
+    )
     images = load_images(members, sizes.image_size)
     modality = torch.tensor([sizes.modalities.index(r.modality) for r in records])
-    truth, known = attribute_targets(records, sizes)
+    truth, known = attribute_targets(records, sizes.attributes)
     alphabet = Architecture(vocabulary=sizes.vocabulary, context=sizes.context)
     torch.manual_seed(config.seed)
     judge = Judge(sizes, train_tokenizer((w for ws in wordings for w in ws), alphabet))
@@ -116,21 +113,6 @@ def train_judge(config: JudgeTraining) -> Path:
     return config.out / "judge"
 
 
-def attribute_targets(records: list[Record], sizes: JudgeConfig) -> tuple[torch.Tensor, torch.Tensor]:
-    """Truth and whether it is known, float32 [N, A]: known for phantoms, within their own modality."""
-    index = {name: i for i, name in enumerate(sizes.attributes)}
-    truth = torch.zeros(len(records), len(index))
-    known = torch.zeros(len(records), len(index))
-    for row, record in enumerate(records):
-        if record.origin != "phantom":
-            continue
-        known[row, [i for name, i in index.items() if name.startswith(f"{record.modality}/")]] = 1
-        for finding in record.findings:
-            if finding.present:
-                truth[row, [index[n] for n in attribute_names(record.modality, finding) if n in index]] = 1
-    return truth, known
-
-
 def jitter(pixels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Random brightness, contrast and noise, so that the judge reads shapes rather than a scanner's signature."""
     num = len(pixels)
@@ -167,7 +149,7 @@ def measure(judge: Judge, members: list[tuple[Path, Record]]) -> dict[str, float
     images = load_images(members, judge.config.image_size, quiet=True)
     modality, attributes = judge.read(images)
     right = [judge.config.modalities[int(p.argmax())] == r.modality for p, r in zip(modality, records, strict=True)]
-    truth, known = attribute_targets(records, judge.config)
+    truth, known = attribute_targets(records, judge.config.attributes)
     said = (attributes > 0.5).float()
     present, absent = (known * truth).bool(), (known * (1 - truth)).bool()
     sided = [

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from vesalius.data.progress import progress
 from vesalius.data.record import Record, digest_file
 from vesalius.finetune.examples import load_images, to_pixels
+from vesalius.models.adapter import disk_errors
 
 BATCH = 32
 
@@ -46,6 +47,13 @@ def cached_latents(
     # Images are read a batch at a time: a whole dataset of them may not fit into memory, its latents do.
     batches = [members[start : start + BATCH] for start in range(0, len(members), BATCH)]
     for batch in progress(batches, "caching latents", len(batches), quiet=quiet):
+        for root, record in batch:
+            path_of = root / record.file_name
+            if record.sha256 and path_of.is_file() and digest_file(path_of) != record.sha256:
+                load_images([(root, record)], size, quiet=True)  # says what is wrong with it where it does not open
+                raise ValueError(
+                    f"{path_of}: was changed since its dataset was made; make that again, or bring the image back"
+                )
         with torch.no_grad():
             pixels = to_pixels(load_images(batch, size, quiet=True))
             posterior = autoencoder.encode(pixels.to(device)).latent_dist
@@ -57,7 +65,8 @@ def cached_latents(
         means.append(mean)
         deviations.append(deviation)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file({"mean": torch.cat(means), "deviation": torch.cat(deviations)}, temporary)
+    with disk_errors(temporary):
+        save_file({"mean": torch.cat(means), "deviation": torch.cat(deviations)}, temporary)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)

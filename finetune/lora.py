@@ -30,7 +30,7 @@ from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from vesalius.data.progress import Progress
-from vesalius.data.record import write_atomic, write_json
+from vesalius.data.record import hold, read_state, write_atomic, write_json
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.latents import cached_latents
@@ -60,6 +60,13 @@ def finetune(config: FinetuneConfig) -> RunSummary:
     """Run or resume a fine-tuning run. ValueError for bad input, before anything heavy is loaded where possible."""
     # Check, cheapest first
     config.check()
+    if config.dry_run or os.environ.get("RANK", "0") != "0":  # of several processes one holds the folder
+        return _finetune(config)
+    with hold(config.out):
+        return _finetune(config)
+
+
+def _finetune(config: FinetuneConfig) -> RunSummary:
     trainset = choose_trainset(config)
     accelerator = make_accelerator(config)
     if config.batch_size % accelerator.num_processes:
@@ -67,9 +74,11 @@ def finetune(config: FinetuneConfig) -> RunSummary:
             f"--batch-size {config.batch_size} does not divide among {accelerator.num_processes} processes"
         )
     with accelerator.main_process_first():
-        claim_run(config, write=accelerator.is_main_process and not config.dry_run)
+        claim_run(config, write=False)
     base = open_base(config.base)
     check_targets(base.pipeline.unet, config)
+    with accelerator.main_process_first():  # only now: a base that does not open must not settle the folder's run
+        claim_run(config, write=accelerator.is_main_process and not config.dry_run)
     trainset.say_text_coverage(base.pipeline.tokenizer, quiet=config.json or not accelerator.is_main_process)
     if config.dry_run:
         return RunSummary(out=config.out, step=0, finished=False, validation=(), seconds=0.0)
@@ -239,10 +248,12 @@ def check_targets(denoiser: Any, config: FinetuneConfig) -> None:
 
 def claim_run(config: FinetuneConfig, write: bool) -> None:
     """Take up a run folder with the same configuration, or begin a new one. ValueError where it holds another run."""
+    if config.out.exists() and not config.out.is_dir():
+        raise ValueError(f"{config.out}: is a file; choose a folder for --out")
     path = config.out / "config.json"
     wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     if path.is_file():
-        former = json.loads(path.read_text())
+        former = read_state(path, "give another --out")
         changed = [k for k in wanted if k not in FREE_FIELDS and former.get(k) != wanted[k]]
         if changed:
             raise ValueError(

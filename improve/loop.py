@@ -21,9 +21,18 @@ from typing import Any
 import numpy as np
 
 from vesalius.data.modality import find_modality
-from vesalius.data.record import Record, digest_file, load_records, write_atomic, write_dataset, write_json
+from vesalius.data.record import (
+    Record,
+    digest_file,
+    hold,
+    load_records,
+    read_state,
+    write_atomic,
+    write_dataset,
+    write_json,
+)
 from vesalius.eval.config import EvalConfig
-from vesalius.eval.gates import Verdict, calibrate, judge_sample
+from vesalius.eval.gates import Verdict, calibrate, check_enough, judge_sample
 from vesalius.eval.metrics import nearest_distances
 from vesalius.eval.run import evaluate
 from vesalius.eval.scores import Case, Scorer, case_of_record, case_of_sample, read_images
@@ -33,8 +42,10 @@ from vesalius.improve.config import ImproveConfig
 from vesalius.improve.ledger import Ledger
 from vesalius.improve.report import write_report
 from vesalius.inference.config import GenerateConfig
+from vesalius.inference.generator import find_device
 from vesalius.inference.run import generate
 from vesalius.inference.sample import Sample
+from vesalius.models.base import base_folder, refuse_code
 from vesalius.models.judge_network import Judge
 
 FREE_FIELDS = ("out", "rounds", "json", "dry_run", "device")  # may change when a loop is taken up again
@@ -44,8 +55,16 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
     """Run or continue a loop; returns its status. ValueError for bad input, before anything heavy is loaded."""
     config.check()
     records = {split: records_of(config, split) for split in ("train", "val", "test")}
+    check_modalities(records, ", ".join(map(str, config.data)))
     if config.dry_run:
         return {"records": {k: len(v) for k, v in records.items()}, "rounds": config.rounds}
+    refuse_code(base_folder(config.base))  # a base that is none must not settle the folder's loop
+    find_device(config.device)
+    with hold(config.out):
+        return _run_rounds(config, records)
+
+
+def _run_rounds(config: ImproveConfig, records: dict[str, list[tuple[Path, Record]]]) -> dict[str, Any]:
     claim_loop(config)
     ledger = Ledger(config.out / "ledger.jsonl")
     ledger.add("begin", 0, config=json.loads((config.out / "config.json").read_text()))
@@ -92,12 +111,23 @@ def records_of(config: ImproveConfig, split: str) -> list[tuple[Path, Record]]:
     return found
 
 
+def check_modalities(records: dict[str, list[tuple[Path, Record]]], folders: str) -> None:
+    """ValueError where a modality that a loop draws has too few real images to be gated and judged by."""
+    found = {k: Counter(find_modality(r.modality).name for _, r in v) for k, v in records.items()}
+    for name in sorted({*found["train"], *found["val"], *found["test"]}):
+        for split in ("val", "test"):
+            if found["train"][name] or found[split][name]:
+                check_enough(name, found[split][name], f"{split} (of {folders})")
+
+
 def claim_loop(config: ImproveConfig) -> None:
     """Take up a loop with the same configuration, or begin one. ValueError where the folder holds something else."""
+    if config.out.exists() and not config.out.is_dir():
+        raise ValueError(f"{config.out}: is a file; choose a folder for --out")
     path = config.out / "config.json"
     wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     if path.is_file():
-        former = json.loads(path.read_text())
+        former = read_state(path, "give another --out")
         changed = [k for k in wanted if k not in FREE_FIELDS and former.get(k) != wanted[k]]
         if changed:
             raise ValueError(

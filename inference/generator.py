@@ -41,16 +41,14 @@ class Generator:
 
     def __init__(self, base: str = "nano", adapter: str | Path | None = None, *, device: str = "auto") -> None:
         """ValueError where base or adapter is missing, unsafe, or they do not fit each other."""
-        import torch
-
         from vesalius.models.adapter import apply_adapter, read_card
         from vesalius.models.base import open_base
 
+        self.device = find_device(device)
         self.base: Base = open_base(base)
         self.adapter_digest = apply_adapter(self.base, adapter) if adapter else None
         card = read_card(adapter) if adapter else None
         self.depth = 1 + (card.depth if card else 0)
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.base.pipeline.to(self.device)
 
     def draw(
@@ -119,7 +117,27 @@ class Generator:
                 generator=generators,
                 output_type="pt",
             ).images
+        if not torch.isfinite(pixels).all():
+            raise ValueError(
+                f"prompt '{batch[0].prompt[:60]}': the base draws values that are not numbers; lower --guidance, or "
+                "look whether base and adapter are whole"
+            )
         return (pixels.float().cpu().numpy() * 2 - 1).astype(np.float32)
+
+
+def find_device(name: str) -> str:
+    """The device of a word: auto is a GPU where there is one. ValueError where this machine lacks it."""
+    import torch
+
+    there = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if there else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise ValueError(f"--device '{name}' is not known; expected auto, cpu or cuda")
+    if kind == "cuda" and (not there or int(number or 0) >= torch.cuda.device_count()):
+        raise ValueError(f"--device {name}: this machine has no such GPU that PyTorch can use; give auto or cpu")
+    return name
 
 
 def request_modality(request: Request) -> Modality:

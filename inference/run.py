@@ -6,14 +6,18 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from vesalius.data.modality import find_modality
 from vesalius.data.progress import Progress
 from vesalius.data.prompt import clean
-from vesalius.data.record import Finding, Record
+from vesalius.data.record import Finding, Record, check_types, hold
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.generator import Generator, Request, request_modality
 from vesalius.inference.sample import Manifest, Sample, claim_folder, sample_seed
 from vesalius.inference.sinks import write_sample
+
+MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,11 @@ def read_prompts(path: Path) -> list[Prompt]:
             f"{path}: no such prompts file (text, one prompt a line, or .jsonl with `text` and `modality`)"
         )
     prompts: list[Prompt] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not UTF-8 text; save the prompts as UTF-8") from None
+    for number, line in enumerate(content.split("\n"), start=1):  # U+2028 and its like may stand within a text
         if not line.strip():
             continue
         if path.suffix != ".jsonl":
@@ -44,12 +52,20 @@ def read_prompts(path: Path) -> list[Prompt]:
             continue
         try:
             row = json.loads(line)
-            record = Record.from_json({"file_name": "-", "modality": "-", **row})
+            record = check_types(Record.from_json({"file_name": "-", "modality": "-", **row}))
             modality = None if record.modality == "-" else record.modality
             text = record.caption or record.text
-            prompts.append(Prompt(text=text, modality=modality, findings=record.findings))
         except (json.JSONDecodeError, KeyError, TypeError):
-            raise ValueError(f"{path}:{number}: expected a JSON object with `text`") from None
+            raise ValueError(
+                f"{path}:{number}: expected a JSON object with `text`, and `modality` and `findings` as a dataset "
+                "has them; mend or delete that line"
+            ) from None
+        if modality is not None:
+            try:
+                find_modality(modality)
+            except ValueError as error:
+                raise ValueError(f"{path}:{number}: {error}") from None
+        prompts.append(Prompt(text=text, modality=modality, findings=record.findings))
     if not prompts:
         raise ValueError(f"{path}: holds no prompt")
     return prompts
@@ -64,10 +80,18 @@ def plan_requests(config: GenerateConfig) -> list[Request]:
         raise ValueError(
             f"--num {config.num}, --steps {config.steps} and --batch-size {config.batch_size} must be at least 1"
         )
+    if config.steps > MAX_STEPS:
+        raise ValueError(f"--steps {config.steps}: expected at most {MAX_STEPS}, of which the base's schedule is made")
+    if not 0 <= config.guidance <= MAX_GUIDANCE:
+        raise ValueError(f"--guidance {config.guidance}: expected a number from 0 to {MAX_GUIDANCE:g}")
     requests: list[Request] = []
     for index, prompt in enumerate(prompts):
-        if not clean(prompt.text):
-            raise ValueError(f"prompt {index + 1} is empty")
+        if not any(c.isprintable() and not c.isspace() for c in clean(prompt.text)):
+            raise ValueError(f"prompt {index + 1} is empty; say what to draw, or remove it")
+        try:
+            (prompt.text + config.negative).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"prompt {index + 1} holds characters that are not Unicode; write it as UTF-8") from None
         for i in range(config.num):
             name = f"images/{index:05d}-{i:04d}.png"
             seed = sample_seed(config.seed, f"{index}/{prompt.text}", i)
@@ -84,11 +108,18 @@ def generate(config: GenerateConfig) -> list[Sample]:
     if config.dry_run:
         return []
     recipe = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "json", "batch_size", "dry_run")}
-    claim_folder(config.out, json.loads(json.dumps(recipe, default=str)))
+    recipe = json.loads(json.dumps(recipe, default=str))
+    with hold(config.out):
+        return _draw(config, requests, recipe)
+
+
+def _draw(config: GenerateConfig, requests: list[Request], recipe: dict[str, Any]) -> list[Sample]:
+    claim_folder(config.out, recipe, write=False)
     manifest = Manifest(config.out)
     todo = [r for r in requests if r.file_name not in manifest.whole]
     if todo:
         generator = Generator(config.base, config.adapter, device=config.device)
+        claim_folder(config.out, recipe)  # only now: a base that does not open must not settle the folder's recipe
         with Progress("generate", len(requests), start=len(requests) - len(todo), quiet=config.json) as bar:
             drawn = generator.draw_all(
                 todo,

@@ -6,12 +6,12 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.record import Finding, digest_file, read_rows, write_atomic, write_json
+from vesalius.data.record import Finding, digest_file, numbered_rows, read_state, write_atomic, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,13 @@ class Sample:
     def from_json(row: dict[str, Any]) -> Sample:
         names = {f.name for f in dataclasses.fields(Sample)}
         findings = tuple(Finding(**f) for f in json.loads(row.get("findings") or "[]"))
-        return Sample(**{k: v for k, v in row.items() if k in names and k != "findings"}, findings=findings)
+        sample = Sample(**{k: v for k, v in row.items() if k in names and k != "findings"}, findings=findings)
+        for name in ("file_name", "text", "modality", "sha256"):
+            if not isinstance(getattr(sample, name), str):
+                raise TypeError(f"{name} is no text")
+        if type(sample.depth) is not int:
+            raise TypeError("depth is no whole number")
+        return sample
 
 
 def sample_seed(run_seed: int, prompt: str, index: int) -> int:
@@ -64,17 +70,21 @@ def load_samples(folder: Path | str) -> list[Sample]:
         raise ValueError(
             f"{folder}: no samples there (metadata.jsonl); make some with `vesalius generate ... --out {folder}`"
         )
-    samples = []
-    for number, row in enumerate(read_rows(path), start=1):
-        try:
-            samples.append(Sample.from_json(row))
-        except TypeError as error:
-            raise ValueError(
-                f"{path}:{number}: not a sample ({error}); was this folder made by `vesalius generate`?"
-            ) from None
+    samples = list(_read_samples(path))
     if not samples:
         raise ValueError(f"{folder}: holds no finished sample yet; run its `vesalius generate` line again")
     return samples
+
+
+def _read_samples(path: Path) -> Iterator[Sample]:
+    for number, row in numbered_rows(path):
+        try:
+            yield Sample.from_json(row)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}:{number}: not a sample ({error}); delete that line, and run the folder's "
+                "`vesalius generate` line again"
+            ) from None
 
 
 class Manifest:
@@ -85,8 +95,7 @@ class Manifest:
         self.whole: dict[str, Sample] = {}
         if self.path.is_file():
             self._mend()
-            for row in read_rows(self.path):
-                sample = Sample.from_json(row)
+            for sample in _read_samples(self.path):
                 image = folder / sample.file_name
                 if image.is_file() and digest_file(image) == sample.sha256:
                     self.whole[sample.file_name] = sample
@@ -111,11 +120,16 @@ class Manifest:
         self.whole[sample.file_name] = sample
 
 
-def claim_folder(folder: Path, recipe: dict[str, Any]) -> None:
-    """Make a samples folder, or take up one of the same recipe. ValueError where it holds something else."""
+def claim_folder(folder: Path, recipe: dict[str, Any], *, write: bool = True) -> None:
+    """Make a samples folder, or take up one of the same recipe. ValueError where it holds something else.
+
+    write False: only look.
+    """
     known = folder / "config.json"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; choose a folder for --out")
     if known.is_file():
-        former = json.loads(known.read_text())
+        former = read_state(known, "give another --out")
         changed = sorted(
             k for k in {*former, *recipe} if former.get(k) != json.loads(json.dumps(recipe.get(k), default=str))
         )
@@ -127,5 +141,6 @@ def claim_folder(folder: Path, recipe: dict[str, Any]) -> None:
         return
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder}: is not empty and no samples folder; give a new --out")
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    write_json(known, recipe)
+    if write:
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        write_json(known, recipe)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +36,33 @@ def write_adapter(folder: Path, denoiser: Any, card: AdapterCard) -> None:
     reloads exactly."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    denoiser.save_pretrained(temporary, safe_serialization=True)
+    with disk_errors(temporary):
+        denoiser.save_pretrained(temporary, safe_serialization=True)
     (temporary / "README.md").unlink(missing_ok=True)  # PEFT's template, empty of facts
     config = json.loads((temporary / "adapter_config.json").read_text())
     write_json(temporary / "adapter_config.json", {**config, "base_model_name_or_path": card.base})
     write_json(temporary / "adapter.json", asdict(card))
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """What safetensors says of a full or unwritable disk, as the OSError that it is; `path` is removed then."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        number = re.search(r"os error (\d+)", str(error))
+        if isinstance(error, OSError) or not number:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path)) from None
 
 
 def adapter_folder(run: Path | str) -> Path:
@@ -61,7 +84,10 @@ def read_card(run: Path | str) -> AdapterCard | None:
         return None
     try:
         row = json.loads(path.read_text())
-        return AdapterCard(**{**row, "modalities": tuple(row.get("modalities", ()))})
+        card = AdapterCard(**{**row, "modalities": tuple(row.get("modalities", ()))})
+        if type(card.depth) is not int or not isinstance(card.base_digest, str):
+            raise TypeError("depth or base_digest is of the wrong type")
+        return card
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: is no card of a Vesalius adapter ({error}); remove it to use the adapter without its provenance"

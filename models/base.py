@@ -47,10 +47,14 @@ def base_folder(name: str) -> Path:
             "give 'nano', a folder or a hub id like owner/name"
         )
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))
+    except HFValidationError:
+        raise ValueError(
+            f"base '{name}' is neither a folder nor a hub id; give 'nano', a folder or a hub id like owner/name"
+        ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         raise ValueError(
@@ -97,8 +101,12 @@ def open_base(name: str = EMBEDDED) -> Base:
         pipeline = StableDiffusionPipeline.from_pretrained(
             folder, use_safetensors=True, safety_checker=None, local_files_only=True
         ).to(torch.float32)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"base '{name}' could not be opened as a Stable Diffusion pipeline: {error}") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"base '{name}' could not be opened as a Stable Diffusion pipeline: {first}; "
+            "copy its folder again, or use --base nano"
+        ) from None
     pipeline.set_progress_bar_config(disable=True)
     for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
         part.eval().requires_grad_(False)

@@ -39,9 +39,9 @@ class TextureDetector:
     """Hand-made features with no weights at all: layout, greys, and the energy of edges by scale and direction.
 
     At 64 px: an 8 x 8 thumbnail (64), a 16-bin histogram of luminance, mean and deviation of each colour (6), and the
-    log energy of horizontal, vertical and both diagonal differences of a Gaussian pyramid of four levels, on a 4 x 4
-    grid at the finest and over the picture at the coarser levels (4 x 16 + 3 x 4). It shares nothing with the judge and
-    was never trained, so it cannot be gamed by what the judge filters.
+    log energy (above two grey levels, below which nobody sees) of horizontal, vertical and both diagonal differences
+    of a pyramid of four levels, on a 4 x 4 grid at the finest and over the picture at the others (4 x 16 + 3 x 4).
+    It shares nothing with the judge and was never trained, so it cannot be gamed by what the judge filters.
     """
 
     name = "texture"
@@ -63,9 +63,10 @@ class TextureDetector:
             for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
                 difference = level - torch.roll(level, (dy, dx), (2, 3))
                 grid = functional.adaptive_avg_pool2d(difference.pow(2), 4 if scale == 0 else 1)
-                energies.append((grid.flatten(1) + 1e-5).log() / 4)
+                energies.append(((grid.flatten(1) + 1e-4).log() + 6) / 4)
             level = functional.avg_pool2d(level, 2)
-        return torch.cat([2 * thumbnail, 2 * histogram, 2 * colours, *energies], 1)
+        # All are brought to about -1 ... 1: the polynomial kernel of KID is not blind to where zero lies.
+        return torch.cat([2 * thumbnail - 1, 2 * histogram - 0.5, 2 * colours - 1, *energies], 1)
 
 
 DETECTORS: dict[str, Callable[[], Detector]] = {"judge": JudgeDetector, "texture": TextureDetector}

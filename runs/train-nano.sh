@@ -3,7 +3,7 @@
 #   bash runs/train-nano.sh OUT
 # $VESALIUS_REAL_DATA is the folder that holds radiology/, ct/ and pathology/. Every stage resumes by the same line.
 # Brain MRI and chest CT stay unseen by the base, so that fine-tuning on them can be measured; fundus stays out because
-# some of its labels carry a share-alike licence. On 2 CPU cores: about 20 min, 75 min and 15 min.
+# some of its labels carry a share-alike licence. On 2 CPU cores: about 20 min, 90 min and 15 min.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export HF_HUB_OFFLINE=1
@@ -17,6 +17,6 @@ data=(--data "$out/phantoms" "$out/real")
 
 "$python" -m vesalius.finetune.autoencoder "${data[@]}" "${unseen[@]}" --out "$out/autoencoder" --steps 1500
 "$python" -m vesalius.finetune.base "${data[@]}" "${unseen[@]}" --autoencoder "$out/autoencoder/vae" \
-  --out "$out/base" --steps 4400 --real-share 0.25
+  --out "$out/base" --steps 6000 --real-share 0.25
 "$python" -m vesalius.finetune.judge "${data[@]}" --exclude fundus --out "$out/judge" --steps 900
 echo "look at $out/base/base and $out/judge/judge; copy them to models/nano and models/judge to ship them"

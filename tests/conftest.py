@@ -44,9 +44,9 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     torch.manual_seed(0)
     tokenizer = train_tokenizer([r.text for r in load_records(phantoms)], TINY)
     text_encoder = make_text_encoder(TINY, bos=tokenizer.bos_token_id, eos=tokenizer.eos_token_id)
-    model = TextToNoise(text_encoder, make_denoiser(TINY))
+    denoiser, autoencoder = make_denoiser(TINY), make_autoencoder(TINY)
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    write_base(folder, make_autoencoder(TINY), tokenizer, model, make_scheduler())
+    write_base(folder, autoencoder, tokenizer, TextToNoise(text_encoder, denoiser), make_scheduler())
     return folder
 
 

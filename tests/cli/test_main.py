@@ -78,7 +78,8 @@ def test_from_phantoms_to_pictures_in_one_chain(call: Call, tiny_base: Path, tmp
     assert one_object(call("data", "phantom", "--num", 40, "--seed", 1, "--size", 32, "--out", data, "--json")[1])
 
     # What the samples are compared with is looked for before any model is opened.
-    code, out, _ = call("eval", samples, "--real", data, "--out", tmp_path / "report", "--dry-run", "--json")
+    line = ("eval", samples, "--real", data, "--split", "train", "--out", tmp_path / "report", "--dry-run", "--json")
+    code, out, _ = call(*line)
     assert code == DONE
     assert one_object(out)["samples"] == 2
     assert not (tmp_path / "report").exists()
@@ -86,12 +87,13 @@ def test_from_phantoms_to_pictures_in_one_chain(call: Call, tiny_base: Path, tmp
 
 def test_a_dry_run_writes_nothing(call: Call, tiny_base: Path, phantoms: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    even = PhantomConfig(num=90, size=32, val=0.3, test=0.3, out=tmp_path / "even", json=True)
     for words in (
         ("data", "phantom", "--num", 3),
         ("data", "build", phantoms),
         ("finetune", "--data", phantoms, "--base", tiny_base, "--steps", 2),
         ("generate", PROMPT, "--base", tiny_base),
-        ("improve", "run", "--data", phantoms, "--base", tiny_base),
+        ("improve", "run", "--data", write_phantoms(even), "--base", tiny_base),
     ):
         before = files(phantoms) | files(tiny_base)
         code, told, err = call(*words, "--out", out, "--dry-run")
