@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import tomllib
 import types
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
+
+from vesalius.data.record import read_state, write_json
 
 C = TypeVar("C")
 
@@ -68,3 +71,28 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}")
     return value
+
+
+def claim(folder: Path, settings: dict[str, Any], *, kind: str, free: tuple[str, ...] = (), write: bool = True) -> None:
+    """Take up a folder that the same settings began, or begin one: `config.json` is its mark, written before all else.
+
+    Settings named in `free` may change. write False: only look. ValueError where the folder holds something else, or
+    where other settings began it, naming them.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; choose a folder for --out")
+    path = folder / "config.json"
+    wanted = json.loads(json.dumps(settings, default=str))
+    if path.is_file():
+        former = read_state(path, "give another --out")
+        changed = sorted(k for k in {*former, *wanted} - {*free} if former.get(k) != wanted.get(k))
+        if changed:
+            raise ValueError(
+                f"{folder}: holds a {kind} with another configuration ({', '.join(changed)} differ); "
+                "give another --out, or the same line to continue"
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder}: is not empty and no {kind} folder; give a new --out")
+    if write:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, wanted)

@@ -30,7 +30,8 @@ from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from vesalius.data.progress import Progress
-from vesalius.data.record import hold, read_state, write_atomic, write_json
+from vesalius.data.recipe import claim
+from vesalius.data.record import hold, write_atomic, write_json
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.latents import cached_latents
@@ -248,25 +249,9 @@ def check_targets(denoiser: Any, config: FinetuneConfig) -> None:
 
 def claim_run(config: FinetuneConfig, write: bool) -> None:
     """Take up a run folder with the same configuration, or begin a new one. ValueError where it holds another run."""
-    if config.out.exists() and not config.out.is_dir():
-        raise ValueError(f"{config.out}: is a file; choose a folder for --out")
-    path = config.out / "config.json"
-    wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    if path.is_file():
-        former = read_state(path, "give another --out")
-        changed = [k for k in wanted if k not in FREE_FIELDS and former.get(k) != wanted[k]]
-        if changed:
-            raise ValueError(
-                f"{config.out}: holds a run with another configuration ({', '.join(changed)} differ); "
-                "give another --out"
-            )
-        if config.resume == "never" and load_checkpoint(config.out) is not None:
-            raise ValueError(f"{config.out}: holds checkpoints and --resume is never; give another --out")
-    elif config.out.is_dir() and any(config.out.iterdir()):
-        raise ValueError(f"{config.out}: is not empty and no run folder; give a new --out")
-    if write:
-        config.out.mkdir(parents=True, exist_ok=True)
-        write_json(path, wanted)
+    claim(config.out, dataclasses.asdict(config), kind="run", free=FREE_FIELDS, write=write)
+    if config.resume == "never" and load_checkpoint(config.out) is not None:
+        raise ValueError(f"{config.out}: holds checkpoints and --resume is never; give another --out")
 
 
 def fixed_questions(trainset: Trainset, held_out: torch.Tensor, config: FinetuneConfig) -> list[tuple[Any, ...]]:

@@ -29,6 +29,7 @@ def batch_indices(
     if weights is not None:
         cumulative = np.cumsum(weights)
         points = np.random.default_rng([seed, step]).random(batch_size) * cumulative[-1]
+        points = np.minimum(points, np.nextafter(cumulative[-1], 0))  # rounding may reach the end, where no record is
         drawn: Int64 = np.searchsorted(cumulative, points, side="right").astype(np.int64)
         return drawn
     places = np.arange(step * batch_size, (step + 1) * batch_size)

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from vesalius.data.modality import find_modality
+from vesalius.data.recipe import claim
 from vesalius.data.record import (
     Record,
     digest_file,
     hold,
     load_records,
-    read_state,
     write_atomic,
     write_dataset,
     write_json,
@@ -65,7 +65,7 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
 
 
 def _run_rounds(config: ImproveConfig, records: dict[str, list[tuple[Path, Record]]]) -> dict[str, Any]:
-    claim_loop(config)
+    claim(config.out, dataclasses.asdict(config), kind="loop", free=FREE_FIELDS)
     ledger = Ledger(config.out / "ledger.jsonl")
     ledger.add("begin", 0, config=json.loads((config.out / "config.json").read_text()))
 
@@ -118,27 +118,6 @@ def check_modalities(records: dict[str, list[tuple[Path, Record]]], folders: str
         for split in ("val", "test"):
             if found["train"][name] or found[split][name]:
                 check_enough(name, found[split][name], f"{split} (of {folders})")
-
-
-def claim_loop(config: ImproveConfig) -> None:
-    """Take up a loop with the same configuration, or begin one. ValueError where the folder holds something else."""
-    if config.out.exists() and not config.out.is_dir():
-        raise ValueError(f"{config.out}: is a file; choose a folder for --out")
-    path = config.out / "config.json"
-    wanted = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    if path.is_file():
-        former = read_state(path, "give another --out")
-        changed = [k for k in wanted if k not in FREE_FIELDS and former.get(k) != wanted[k]]
-        if changed:
-            raise ValueError(
-                f"{config.out}: holds a loop with another configuration ({', '.join(changed)} differ); "
-                "give another --out"
-            )
-        return
-    if config.out.is_dir() and any(config.out.iterdir()):
-        raise ValueError(f"{config.out}: is not empty and no loop's folder; give a new --out")
-    config.out.mkdir(parents=True, exist_ok=True)
-    write_json(path, wanted)
 
 
 def train_and_evaluate(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.record import Finding, digest_file, numbered_rows, read_state, write_atomic, write_json
+from vesalius.data.recipe import claim
+from vesalius.data.record import Finding, digest_file, numbered_rows, write_atomic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,22 +126,6 @@ def claim_folder(folder: Path, recipe: dict[str, Any], *, write: bool = True) ->
 
     write False: only look.
     """
-    known = folder / "config.json"
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: is a file; choose a folder for --out")
-    if known.is_file():
-        former = read_state(known, "give another --out")
-        changed = sorted(
-            k for k in {*former, *recipe} if former.get(k) != json.loads(json.dumps(recipe.get(k), default=str))
-        )
-        if changed:
-            raise ValueError(
-                f"{folder}: was begun with another recipe ({', '.join(changed)} changed); "
-                "give another --out, or the same line to continue"
-            )
-        return
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: is not empty and no samples folder; give a new --out")
+    claim(folder, recipe, kind="samples", write=write)
     if write:
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-        write_json(known, recipe)
+        (folder / "images").mkdir(exist_ok=True)

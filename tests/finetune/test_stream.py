@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vesalius.data.record import Record
@@ -49,6 +49,7 @@ def test_weights_give_shares() -> None:
 @given(
     weights=st.lists(st.floats(0, 1e6), min_size=1, max_size=20).filter(lambda w: sum(w) > 0), step=st.integers(0, 99)
 )
+@example(weights=[5e-324], step=0)
 def test_a_record_of_no_weight_is_never_drawn(weights: list[float], step: int) -> None:
     drawn = batch_indices(0, step, 32, len(weights), np.array(weights))
     assert all(weights[i] > 0 for i in drawn)
