@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
 from vesalius.data.dicom import read_dicom
-from vesalius.data.image import Uint8, png_bytes, read_image
+from vesalius.data.hounsfield import hu_png
+from vesalius.data.image import Float32, Uint8, png_bytes, read_hu, read_image
 from vesalius.data.modality import MODALITIES
 from vesalius.data.sources import Draft
 
@@ -20,6 +23,8 @@ def encode(draft: Draft, size: int = 0) -> tuple[bytes, str | None]:
     modality, window = MODALITIES[draft.record.modality], None
     image: Uint8
     try:
+        if draft.record.hounsfield:
+            return _encode_hu(read_hu(draft.path), draft.path, size), None
         if draft.dicom:
             image, window = read_dicom(draft.path, modality)
         else:
@@ -39,3 +44,14 @@ def encode(draft: Draft, size: int = 0) -> tuple[bytes, str | None]:
             height, width, image.shape[2]
         )
     return png_bytes(image), window
+
+
+def _encode_hu(hu: Float32, path: Path, size: int) -> bytes:
+    """The 16-bit PNG of Hounsfield units. ValueError where they are all one."""
+    if hu.min() == hu.max():
+        raise ValueError(f"{path}: blank, every pixel is {hu.min():g} HU; replace or remove it")
+    if size and max(hu.shape) > size:
+        scale = size / max(hu.shape)
+        height, width = (max(1, round(edge * scale)) for edge in hu.shape)
+        hu = np.asarray(Image.fromarray(hu).resize((width, height), Image.Resampling.LANCZOS))
+    return hu_png(hu)

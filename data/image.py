@@ -6,6 +6,7 @@ import json
 import struct
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from vesalius.data.hounsfield import (
+    AIR,
+    CHUNK,
+    decode_windows,
+    encode_windows,
+    from_stored,
+    is_windowed,
+    show,
+    window_named,
+)
 from vesalius.data.modality import Modality, find_modality
 from vesalius.data.progress import progress
 from vesalius.data.record import write_atomic
@@ -36,20 +47,34 @@ def to_uint8(values: NDArray[Any], low: float, high: float) -> Uint8:
 def read_image(path: Path | str) -> Uint8:
     """An image file as HWC uint8 with 1 or 3 channels.
 
-    Deeper greys are windowed to their own 0.5th to 99.5th percentile first (Pillow's "RGB" conversion saturates them).
+    Deeper greys are windowed to their own 0.5th to 99.5th percentile first (Pillow's "RGB" conversion saturates them),
+    and Hounsfield units through one curve from lung to bone.
     ValueError names the file where it is corrupt, truncated, too large or no image.
     """
-    array = _decode(Path(path))
+    array, is_hu = _decode(Path(path))
     if array.dtype == np.uint8:
         return array
+    if is_hu:
+        return show(array)
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: holds NaN or infinite pixels; replace or remove it")
     low, high = np.percentile(array, (0.5, 99.5))
     return to_uint8(array, float(low), float(high))
 
 
-def _decode(path: Path) -> NDArray[Any]:
-    """HWC, uint8 or (deeper greys) float32. ValueError as `read_image`."""
+def read_hu(path: Path) -> Float32:
+    """Hounsfield units HW float32 of a PNG that `hu_png` made, or of any other 16-bit grey image of HU + 1024.
+
+    ValueError names the file where it is neither.
+    """
+    array, is_hu = _decode(path)
+    if array.dtype == np.uint8:
+        raise ValueError(f"{path}: holds 8-bit greys, not Hounsfield units; give a 16-bit PNG of HU + 1024")
+    return array[..., 0] if is_hu else array[..., 0] - 1024
+
+
+def _decode(path: Path) -> tuple[NDArray[Any], bool]:
+    """HWC, uint8 or (deeper greys) float32, and whether the values are HU. ValueError as `read_image`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -59,9 +84,10 @@ def _decode(path: Path) -> NDArray[Any]:
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)  # cameras store the turn beside the pixels
                 if image.mode.startswith(("I", "F")):
-                    return np.asarray(image, dtype=np.float32)[..., None]
+                    deep, is_hu = np.asarray(image, dtype=np.float32)[..., None], CHUNK in image.info
+                    return (from_stored(deep) if is_hu else deep), is_hu
                 array = np.asarray(image.convert("L" if image.mode in ("L", "1", "LA") else "RGB"))
-                return array if array.ndim == 3 else array[..., None]
+                return (array if array.ndim == 3 else array[..., None]), False
     except FileNotFoundError:
         raise ValueError(f"{path}: no such image file") from None
     except UnidentifiedImageError:
@@ -75,8 +101,11 @@ def _decode(path: Path) -> NDArray[Any]:
         raise ValueError(f"{path}: corrupt or truncated image ({error}); replace or remove it") from None
 
 
-def fit_square(image: Uint8, modality: Modality, size: int) -> Uint8:
-    """Resize HWC uint8 to size x size: padded with black or cropped at the centre as the modality says; Lanczos."""
+def fit_square(image: NDArray[Any], modality: Modality, size: int, pad: float = 0) -> NDArray[Any]:
+    """Resize HWC uint8 (or HW1 float32) to size x size, Lanczos: cropped at the centre or padded, as the modality says.
+
+    pad: the value around a padded image.
+    """
     height, width = image.shape[:2]
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     if modality.fit == "crop":
@@ -86,7 +115,7 @@ def fit_square(image: Uint8, modality: Modality, size: int) -> Uint8:
     else:
         scale = size / max(height, width)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-        canvas = Image.new(picture.mode, (size, size))
+        canvas = Image.new(picture.mode, (size, size), pad if picture.mode == "F" else 0)
         canvas.paste(picture.resize(inner, Image.Resampling.LANCZOS), ((size - inner[0]) // 2, (size - inner[1]) // 2))
         picture = canvas
     array = np.asarray(picture)
@@ -94,11 +123,25 @@ def fit_square(image: Uint8, modality: Modality, size: int) -> Uint8:
 
 
 def load_square(path: Path | str, modality: Modality, size: int) -> Uint8:
-    """One image as the model sees it: size x size x 3 uint8, grey modalities with three equal channels."""
+    """One image as the model sees it: size x size x 3 uint8.
+
+    Grey modalities have three equal channels; CT with known Hounsfield units has its three windows.
+    """
+    array, is_hu = _decode(Path(path))
+    if is_hu and modality.windows:
+        return to_uint8(encode_windows(fit_square(array, modality, size, pad=AIR)[..., 0]), 0.0, 1.0)
     image = fit_square(read_image(path), modality, size)
     if modality.channels == 1 and image.shape[2] == 3:
         image = np.rint(image.astype(np.float32).mean(axis=2, keepdims=True)).astype(np.uint8)
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What a model drew. image: HWC uint8 for eyes, 1 channel or 3. hu: Hounsfield units HW float32, of CT that has."""
+
+    image: Uint8
+    hu: Float32 | None = None
 
 
 def to_tensor_range(image: Uint8) -> Float32:
@@ -106,11 +149,18 @@ def to_tensor_range(image: Uint8) -> Float32:
     return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 127.5 - 1.0
 
 
-def from_tensor_range(pixels: Float32, modality: Modality) -> Uint8:
-    """CHW float32 in [-1, 1] -> HWC uint8; grey modalities become one exact channel, the mean of three."""
+def from_tensor_range(pixels: Float32, modality: Modality, text: str = "") -> Picture:
+    """CHW float32 in [-1, 1] -> picture; grey modalities become one exact channel, the mean of three.
+
+    Three windows of CT become Hounsfield units, shown through the window that the text names, or from lung to bone.
+    """
+    array = pixels.transpose(1, 2, 0)
+    if modality.windows and is_windowed(unit := np.clip(array / 2 + 0.5, 0, 1).astype(np.float32)):
+        hu = decode_windows(unit)
+        return Picture(image=show(hu, window_named(text))[..., None], hu=hu)
     if modality.channels == 1:
-        pixels = pixels.mean(axis=0, keepdims=True)
-    return to_uint8(pixels.transpose(1, 2, 0), -1.0, 1.0)
+        array = array.mean(axis=2, keepdims=True)
+    return Picture(image=to_uint8(array, -1.0, 1.0))
 
 
 def png_bytes(image: Uint8, recipe: dict[str, Any] | None = None) -> bytes:

@@ -9,6 +9,17 @@ from typing import Literal
 
 Flip = Literal["horizontal", "vertical"]
 
+WINDOWS: dict[str, tuple[float, float]] = {
+    "lung": (-600.0, 1500.0),
+    "soft tissue": (40.0, 400.0),
+    "bone": (400.0, 1800.0),
+    "brain": (40.0, 80.0),
+}
+"""Window names that a prompt may use, as (centre, width) in HU."""
+
+SHOWN = ("lung", "soft tissue", "bone")
+"""The windows in red, green and blue."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Modality:
@@ -20,6 +31,8 @@ class Modality:
     words: lower-case names that users and headers give it; the longest match in a prompt wins.
     dicom: values of the DICOM attribute Modality (0008,0060).
     window: (centre, width) in Hounsfield units used when a file carries none; None where units are arbitrary.
+    windows: names of the windows (`vesalius.data.hounsfield`) that a model sees in red, green and blue where units are
+        known; where they are not the image is grey and `grey_word` begins its prompts.
     flips: mirrorings that keep an image plausible when its text names no side.
     """
 
@@ -29,6 +42,8 @@ class Modality:
     words: tuple[str, ...]
     dicom: tuple[str, ...] = ()
     window: tuple[float, float] | None = None
+    windows: tuple[str, ...] = ()
+    grey_word: str = ""
     flips: tuple[Flip, ...] = ()
 
 
@@ -36,45 +51,77 @@ MODALITIES: dict[str, Modality] = {
     m.name: m
     for m in (
         Modality(
-            name="CT", channels=1, fit="pad", dicom=("CT",), window=(40.0, 400.0),
-            words=("ct", "chest ct", "brain ct", "cat scan", "computed tomography", "low-dose ct"),
+            name="CT", channels=1, fit="pad", dicom=("CT",), window=WINDOWS["soft tissue"], windows=SHOWN,
+            grey_word="Greyscale",
+            words=(
+                "ct", "chest ct", "brain ct", "cat scan", "computed tomography", "low-dose ct",
+                "胸部ct", "头颅ct", "计算机断层", "计算机断层扫描", "计算机体层",
+            ),
         ),
         Modality(
             name="MRI", channels=1, fit="pad", dicom=("MR",),
             words=(
                 "mri", "mr", "brain mri", "breast mri", "cardiac mri", "magnetic resonance",
-                "magnetic resonance imaging",
+                "magnetic resonance imaging", "核磁", "核磁共振", "磁共振", "磁共振成像",
             ),
         ),
         Modality(
             name="X-ray", channels=1, fit="pad", dicom=("CR", "DX", "RG"),
-            words=("x-ray", "xray", "x ray", "chest x-ray", "chest xray", "cxr", "radiograph", "chest radiograph"),
+            words=(
+                "x-ray", "xray", "x ray", "chest x-ray", "chest xray", "cxr", "radiograph", "chest radiograph",
+                "x线", "x光", "x线片", "x光片", "x射线", "胸片", "平片", "胸部x线",
+            ),
         ),
         Modality(
             name="ultrasound", channels=1, fit="pad", dicom=("US",),
-            words=("ultrasound", "sonogram", "sonography", "us"),
+            words=("ultrasound", "sonogram", "sonography", "us", "超声", "b超", "彩超"),
         ),
-        Modality(name="OCT", channels=1, fit="pad", dicom=("OPT",), words=("oct", "optical coherence tomography")),
+        Modality(
+            name="OCT", channels=1, fit="pad", dicom=("OPT",),
+            words=(
+                "oct", "optical coherence tomography", "光学相干断层", "光学相干断层扫描", "光学相干断层成像",
+                "光相干断层",
+            ),
+        ),
         Modality(
             name="fundus", channels=3, fit="pad", dicom=("OP",),
-            words=("fundus", "fundus photograph", "retinal photograph", "color fundus photography", "cfp"),
+            words=(
+                "fundus", "fundus photograph", "retinal photograph", "color fundus photography", "cfp",
+                "眼底", "眼底照片", "眼底彩照", "眼底照相", "视网膜照片",
+            ),
         ),
         Modality(
             name="pathology", channels=3, fit="crop", dicom=("SM",), flips=("horizontal", "vertical"),
             words=(
                 "pathology", "histopathology", "histology", "h&e", "hematoxylin and eosin", "whole-slide", "biopsy",
-                "light micrograph",
+                "light micrograph", "病理", "组织病理", "病理切片", "组织切片", "组织学", "he染色", "苏木精", "光镜",
+                "免疫组化", "活检",
             ),
         ),
         Modality(
             name="blood smear", channels=3, fit="crop", flips=("horizontal", "vertical"),
-            words=("blood smear", "blood film", "peripheral blood smear", "smear"),
+            words=(
+                "blood smear", "blood film", "peripheral blood smear", "smear",
+                "血涂片", "血片", "外周血", "外周血涂片", "血液涂片",
+            ),
         ),
     )
 }  # fmt: skip
 
 _BY_WORD = {w: m for m in MODALITIES.values() for w in (m.name.lower(), *m.words)}
 _BY_DICOM = {code: m for m in MODALITIES.values() for code in m.dicom}
+
+
+def _said(word: str) -> re.Pattern[str]:
+    """The word where it is not a part of another one. Chinese writes no spaces, so a Chinese end may touch anything."""
+    before = r"(?<![A-Za-z0-9])" if word[0].isascii() else ""
+    after = r"(?![A-Za-z0-9])" if word[-1].isascii() else ""
+    # "us" and "mr" are English words unless written as the abbreviations they are.
+    strict = word in ("us", "mr")
+    return re.compile(before + re.escape(word.upper() if strict else word) + after, 0 if strict else re.IGNORECASE)
+
+
+_SAID = [(_said(word), m.name) for word, m in _BY_WORD.items()]
 _SIDE = re.compile(r"\b(left|right|bilateral\w*|leftward|rightward|[lr]ul|[lr]ll|rml)\b|[左右]|双侧", re.IGNORECASE)
 
 
@@ -100,14 +147,8 @@ def modality_from_dicom(code: str) -> Modality:
 
 def modality_in(text: str) -> Modality | None:
     """The modality that a prompt names, or None. The earliest word wins, and of two at one place the longest."""
-    found: list[tuple[int, int, Modality]] = []
-    for word, modality in _BY_WORD.items():
-        # "us" and "mr" are English words unless written as the abbreviations they are.
-        where, what = (text, word.upper()) if word in ("us", "mr") else (text.lower(), word)
-        match = re.search(rf"(?<![A-Za-z0-9]){re.escape(what)}(?![A-Za-z0-9])", where)
-        if match:
-            found.append((match.start(), -len(word), modality))
-    return min(found, key=lambda hit: hit[:2])[2] if found else None
+    found = [(m.start(), m.start() - m.end(), name) for pattern, name in _SAID if (m := pattern.search(text))]
+    return MODALITIES[min(found)[2]] if found else None
 
 
 def safe_flips(modality: Modality, text: str) -> tuple[Flip, ...]:

@@ -16,7 +16,8 @@ from typing import Any, cast
 import numpy as np
 
 from vesalius.data import phantom_brain, phantom_chest, phantom_tissue
-from vesalius.data.image import Uint8, png_bytes
+from vesalius.data.hounsfield import hu_png
+from vesalius.data.image import Float32, Uint8, png_bytes
 from vesalius.data.phantom_canvas import FindingRule, Scene
 from vesalius.data.phantom_config import PhantomConfig as PhantomConfig
 from vesalius.data.phantom_report import Writer
@@ -35,7 +36,7 @@ _DRAW: dict[str, Callable[[int, int, tuple[Finding, ...]], Scene]] = {
     "MRI": phantom_brain.draw_brain,
     "pathology": phantom_tissue.draw_tissue,
 }
-_ORGANS = {"CT": "chest", "MRI": "brain", "pathology": "breast"}
+ORGANS = {"CT": "chest", "MRI": "brain", "pathology": "breast"}
 NORMAL_SHARE, PAIR_SHARE = 0.25, 0.2
 
 
@@ -44,16 +45,19 @@ class Phantom:
     """One drawn case.
 
     image: HWC uint8, 1 channel for CT and MRI, 3 for pathology. mask: HW uint8, 0 for background, k for the k-th of
-    KINDS[modality]. text: the report. caption: one line. findings: those present, as drawn, then those denied.
+    KINDS[modality]. hu: Hounsfield units HW float32, of CT. text: the report. caption: one line. findings: those
+    present, as drawn, then those denied. words: what the drawing settled beside them (sequence, level).
     """
 
     image: Uint8
     mask: Uint8
+    hu: Float32 | None
     text: str
     caption: str
     modality: str
     organ: str
     findings: tuple[Finding, ...]
+    words: dict[str, str]
 
 
 def _rules(modality: str) -> dict[str, FindingRule]:
@@ -137,15 +141,17 @@ def draw_phantom(seed: int, modality: str, *, size: int = 64, findings: tuple[Fi
         raise ValueError(f"{modality} findings name a kind twice ({', '.join(kinds)}); use count, or side='bilateral'")
     settled = tuple(sorted(settled, key=lambda finding: not finding.present))
     scene = _DRAW[modality](seed, size, tuple(f for f in settled if f.present))
-    writer = Writer(np.random.default_rng([seed, 5]), modality, {**scene.words, "organ": _ORGANS[modality]})
+    writer = Writer(np.random.default_rng([seed, 5]), modality, {**scene.words, "organ": ORGANS[modality]})
     return Phantom(
         image=scene.image,
         mask=scene.mask,
+        hu=scene.hu,
         text=writer.report(settled),
         caption=writer.caption(settled),
         modality=modality,
-        organ=_ORGANS[modality],
+        organ=ORGANS[modality],
         findings=settled,
+        words=scene.words,
     )
 
 
@@ -244,7 +250,8 @@ def _write_one(config: PhantomConfig, index: int) -> Record:
     phantom = draw_phantom(seed, modality, size=config.size)
     patient = f"phantom-{seed:06d}"
     split, _ = hashed_split(patient, seed=0, val=config.val, test=config.test)
-    image = png_bytes(phantom.image)
+    in_units = config.hounsfield and phantom.hu is not None
+    image = hu_png(phantom.hu) if config.hounsfield and phantom.hu is not None else png_bytes(phantom.image)
     file_name, mask = f"{split}/images/{patient}.png", f"{split}/masks/{patient}.png"
     for name, content in ((file_name, image), (mask, png_bytes(phantom.mask[..., None]))):
         path = config.out / name
@@ -267,5 +274,6 @@ def _write_one(config: PhantomConfig, index: int) -> Record:
         source="vesalius phantom",
         mask=mask,
         sha256=hashlib.sha256(image).hexdigest(),
-        extra={"phantom_seed": seed},
+        hounsfield=in_units,
+        extra={"phantom_seed": seed, **phantom.words},
     )

@@ -36,10 +36,14 @@ class FindingRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A drawing: image HWC uint8, mask HW uint8, and the words that it settled for the report (sequence, level)."""
+    """A drawing: image HWC uint8, mask HW uint8, and the words that it settled for the report (sequence, level).
+
+    hu: Hounsfield units HW float32, of CT.
+    """
 
     image: Uint8
     mask: Uint8
+    hu: Float32 | None = None
     words: dict[str, str] = field(default_factory=dict)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from vesalius.data.image import Float32, Uint8, to_uint8
+from vesalius.data.hounsfield import from_wide, show
+from vesalius.data.image import Float32, Uint8
 from vesalius.data.phantom_canvas import (
     Canvas,
     FindingRule,
@@ -162,7 +163,7 @@ def _place(
 
 
 def draw_chest(seed: int, size: int, findings: tuple[Finding, ...]) -> Scene:
-    """One axial slice with the given present findings. Image HW1, window between soft tissue and lung."""
+    """One axial slice with the given present findings, painted in the greys of `show` and told in HU."""
     rng = np.random.default_rng([seed, 1])
     thorax = _Thorax(rng)
     canvas = Canvas(size, FIELD, angle=math.radians(rng.normal(0, 2.2)), shift=(rng.uniform(-7, 7), rng.uniform(-7, 7)))
@@ -213,8 +214,9 @@ def draw_chest(seed: int, size: int, findings: tuple[Finding, ...]) -> Scene:
     image += (rng.uniform(2.0, 5.0) + 1.5 * (image > 60)) * fine + np.random.default_rng([seed, 9, size]).normal(
         0, 1.5, image.shape
     )
-    image = gaussian_filter(image, 0.32) * rng.uniform(0.93, 1.06)
-    return Scene(image=to_uint8(image, 0, 255)[..., None], mask=mask, words={"level": thorax.level})
+    image = gaussian_filter(image, 0.32)
+    hu = from_wide(image)
+    return Scene(image=show(hu)[..., None], mask=mask, words={"level": thorax.level}, hu=hu)
 
 
 def _bones(image: Float32, canvas: Canvas, thorax: _Thorax, grey: dict[str, float]) -> None:

@@ -24,6 +24,8 @@ class PhantomConfig:
     """Share of patients in the validation split."""
     test: float = 0.1
     """Share of patients in the test split."""
+    hounsfield: bool = False
+    """Keep the Hounsfield units of CT, in 16-bit images that a model sees as three windows."""
     json: bool = False
     """Print for machines: no progress line."""
     dry_run: bool = False

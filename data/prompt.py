@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from vesalius.data.captions import CAPTIONS, GREY, is_grey
 from vesalius.data.record import Record
 
 SECTIONS = (
@@ -16,10 +17,28 @@ SECTIONS = (
     "impression",
     "conclusion",
 )
-_HEADING = re.compile(rf"(?im)(?:^|(?<=[.\s]))({'|'.join(SECTIONS)})\s*:\s*")
+CHINESE_SECTIONS = {
+    "检查目的": "indication", "申请原因": "indication", "送检目的": "indication", "送检说明": "indication",
+    "适应证": "indication", "临床诊断": "indication", "临床病史": "clinical history", "病史": "history",
+    "临床资料": "clinical history", "检查方法": "technique", "检查技术": "technique", "扫描方法": "technique",
+    "扫描技术": "technique", "染色方法": "technique", "制片方法": "technique", "对比": "comparison",
+    "检查所见": "findings", "影像所见": "findings", "影像表现": "findings", "影像学表现": "findings",
+    "影像学所见": "findings", "镜下所见": "findings", "显微镜所见": "findings", "所见": "findings",
+    "诊断印象": "impression", "影像诊断": "impression", "影像学诊断": "impression", "诊断意见": "impression",
+    "病理诊断": "impression", "病理意见": "impression", "印象": "impression", "结论": "conclusion",
+}  # fmt: skip
+"""Chinese headings and the English ones that they stand for."""
+_ZH = "|".join(sorted(CHINESE_SECTIONS, key=len, reverse=True))
+_HEADING = re.compile(
+    rf"(?im)(?:^|(?<=[.。；;】\s]))(?:({'|'.join(SECTIONS)}|{_ZH})\s*[:：]|【\s*({_ZH})\s*】[:：]?)\s*"
+)
 # A Latin mark ends a sentence only before a space (1.8 cm), a Chinese one anywhere.
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=\S)|(?<=[。！？；])\s*(?=\S)")
-_SIDES = re.compile(r"\b(left|right)(?=(?:wards?|most|sided)?\b)", re.IGNORECASE)
+_SIDE = r"(?:left|right)(?=(?:wards?|most|sided)?\b)"
+# "left and right" names both sides, and so does 左右 (which also says "about"): what is both has no other side.
+_SIDES = re.compile(rf"\b{_SIDE}(?: and (?:(?:on|in) )?(?:the )?{_SIDE})*|[左右](?:[、和及与]?[左右])*", re.IGNORECASE)
+_OTHER = {"left": "right", "right": "left", "左": "右", "右": "左"}
+_ONE_SIDE = re.compile(r"left|right|[左右]", re.IGNORECASE)
 _MARKS = re.compile(r"_{2,}|\[\*\*.*?\*\*\]")
 
 
@@ -28,11 +47,20 @@ def clean(text: str) -> str:
     return " ".join(_MARKS.sub(" ", text).split())
 
 
+def is_chinese(text: str) -> bool:
+    """Whether a text has a Chinese character in it."""
+    return any("\u4e00" <= letter <= "\u9fff" for letter in text)
+
+
 def sections(report: str) -> dict[str, str]:
-    """A report's sections by lower-case heading; empty where it has no headings."""
+    """A report's sections by English lower-case heading; empty where it has no headings."""
     marks = list(_HEADING.finditer(report))
     ends = [*(m.start() for m in marks[1:]), len(report)][: len(marks)]
-    return {m.group(1).lower(): report[m.end() : end].strip() for m, end in zip(marks, ends, strict=True)}
+    heads = [(m.group(1) or m.group(2)).lower() for m in marks]
+    return {
+        CHINESE_SECTIONS.get(head, head): report[m.end() : end].strip()
+        for head, m, end in zip(heads, marks, ends, strict=True)
+    }
 
 
 def sentences(text: str) -> list[str]:
@@ -43,26 +71,45 @@ def sentences(text: str) -> list[str]:
 def prompts_of(record: Record) -> tuple[str, ...]:
     """Every wording of a record that a model may be trained on, without doubles: caption, report, impression, findings.
 
-    A section alone is preceded by modality and organ, so that no prompt is ambiguous.
+    A section alone is preceded by modality and organ, so that no prompt is ambiguous. CT whose Hounsfield units are not
+    known is grey, and its prompts begin by saying so.
     """
     parts = sections(record.text)
     wordings = [record.caption or "", record.text]
-    for name in ("impression", "findings"):
-        if parts.get(name):
+    for name, chinese in (("impression", "诊断印象"), ("findings", "检查所见")):
+        if is_chinese(part := parts.get(name, "")):
+            wordings.append(f"{_chinese_subject(record)}{chinese}：{part}")
+        elif part:
             organ = f"{record.organ} " if record.organ else ""
-            wordings.append(f"{record.modality} {organ}{name}: {parts[name]}")
+            wordings.append(f"{record.modality} {organ}{name}: {part}")
+    if is_grey(record):
+        wordings = [w and GREY["zh" if is_chinese(w) else "en"] + w for w in map(clean, wordings)]
     return tuple(dict.fromkeys(w for w in map(clean, wordings) if w))
 
 
+def _chinese_subject(record: Record) -> str:
+    """Organ and modality: 胸部CT."""
+    names, organ = CAPTIONS["zh"], record.organ or ""
+    region = names.regions[organ][0] if organ in names.regions else names.organs.get(organ, organ)
+    return region + names.modalities.get(record.modality, record.modality)
+
+
 def swap_sides(text: str) -> str | None:
-    """The text with left and right exchanged, case kept, or None where it names no side: the contrast for a score."""
-    if not _SIDES.search(text):
-        return None
+    """The text with left and right exchanged, case kept, or None where it names no side: the contrast for a score.
 
-    def other(match: re.Match[str]) -> str:
-        word = "right" if match.group().lower() == "left" else "left"
-        if match.group().isupper():
-            return word.upper()
-        return word.capitalize() if match.group()[0].isupper() else word
+    Where both sides are named as one ("left and right", 左、右) nothing is exchanged.
+    """
+    swapped = _SIDES.sub(lambda named: _ONE_SIDE.sub(_other, named[0]) if _is_one(named[0]) else named[0], text)
+    return None if swapped == text else swapped
 
-    return _SIDES.sub(other, text)
+
+def _is_one(named: str) -> bool:
+    """Whether a chain of sides names but one."""
+    return len({side.lower() for side in _ONE_SIDE.findall(named)}) == 1
+
+
+def _other(match: re.Match[str]) -> str:
+    word = _OTHER[match[0].lower()]
+    if match[0].isupper():
+        return word.upper()
+    return word.capitalize() if match[0][0].isupper() else word

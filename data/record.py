@@ -52,6 +52,7 @@ class Record:
     file_name: path of the image relative to its split's folder (on disk) or to the dataset folder (in memory).
     text: the report, or the caption where there is no report. caption: a short line for the same image, or None.
     depth: generation depth; real and phantom records are 0, a sample is 1 + the deepest record its adapter saw.
+    hounsfield: whether the image file holds Hounsfield units (`vesalius.data.hounsfield`).
     extra: any further columns, kept as they are.
     """
 
@@ -70,6 +71,7 @@ class Record:
     source: str | None = None
     mask: str | None = None
     sha256: str | None = None
+    hounsfield: bool = False
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -169,6 +171,8 @@ def check_types(record: Record) -> Record:
             raise TypeError(f"'{name}'")
     if type(record.depth) is not int:
         raise TypeError("'depth'")
+    if not isinstance(record.hounsfield, bool):
+        raise TypeError("'hounsfield'")
     for f in record.findings:
         if not isinstance(f.kind, str) or f.side not in (None, *get_args(Side)) or type(f.count) is not int:
             raise TypeError("'findings'")

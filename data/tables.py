@@ -149,6 +149,8 @@ def draft_fields(row: dict[str, Any], where: str) -> Fields:
     for name in ("sha256", "mask", "width", "height", *ALIASES["path"], *ALIASES["split"]):
         columns.pop(name, None)  # true of the source's file, not of the one that is written
     path, modality, split = taken.pop("path"), taken.pop("modality", None), taken.pop("split", None)
+    if columns.get("raw16"):  # the same image as a 16-bit PNG of HU + 1024
+        path, columns["hounsfield"] = str(columns.pop("raw16")), True
     for field in ("patient_id", "license"):
         if field in taken:
             taken[field] = str(taken[field])

@@ -18,9 +18,22 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from vesalius.data.modality import MODALITIES
+from vesalius.demo.choices import (
+    ANY,
+    examples,
+    finding_choices,
+    greyed_out,
+    modality_choices,
+    side_choices,
+    side_hint,
+    told,
+    wording,
+)
 from vesalius.demo.config import DemoConfig
 from vesalius.demo.drawing import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order, Studio
+from vesalius.inference.generator import request_modality
 from vesalius.inference.sample import Sample
+from vesalius.models.support import Support, support_of
 
 if TYPE_CHECKING:
     from vesalius.inference.generator import Generator
@@ -68,6 +81,9 @@ CSS = """
 #recipe th, #recipe td { padding: .25rem .5rem; vertical-align: top; overflow-wrap: anywhere;
   border: 0; border-bottom: 1px solid var(--border-color-primary); }
 #json, #json * { min-width: 0; overflow-wrap: anywhere; }
+#off p { margin: .2rem 0; font-size: .8rem; }
+#off span { display: inline-block; margin: .1rem .3rem .1rem 0; padding: 0 .4rem; border-radius: .3rem; opacity: .55;
+  border: 1px dashed currentColor; cursor: not-allowed; }
 #files .empty { min-height: 5rem; }
 #files tr.file { padding: .1rem .4rem; }
 #files td { padding: .2rem .4rem; }
@@ -130,6 +146,7 @@ def build_app(config: DemoConfig, generator: Generator | None = None) -> gr.Bloc
 
         generator = Generator(config.base, config.adapter, device=config.device)
     studio = Studio(generator)
+    support = support_of(generator.base.name, config.adapter)
 
     def draw(
         prompt: str, modality: str, num: int, seed: int, steps: int, guidance: float, negative: str,
@@ -140,6 +157,8 @@ def build_app(config: DemoConfig, generator: Generator | None = None) -> gr.Bloc
                 prompt=prompt or "", modality=None if modality == FROM_PROMPT else modality,
                 num=int(num), seed=int(seed), steps=int(steps), guidance=float(guidance), negative=negative or "",
             )  # fmt: skip
+            if support and (weak := support.warn(order.prompt, request_modality(order.requests()[0]).name)):
+                gr.Warning(f"Expect little: {html.escape(weak)}", duration=20)
             # gradio copies what is yielded into its own cache, which `delete_cache` empties.
             with tempfile.TemporaryDirectory() as folder:
                 samples: list[Sample] = []
@@ -190,8 +209,11 @@ def build_app(config: DemoConfig, generator: Generator | None = None) -> gr.Bloc
                     go = gr.Button("Draw", variant="primary", scale=3, min_width=120)
                     stop = gr.Button("Stop", variant="secondary", scale=1, min_width=80)
             with gr.Column(elem_id="settings", min_width=0):
-                gr.Examples(list(EXAMPLES), inputs=prompt, label="Examples")
-                modality = gr.Dropdown([FROM_PROMPT, *MODALITIES], value=FROM_PROMPT, label="Modality")
+                gr.Examples(examples(support, EXAMPLES), inputs=prompt, label="Examples")
+                if support:
+                    _builder(support, prompt)
+                names = [(told(m, n), m) if support and not (n := support.ask(m)) else (m, m) for m in MODALITIES]
+                modality = gr.Dropdown([(FROM_PROMPT,) * 2, *names], value=FROM_PROMPT, label="Modality")
                 num = gr.Slider(1, MAX_NUM, value=3, step=1, label="Number of pictures")
                 with gr.Row(equal_height=True):
                     seed = gr.Number(
@@ -236,6 +258,38 @@ def build_app(config: DemoConfig, generator: Generator | None = None) -> gr.Bloc
         png.upload(recall, inputs=png, outputs=settings, queue=False, api_visibility="private")
     app.queue(max_size=config.max_queue, default_concurrency_limit=1)
     return app
+
+
+def _builder(support: Support, prompt: gr.Textbox) -> None:
+    """Choices from which a prompt is made: only what the base has seen, with the rest greyed out below."""
+    first = next(iter(support.modalities))
+
+    def pick(modality: str, finding: str) -> tuple[Any, Any, str, str]:
+        kinds = finding_choices(support, modality)
+        finding = finding if finding in dict(kinds).values() else kinds[0][1]
+        sides = side_choices(support, modality, finding)
+        return (
+            gr.update(choices=kinds, value=finding, interactive=len(kinds) > 1),
+            gr.update(choices=sides, value=ANY, interactive=len(sides) > 1, info=side_hint(support, modality, finding)),
+            greyed_out(support, modality, finding),
+            wording(support, modality, finding, ANY),
+        )
+
+    with gr.Accordion("Choose what the picture shows", open=False):
+        kinds, sides, grey, _ = pick(first, ANY)
+        modality = gr.Dropdown(modality_choices(support), value=first, label="Imaging")
+        finding = gr.Dropdown(label="Finding", **_settings(kinds))
+        side = gr.Dropdown(label="Side", **_settings(sides))
+        off = gr.HTML(grey, elem_id="off")
+    quiet: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+    for each in (modality, finding):
+        each.input(pick, inputs=[modality, finding], outputs=[finding, side, off, prompt], **quiet)
+    side.input(lambda m, f, s: wording(support, m, f, s), inputs=[modality, finding, side], outputs=prompt, **quiet)
+
+
+def _settings(update: dict[str, Any]) -> dict[str, Any]:
+    """What an update changes, as a component is made with it."""
+    return {k: v for k, v in update.items() if not k.startswith("__")}
 
 
 def check_port(config: DemoConfig) -> None:

@@ -96,7 +96,7 @@ class Studio:
                 drawn = generator.draw_all(
                     [request], steps=order.steps, guidance=order.guidance, negative=order.negative
                 )
-                image = next(iter(drawn))[1]
+                image = next(iter(drawn))[1].image
             modality = request_modality(request).name
             sample = Sample(
                 file_name=f"synthetic-{modality.lower().replace(' ', '-')}-{request.seed}.png",
@@ -105,7 +105,7 @@ class Studio:
                 base=self.base_name, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
                 depth=generator.depth,
             )  # fmt: skip
-            yield sample, png_bytes(image, {k: v for k, v in sample.to_json().items() if k != "sha256"})
+            yield sample, png_bytes(image, sample.recipe())
 
     def recall(self, path: Path) -> tuple[Order, str]:
         """The order that draws a PNG's picture again, and a remark where this base or adapter is another one.

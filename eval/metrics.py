@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +20,86 @@ class Estimate:
     high: float
     num_a: int
     num_b: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A number of one set with its 95 % interval, low to high, and the count it rests on."""
+
+    value: float
+    low: float
+    high: float
+    num: int
+
+
+def share(right: Sequence[float]) -> Measure:
+    """The share of trues with Wilson's interval (Wilson 1927). ValueError where there is none to count."""
+    return _wilson(_mean(right), len(right), len(right))
+
+
+def balanced_share(right: Sequence[float], classes: Sequence[str]) -> Measure:
+    """The share of trues in each class, averaged over the classes, with Wilson's interval.
+
+    The interval rests on Kish's effective count, K^2 / sum(1 / n_k) of K classes, which is all of them where each class
+    has as many (Kish 1965). ValueError where there is none to count.
+    """
+    members = {c: [r for r, k in zip(right, classes, strict=True) if k == c] for c in dict.fromkeys(classes)}
+    effective = len(members) ** 2 / sum(1 / len(m) for m in members.values()) if members else 0
+    return _wilson(_mean([_mean(m) for m in members.values()]), effective, len(right))
+
+
+def _wilson(value: float, effective: float, num: int) -> Measure:
+    square = 1.96**2 / effective
+    centre = (value + square / 2) / (1 + square)
+    half = math.sqrt(square * value * (1 - value) + square**2 / 4) / (1 + square)
+    return Measure(
+        value=value, low=max(0.0, min(value, centre - half)), high=min(1.0, max(value, centre + half)), num=num
+    )
+
+
+def share_with_bound(right: Sequence[bool]) -> Measure:
+    """The share of trues from 0 to its one-sided 95 % upper bound (Clopper & Pearson 1934), for what should be rare."""
+    from scipy.stats import beta
+
+    num, count = len(right), sum(right)
+    high = 1.0 if count == num else float(beta.ppf(0.95, count + 1, num - count))
+    return Measure(value=_mean(right), low=0.0, high=high, num=num)
+
+
+def mean_with_interval(values: Sequence[float]) -> Measure:
+    """The mean with Student's interval (none where there is one value). ValueError where there is no value."""
+    from scipy.stats import t
+
+    mean, num = _mean(values), len(values)
+    half = 0.0
+    if num > 1:
+        half = float(t.ppf(0.975, num - 1)) * math.sqrt(sum((v - mean) ** 2 for v in values) / (num - 1) / num)
+    return Measure(value=mean, low=mean - half, high=mean + half, num=num)
+
+
+def paired_auc(positive: torch.Tensor, negative: torch.Tensor, *, seed: int = 0, draws: int = 200) -> Measure:
+    """Area under the ROC curve of two scores of each query, float [N] each; interval by bootstrap over queries."""
+    num = len(positive)
+    if not num:
+        raise ValueError("an area under the ROC curve needs at least one pair, got none")
+    generator = torch.Generator().manual_seed(seed)
+
+    def area(picked: torch.Tensor) -> float:
+        """How often a positive score lies above a negative one, ties half (Mann & Whitney 1947)."""
+        lower = negative[picked].sort().values
+        below = torch.searchsorted(lower, positive[picked].contiguous())
+        within = torch.searchsorted(lower, positive[picked].contiguous(), right=True)
+        return float((below + within).double().mean() / (2 * num))
+
+    drawn = torch.tensor([area(torch.randint(num, (num,), generator=generator)) for _ in range(draws)])
+    low, high = drawn.quantile(torch.tensor([0.025, 0.975])).tolist()
+    return Measure(value=area(torch.arange(num)), low=low, high=high, num=num)
+
+
+def _mean(values: Sequence[float]) -> float:
+    if not values:
+        raise ValueError("nothing to count: the set is empty")
+    return sum(values) / len(values)
 
 
 def kernel_distance(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -31,7 +31,9 @@ class Case:
 
 
 def case_of_sample(folder: Path, sample: Sample) -> Case:
-    return Case(path=folder / sample.file_name, text=sample.text, modality=sample.modality, findings=sample.findings)
+    """A sample under its prompt, in Hounsfield units where it has them: so are the real images it is compared with."""
+    path = folder / (sample.raw16 or sample.file_name)
+    return Case(path=path, text=sample.text, modality=sample.modality, findings=sample.findings)
 
 
 def case_of_record(folder: Path, record: Record) -> Case:

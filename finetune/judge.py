@@ -18,7 +18,8 @@ from torch.nn import functional
 from vesalius.data.progress import Progress
 from vesalius.data.prompt import prompts_of, swap_sides
 from vesalius.data.record import Record, write_json
-from vesalius.finetune.attributes import attribute_targets, phantom_attributes
+from vesalius.data.wording import reword_record
+from vesalius.finetune.attributes import attribute_targets, class_attributes, phantom_attributes
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.examples import gather, load_images, to_pixels
 from vesalius.finetune.schedule import warmup_cosine
@@ -59,17 +60,18 @@ def train_judge(config: JudgeTraining) -> Path:
     if any(r.origin == "synthetic" for r in records):
         raise ValueError("the judge never trains on generated images; give datasets without synthetic records")
     weights = balanced_weights(records, {"real": config.real_share, "phantom": 1 - config.real_share})
-    wordings = [prompts_of(r) for r in records]
     sizes = JudgeConfig(
         modalities=tuple(sorted({r.modality for r in records})),
-        attributes=phantom_attributes(records),
+        attributes=(*phantom_attributes(records), *class_attributes(records)),
     )
     images = load_images(members, sizes.image_size)
     modality = torch.tensor([sizes.modalities.index(r.modality) for r in records])
     truth, known = attribute_targets(records, sizes.attributes)
     alphabet = Architecture(vocabulary=sizes.vocabulary, context=sizes.context)
     torch.manual_seed(config.seed)
-    judge = Judge(sizes, train_tokenizer((w for ws in wordings for w in ws), alphabet))
+    drawn = np.random.default_rng([config.seed, 1])
+    told = [reword_record(r, drawn, language) for r in records for language in ("en", "zh")]
+    judge = Judge(sizes, train_tokenizer(told, alphabet))
     optimizer = torch.optim.AdamW(judge.parameters(), lr=config.learning_rate, weight_decay=0.05)
     config.out.mkdir(parents=True, exist_ok=True)
     write_json(config.out / "config.json", asdict(config))
@@ -84,7 +86,7 @@ def train_judge(config: JudgeTraining) -> Path:
         while step < config.steps:
             picked = batch_indices(config.seed, step, config.batch_size, len(records), weights)
             rng = np.random.default_rng([config.seed, step, 2])
-            shown = [wordings[i][int(rng.integers(len(wordings[i])))] for i in picked]
+            shown = [reword_record(records[i], rng, "zh" if rng.random() < 0.25 else "en") for i in picked]
             pixels = jitter(to_pixels(images[torch.from_numpy(picked)]), rng)
             with torch.autocast("cpu", torch.bfloat16):
                 embedded, modality_logits, attribute_logits = judge.image(pixels)

@@ -12,19 +12,13 @@ import dataclasses
 import json
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
-from accelerate.state import AcceleratorState
+from accelerate import Accelerator
 from diffusers import DDPMScheduler
 from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
@@ -35,6 +29,7 @@ from vesalius.data.record import hold, write_atomic, write_json
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.latents import cached_latents
+from vesalius.finetune.launch import make_accelerator, watch_sigterm
 from vesalius.finetune.objective import denoising_loss
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import batch_indices, slot_generator
@@ -69,7 +64,7 @@ def finetune(config: FinetuneConfig) -> RunSummary:
 
 def _finetune(config: FinetuneConfig) -> RunSummary:
     trainset = choose_trainset(config)
-    accelerator = make_accelerator(config)
+    accelerator = make_accelerator(config.precision, config.device)
     if config.batch_size % accelerator.num_processes:
         raise ValueError(
             f"--batch-size {config.batch_size} does not divide among {accelerator.num_processes} processes"
@@ -186,7 +181,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     # The adapter, with all that a later stage asks of it
     if accelerator.is_main_process and step == config.steps:
         card = AdapterCard(
-            base=config.base, depth=trainset.depth, steps=step, **inputs,
+            base=config.base, depth=trainset.depth, steps=step,
+            base_digest=inputs["base_digest"], data_digest=inputs["data_digest"],
             modalities=tuple(sorted({r.modality for _, r in trainset.train})),
         )  # fmt: skip
         write_adapter(config.out / "adapter", wrapped, card)
@@ -196,40 +192,6 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     return RunSummary(
         out=config.out, step=step, finished=step == config.steps, validation=tuple(validation), seconds=seconds
     )
-
-
-@contextmanager
-def watch_sigterm() -> Iterator[list[int]]:
-    """Yields a list that SIGTERM, the notice of a preempted machine, makes longer. In a thread it stays empty."""
-    stopped: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    former = signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGTERM, former)
-
-
-def make_accelerator(config: FinetuneConfig) -> Accelerator:
-    """An accelerator for this run alone.
-
-    accelerate shares its state between all accelerators of a process, so a second run of another precision would be
-    refused. Only the process group of a distributed launch has to stay.
-    """
-    AcceleratorState._reset_state(reset_partial_state="LOCAL_RANK" not in os.environ)
-    waits = InitProcessGroupKwargs(timeout=timedelta(hours=6))  # the others wait while one process caches the latents
-    return Accelerator(mixed_precision=precision(config), cpu=config.device == "cpu", kwargs_handlers=[waits])
-
-
-def precision(config: FinetuneConfig) -> str:
-    """accelerate's word for the precision: bf16 where asked, or where auto finds hardware for it."""
-    if config.precision != "auto":
-        return "no" if config.precision == "fp32" else "bf16"
-    if config.device == "auto" and torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
 
 
 def lora_config(config: FinetuneConfig) -> LoraConfig:

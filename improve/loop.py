@@ -261,7 +261,7 @@ def write_accepted(folder: Path, samples: Path, verdicts: list[Verdict]) -> None
     records = []
     for sample in accepted:
         name = f"train/{sample.file_name}"
-        shutil.copyfile(samples / sample.file_name, folder / name)
+        shutil.copyfile(samples / (sample.raw16 or sample.file_name), folder / name)
         records.append(
             Record(
                 file_name=name,
@@ -272,7 +272,8 @@ def write_accepted(folder: Path, samples: Path, verdicts: list[Verdict]) -> None
                 origin="synthetic",
                 depth=sample.depth,
                 source="vesalius generate",
-                sha256=sample.sha256,
+                sha256=sample.raw16_sha256 or sample.sha256,
+                hounsfield=sample.raw16 is not None,
             )
         )
     write_dataset(folder, records)

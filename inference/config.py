@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+STEPS, GUIDANCE = 20, 3.0
+"""How a picture is drawn where neither the user nor the adapter says otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
@@ -26,13 +29,13 @@ class GenerateConfig:
     base: str = "nano"
     """nano, a diffusers folder, or a hub id"""
     adapter: Path | None = None
-    """run folder of `vesalius finetune`, or an adapter folder"""
+    """run folder of `vesalius finetune`, an adapter folder, or nano-fast, which draws in 4 steps on nano"""
     modality: str | None = None
     """modality of all prompts"""
-    steps: int = 20
-    """denoising steps"""
-    guidance: float = 3.0
-    """classifier-free guidance scale; 1 is without"""
+    steps: int | None = None
+    """denoising steps; none: what the adapter was made for, else 20"""
+    guidance: float | None = None
+    """classifier-free guidance scale, 1 is without; none: what the adapter was made for, else 3"""
     negative: str = ""
     """what the picture should not show"""
     batch_size: int = 8

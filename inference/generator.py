@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vesalius.data.image import Uint8, from_tensor_range
+from vesalius.data.image import Picture, Uint8, from_tensor_range
 from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_in
 from vesalius.data.prompt import clean
 from vesalius.data.record import Finding
+from vesalius.inference.config import GUIDANCE, STEPS
 from vesalius.inference.sample import sample_seed
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Request:
 class Generator:
     """Draws pictures from prompts with one base and at most one adapter.
 
+    steps and guidance: what the adapter was made for, or the usual values; the default of every drawing.
+
     >>> from vesalius.inference import Generator
     >>> images = Generator("nano").draw("Chest CT with a 20 mm nodule in the left lung", num=2, seed=1)
     """
@@ -49,6 +52,7 @@ class Generator:
         self.adapter_digest = apply_adapter(self.base, adapter) if adapter else None
         card = read_card(adapter) if adapter else None
         self.depth = 1 + (card.depth if card else 0)
+        self.steps, self.guidance = usual_sampling(adapter)
         self.base.pipeline.to(self.device)
 
     def draw(
@@ -57,30 +61,34 @@ class Generator:
         *,
         num: int = 1,
         seed: int = 0,
-        steps: int = 20,
-        guidance: float = 3.0,
+        steps: int | None = None,
+        guidance: float | None = None,
         modality: str | None = None,
     ) -> list[Uint8]:
         """`num` pictures of one prompt, HWC uint8 with 1 channel (CT, MRI, X-ray ...) or 3 (pathology ...)."""
         requests = [Request(prompt=prompt, seed=sample_seed(seed, prompt, i), modality=modality) for i in range(num)]
-        return [image for _, image in self.draw_all(requests, steps=steps, guidance=guidance)]
+        return [picture.image for _, picture in self.draw_all(requests, steps=steps, guidance=guidance)]
 
     def draw_all(
         self,
         requests: Iterable[Request],
         *,
-        steps: int = 20,
-        guidance: float = 3.0,
+        steps: int | None = None,
+        guidance: float | None = None,
         negative: str = "",
         batch_size: int = 8,
-    ) -> Iterator[tuple[Request, Uint8]]:
-        """Draw each request as HWC uint8. A picture depends on its own request alone, never on its batch.
+    ) -> Iterator[tuple[Request, Picture]]:
+        """Draw each request. A picture depends on its own request alone, never on its batch.
 
         Batches hold prompts of one length in chunks, since what a prompt is padded with would change its picture.
+        A guidance of 1 or less is none: the negative prompt has no say then, and each step costs half.
         """
+        steps = self.steps if steps is None else steps
+        guidance = self.guidance if guidance is None else guidance
+        negative = negative if guidance > 1 else ""
         for batch in self._batches(requests, batch_size, negative):
             for request, pixels in zip(batch, self._draw_batch(batch, steps, guidance, negative), strict=True):
-                yield request, from_tensor_range(pixels, request_modality(request))
+                yield request, from_tensor_range(pixels, request_modality(request), request.prompt)
 
     def num_chunks(self, text: str) -> int:
         """How many contexts of the text encoder a prompt fills."""
@@ -105,13 +113,16 @@ class Generator:
 
         pipeline = self.base.pipeline
         chunks = max(self.num_chunks(batch[0].prompt), self.num_chunks(negative))
-        ids = tokenize(pipeline.tokenizer, [clean(r.prompt) for r in batch], chunks)
-        negative_ids = tokenize(pipeline.tokenizer, [clean(negative)] * len(batch), chunks)
         generators = [torch.Generator().manual_seed(r.seed) for r in batch]
+
+        def embed(texts: list[str]) -> torch.Tensor:
+            ids = tokenize(pipeline.tokenizer, [clean(t) for t in texts], chunks)
+            return encode(pipeline.text_encoder, ids.to(self.device))
+
         with torch.inference_mode():
             pixels: torch.Tensor = pipeline(
-                prompt_embeds=encode(pipeline.text_encoder, ids.to(self.device)),
-                negative_prompt_embeds=encode(pipeline.text_encoder, negative_ids.to(self.device)),
+                prompt_embeds=embed([r.prompt for r in batch]),
+                negative_prompt_embeds=embed([negative] * len(batch)) if guidance > 1 else None,
                 num_inference_steps=steps,
                 guidance_scale=guidance,
                 generator=generators,
@@ -123,6 +134,16 @@ class Generator:
                 "look whether base and adapter are whole"
             )
         return (pixels.float().cpu().numpy() * 2 - 1).astype(np.float32)
+
+
+def usual_sampling(adapter: str | Path | None) -> tuple[int, float]:
+    """Steps and guidance scale that an adapter was made for, or the usual ones. ValueError as `read_card`."""
+    from vesalius.models.adapter import read_card
+
+    card = read_card(adapter) if adapter else None
+    if card is None or card.sampling is None:
+        return STEPS, GUIDANCE
+    return card.sampling.steps, card.sampling.guidance
 
 
 def find_device(name: str) -> str:

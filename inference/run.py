@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from vesalius.data.progress import Progress
 from vesalius.data.prompt import clean
 from vesalius.data.record import Finding, Record, check_types, hold
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.generator import Generator, Request, request_modality
+from vesalius.inference.generator import Generator, Request, request_modality, usual_sampling
 from vesalius.inference.sample import Manifest, Sample, claim_folder, sample_seed
 from vesalius.inference.sinks import write_sample
+from vesalius.models.support import support_of, weak_prompts
 
 MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
 
@@ -76,13 +78,12 @@ def plan_requests(config: GenerateConfig) -> list[Request]:
     prompts = [Prompt(text=p) for p in config.prompt] + (read_prompts(config.prompts) if config.prompts else [])
     if not prompts:
         raise ValueError("no prompt: give one or more, or --prompts FILE")
-    if config.num < 1 or config.steps < 1 or config.batch_size < 1:
-        raise ValueError(
-            f"--num {config.num}, --steps {config.steps} and --batch-size {config.batch_size} must be at least 1"
-        )
-    if config.steps > MAX_STEPS:
-        raise ValueError(f"--steps {config.steps}: expected at most {MAX_STEPS}, of which the base's schedule is made")
-    if not 0 <= config.guidance <= MAX_GUIDANCE:
+    steps = 1 if config.steps is None else config.steps
+    if config.num < 1 or steps < 1 or config.batch_size < 1:
+        raise ValueError(f"--num {config.num}, --steps {steps} and --batch-size {config.batch_size} must be at least 1")
+    if steps > MAX_STEPS:
+        raise ValueError(f"--steps {steps}: expected at most {MAX_STEPS}, of which the base's schedule is made")
+    if config.guidance is not None and not 0 <= config.guidance <= MAX_GUIDANCE:
         raise ValueError(f"--guidance {config.guidance}: expected a number from 0 to {MAX_GUIDANCE:g}")
     requests: list[Request] = []
     for index, prompt in enumerate(prompts):
@@ -107,36 +108,38 @@ def generate(config: GenerateConfig) -> list[Sample]:
     requests = plan_requests(config)
     if config.dry_run:
         return []
-    recipe = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "json", "batch_size", "dry_run")}
-    recipe = json.loads(json.dumps(recipe, default=str))
+    steps, guidance = usual_sampling(config.adapter)
+    steps = steps if config.steps is None else config.steps
+    guidance = guidance if config.guidance is None else config.guidance
     with hold(config.out):
-        return _draw(config, requests, recipe)
+        return _draw(config, requests, steps, guidance)
 
 
-def _draw(config: GenerateConfig, requests: list[Request], recipe: dict[str, Any]) -> list[Sample]:
+def _draw(config: GenerateConfig, requests: list[Request], steps: int, guidance: float) -> list[Sample]:
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "json", "batch_size", "dry_run")}
+    recipe: dict[str, Any] = json.loads(json.dumps({**fields, "steps": steps, "guidance": guidance}, default=str))
     claim_folder(config.out, recipe, write=False)
     manifest = Manifest(config.out)
     todo = [r for r in requests if r.file_name not in manifest.whole]
     if todo:
         generator = Generator(config.base, config.adapter, device=config.device)
         claim_folder(config.out, recipe)  # only now: a base that does not open must not settle the folder's recipe
+        asked = ((r.prompt, request_modality(r).name, r.findings) for r in requests)
+        for line in weak_prompts(support_of(config.base, config.adapter), asked):
+            print(f"warning: {line}", file=sys.stderr)
         with Progress("generate", len(requests), start=len(requests) - len(todo), quiet=config.json) as bar:
             drawn = generator.draw_all(
-                todo,
-                steps=config.steps,
-                guidance=config.guidance,
-                negative=config.negative,
-                batch_size=config.batch_size,
+                todo, steps=steps, guidance=guidance, negative=config.negative, batch_size=config.batch_size
             )
-            for request, image in drawn:
+            for request, picture in drawn:
                 assert request.modality is not None
                 sample = Sample(
                     file_name=request.file_name, text=request.prompt, modality=request.modality, seed=request.seed,
-                    findings=request.findings, steps=config.steps, guidance=config.guidance, negative=config.negative,
+                    findings=request.findings, steps=steps, guidance=guidance, negative=config.negative,
                     size=generator.base.image_size, scheduler=type(generator.base.pipeline.scheduler).__name__,
                     base=config.base, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
                     depth=generator.depth,
                 )  # fmt: skip
-                manifest.add(write_sample(config.out, sample, image))
+                manifest.add(write_sample(config.out, sample, picture))
                 bar.step()
     return [manifest.whole[r.file_name] for r in requests]

@@ -21,7 +21,8 @@ class Sample:
 
     file_name: relative to the samples folder. text: the prompt. seed: of this one picture; with the same recipe it
     draws the same picture in any batch. findings: what the prompt asks for, where that is known. depth: 1 + that of
-    the deepest record that the adapter was trained on.
+    the deepest record that the adapter was trained on. raw16: the same picture in Hounsfield units
+    (`vesalius.data.hounsfield`), relative to the samples folder, of CT that has them.
     """
 
     file_name: str
@@ -39,12 +40,18 @@ class Sample:
     adapter_digest: str | None = None
     depth: int = 1
     sha256: str = ""
+    raw16: str | None = None
+    raw16_sha256: str | None = None
     synthetic: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The row on disk. Findings are JSON text, since tables want one type per column."""
         row = dataclasses.asdict(self)
         return {**row, "findings": json.dumps(row["findings"]) if row["findings"] else ""}
+
+    def recipe(self) -> dict[str, Any]:
+        """What goes into the image file itself: the row without the digests of files, which it cannot know."""
+        return {k: v for k, v in self.to_json().items() if k not in ("sha256", "raw16_sha256")}
 
     @staticmethod
     def from_json(row: dict[str, Any]) -> Sample:
@@ -56,7 +63,14 @@ class Sample:
                 raise TypeError(f"{name} is no text")
         if type(sample.depth) is not int:
             raise TypeError("depth is no whole number")
+        if not (sample.raw16 is sample.raw16_sha256 is None or isinstance(sample.raw16, str)):
+            raise TypeError("raw16 is no text")
         return sample
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether its files lie in the samples folder just as they were drawn."""
+        files = {self.file_name: self.sha256, **({self.raw16: self.raw16_sha256} if self.raw16 else {})}
+        return all((folder / n).is_file() and digest_file(folder / n) == digest for n, digest in files.items())
 
 
 def sample_seed(run_seed: int, prompt: str, index: int) -> int:
@@ -89,7 +103,7 @@ def _read_samples(path: Path) -> Iterator[Sample]:
 
 
 class Manifest:
-    """The growing `metadata.jsonl` of a samples folder. A line is added only after its image is whole on disk."""
+    """The growing `metadata.jsonl` of a samples folder. A line is added only after its files are whole on disk."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / "metadata.jsonl"
@@ -97,8 +111,7 @@ class Manifest:
         if self.path.is_file():
             self._mend()
             for sample in _read_samples(self.path):
-                image = folder / sample.file_name
-                if image.is_file() and digest_file(image) == sample.sha256:
+                if sample.is_whole(folder):
                     self.whole[sample.file_name] = sample
             self._rewrite(self.whole.values())
 

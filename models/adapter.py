@@ -1,10 +1,15 @@
 """Adapter folders: PEFT's own format (adapter_config.json, adapter_model.safetensors) plus what it was trained on.
 
-`adapter.json` beside them names the base's digest, the data's digest, and the generation depth of the deepest record.
+`adapter.json` beside them names the base's digest, the data's digest, and the generation depth of the deepest record;
+and of an adapter that wants to be drawn with in a way of its own, steps, guidance and scheduler. Plain diffusers opens
+such a folder too, where alpha is the rank:
+
+    pipeline.unet.load_lora_adapter(folder, prefix="base_model.model", weight_name="adapter_model.safetensors")
 """
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import os
 import re
@@ -13,15 +18,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vesalius.data.record import write_json
 from vesalius.models.base import Base, digest_folder, refuse_code
 
+EMBEDDED = ("nano-fast",)
+"""Adapters that ship with the package, by name; a folder of such a name is reached by its full path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How to draw. scheduler: class and settings, as in diffusers' scheduler_config.json."""
+
+    steps: int
+    guidance: float
+    scheduler: dict[str, Any]
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterCard:
-    """Provenance of an adapter. depth: the deepest generation depth among its training records."""
+    """Provenance of an adapter.
+
+    depth: the deepest generation depth among its training records. steps: optimizer updates. sampling: how it was made
+    to be drawn with; None: as its base.
+    """
 
     base: str
     base_digest: str
@@ -29,6 +50,7 @@ class AdapterCard:
     depth: int
     steps: int
     modalities: tuple[str, ...] = ()
+    sampling: Sampling | None = None
 
 
 def write_adapter(folder: Path, denoiser: Any, card: AdapterCard) -> None:
@@ -66,8 +88,8 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def adapter_folder(run: Path | str) -> Path:
-    """The adapter inside a run folder, or the folder itself where it is one. ValueError where neither."""
-    run = Path(run)
+    """The embedded adapter of that name, that inside a run folder, or the folder itself. ValueError where none is."""
+    run = Path(str(importlib.resources.files("vesalius.models"))) / run if str(run) in EMBEDDED else Path(run)
     for folder in (run / "adapter", run):
         if (folder / "adapter_config.json").is_file() and (folder / "adapter_model.safetensors").is_file():
             return folder
@@ -84,9 +106,12 @@ def read_card(run: Path | str) -> AdapterCard | None:
         return None
     try:
         row = json.loads(path.read_text())
-        card = AdapterCard(**{**row, "modalities": tuple(row.get("modalities", ()))})
+        sampling = Sampling(**row["sampling"]) if row.get("sampling") else None
+        card = AdapterCard(**{**row, "modalities": tuple(row.get("modalities", ())), "sampling": sampling})
         if type(card.depth) is not int or not isinstance(card.base_digest, str):
             raise TypeError("depth or base_digest is of the wrong type")
+        if sampling and not (type(sampling.steps) is int and isinstance(sampling.guidance, int | float)):
+            raise TypeError("sampling is of the wrong type")
         return card
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -97,7 +122,8 @@ def read_card(run: Path | str) -> AdapterCard | None:
 def apply_adapter(base: Base, run: Path | str) -> str:
     """Merge an adapter into an opened base's denoiser, in place; returns the adapter's digest.
 
-    ValueError where it was trained on another base, or does not fit this one.
+    The pipeline's scheduler becomes the adapter's, where it names one. ValueError where it was trained on another base,
+    or does not fit this one.
     """
     from peft import PeftModel
     from safetensors import SafetensorError
@@ -115,4 +141,19 @@ def apply_adapter(base: Base, run: Path | str) -> str:
     except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise ValueError(f"{folder}: does not fit base '{base.name}': {str(error)[:200]}") from None
     base.pipeline.unet = wrapped.merge_and_unload()
+    if card is not None and card.sampling is not None:
+        base.pipeline.scheduler = open_scheduler(card.sampling.scheduler, folder)
     return digest_folder(folder)
+
+
+def open_scheduler(config: dict[str, Any], folder: Path) -> Any:
+    """The diffusers scheduler of a card. ValueError where its class is none of diffusers' schedulers."""
+    import diffusers
+
+    kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
+    if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
+        raise ValueError(
+            f"{folder / 'adapter.json'}: '{config.get('_class_name')}' is no scheduler of diffusers; remove `sampling` "
+            "there to draw as the base does"
+        )
+    return cast(Any, kind).from_config(config)

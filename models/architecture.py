@@ -18,17 +18,17 @@ class Architecture:
     context: tokens in one chunk of text, begin and end marks included.
     """
 
-    image_size: int = 64
-    latent_channels: int = 4
-    autoencoder_channels: tuple[int, ...] = (32, 48, 64)
-    denoiser_channels: tuple[int, ...] = (48, 96, 96)
-    denoiser_heads: int = 2
+    image_size: int = 128
+    latent_channels: int = 12
+    autoencoder_channels: tuple[int, ...] = (16, 48, 96)
+    denoiser_channels: tuple[int, ...] = (48, 144, 224)
+    denoiser_heads: int = 4
     layers_per_block: int = 1
-    text_width: int = 128
+    text_width: int = 256
     text_layers: int = 3
     text_heads: int = 4
-    vocabulary: int = 1536
-    context: int = 96
+    vocabulary: int = 3072
+    context: int = 256
 
     @property
     def latent_size(self) -> int:
@@ -37,8 +37,8 @@ class Architecture:
 
 NANO = Architecture()
 TINY = Architecture(
-    image_size=32, autoencoder_channels=(8, 16), denoiser_channels=(16, 32), denoiser_heads=2, text_width=32,
-    text_layers=1, text_heads=2, vocabulary=512, context=64,
+    image_size=32, latent_channels=4, autoencoder_channels=(16, 24), denoiser_channels=(16, 32), denoiser_heads=2,
+    text_width=32, text_layers=1, text_heads=2, vocabulary=640, context=64,
 )  # fmt: skip
 
 
@@ -49,20 +49,21 @@ def make_autoencoder(sizes: Architecture) -> AutoencoderKL:
     return AutoencoderKL(
         in_channels=3, out_channels=3, latent_channels=sizes.latent_channels, sample_size=sizes.image_size,
         down_block_types=("DownEncoderBlock2D",) * depth, up_block_types=("UpDecoderBlock2D",) * depth,
-        block_out_channels=sizes.autoencoder_channels, layers_per_block=1, norm_num_groups=8,
-        mid_block_add_attention=False,
+        block_out_channels=sizes.autoencoder_channels, layers_per_block=1, norm_num_groups=4,
+        mid_block_add_attention=False, scaling_factor=1.0,
     )  # fmt: skip
 
 
 def make_denoiser(sizes: Architecture) -> UNet2DConditionModel:
+    """A fresh denoiser. Attention works at the coarsest level alone, where matrix products do most for their cost."""
     from diffusers import UNet2DConditionModel
 
     depth = len(sizes.denoiser_channels)
     return UNet2DConditionModel(
         sample_size=sizes.latent_size, in_channels=sizes.latent_channels, out_channels=sizes.latent_channels,
         block_out_channels=sizes.denoiser_channels, layers_per_block=sizes.layers_per_block, norm_num_groups=16,
-        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (depth - 1),
-        up_block_types=("CrossAttnUpBlock2D",) * (depth - 1) + ("UpBlock2D",),
+        down_block_types=("DownBlock2D",) * (depth - 1) + ("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (depth - 1),
         attention_head_dim=sizes.denoiser_heads, cross_attention_dim=sizes.text_width, use_linear_projection=True,
     )  # fmt: skip
 

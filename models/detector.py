@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from vesalius.models.judge_network import Judge
+from vesalius.models.witness_network import Witness
 
 
 class Detector(Protocol):
@@ -33,6 +34,19 @@ class JudgeDetector:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         embedded: torch.Tensor = self.judge.embed_images(images)
         return embedded * math.sqrt(embedded.shape[1])
+
+
+class WitnessDetector:
+    """The witness's features of a picture as a whole: learnt without labels, by a network that filters nothing."""
+
+    name = "witness"
+
+    def __init__(self, witness: Witness | None = None) -> None:
+        self.witness = witness or Witness.load()
+        self.digest = self.witness.digest
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return self.witness.embed(images)
 
 
 class TextureDetector:

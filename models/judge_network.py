@@ -29,13 +29,13 @@ class JudgeConfig:
 
     modalities: tuple[str, ...]
     attributes: tuple[str, ...]
-    image_size: int = 64
-    widths: tuple[int, ...] = (32, 64, 96, 128)
+    image_size: int = 128
+    widths: tuple[int, ...] = (16, 32, 64, 96, 128)
     embedding: int = 96
     text_width: int = 96
     text_layers: int = 2
     context: int = 128
-    vocabulary: int = 1024
+    vocabulary: int = 2048
 
 
 class ImageEncoder(nn.Module):

@@ -1,22 +1,36 @@
 #!/usr/bin/env bash
-# Train everything that ships: autoencoder, base (tokenizer, text encoder, denoiser) and judge, from phantoms and real images.
+# Train everything that ships, from phantoms and real images: autoencoder, text encoder, denoiser, its 4-step adapter,
+# and the networks that judge and measure them.
 #   bash runs/train-nano.sh OUT
-# $VESALIUS_REAL_DATA is the folder that holds radiology/, ct/ and pathology/. Every stage resumes by the same line.
-# Brain MRI and chest CT stay unseen by the base, so that fine-tuning on them can be measured; fundus stays out because
-# some of its labels carry a share-alike licence. On 2 CPU cores: about 20 min, 90 min and 15 min.
+# The real images come from $VESALIUS_PACK, one file under 20 MB that `python -m vesalius.finetune.pack` makes (train and
+# val only), or from $VESALIUS_REAL_DATA, the folder that holds radiology/, ct/ and pathology/. Phantoms are remade from
+# their seed. Every stage resumes by the same line; a finished one is passed over. On several GPUs:
+#   LAUNCH="accelerate launch --multi_gpu --num_processes 8 -m" bash runs/train-nano.sh OUT
+# Cost on one CPU core with AVX-512 BF16: see the table in docs/results.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export HF_HUB_OFFLINE=1
 out="$1"
 python="${PYTHON:-python}"
-unseen=(--exclude fundus MRI/brain CT/lung CT/trunk)
+launch="${LAUNCH:-$python -m}"
+steps="${STEPS:-12000}"
 
-vesalius data phantom --num 12000 --seed 1 --val 0.03 --test 0.03 --out "$out/phantoms"
-[ -f "$out/real/manifest.json" ] || vesalius data build "$VESALIUS_REAL_DATA"/{radiology,ct,pathology} --out "$out/real"
+vesalius data phantom --num 15000 --seed 1 --val 0.03 --test 0.03 --size 128 --hounsfield \
+  --out "$out/phantoms"
+if [ -n "${VESALIUS_PACK:-}" ]; then
+  [ -f "$out/real/manifest.json" ] || "$python" -m vesalius.finetune.pack --unpack "$VESALIUS_PACK" --out "$out/real"
+else
+  [ -f "$out/real/manifest.json" ] || vesalius data build "$VESALIUS_REAL_DATA"/{radiology,ct,pathology} --out "$out/real"
+fi
 data=(--data "$out/phantoms" "$out/real")
 
-"$python" -m vesalius.finetune.autoencoder "${data[@]}" "${unseen[@]}" --out "$out/autoencoder" --steps 1500
-"$python" -m vesalius.finetune.base "${data[@]}" "${unseen[@]}" --autoencoder "$out/autoencoder/vae" \
-  --out "$out/base" --steps 6000 --real-share 0.25
-"$python" -m vesalius.finetune.judge "${data[@]}" --exclude fundus --out "$out/judge" --steps 900
-echo "look at $out/base/base and $out/judge/judge; copy them to models/nano and models/judge to ship them"
+"$python" -m vesalius.finetune.autoencoder "${data[@]}" --out "$out/autoencoder" --steps 6000
+"$python" -m vesalius.finetune.text --data "$out/real" --out "$out/text" --steps 800
+$launch vesalius.finetune.base "${data[@]}" --autoencoder "$out/autoencoder/vae" --text "$out/text" \
+  --out "$out/base" --steps "$steps"
+"$python" -m vesalius.finetune.support "${data[@]}" --out "$out/base/base"
+"$python" -m vesalius.finetune.distill "${data[@]}" --base "$out/base/base" --out "$out/fast" --steps 1500
+"$python" -m vesalius.finetune.judge "${data[@]}" --out "$out/judge" --steps 1200
+"$python" -m vesalius.finetune.witness "${data[@]}" --out "$out/witness" --steps 3000
+"$python" -m vesalius.finetune.reader --data "$out/phantoms" --out "$out/reader" --steps 3000
+echo "look at $out/base/base, then copy it to models/nano, and the other folders beside it, to ship them"

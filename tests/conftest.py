@@ -24,20 +24,25 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of 60 phantoms at 32 px."""
+    """A dataset of 60 phantoms at 32 px, CT in Hounsfield units."""
     from vesalius.data.phantom import PhantomConfig, write_phantoms
 
     out = tmp_path_factory.mktemp("data") / "phantoms"
-    return write_phantoms(PhantomConfig(num=60, seed=3, size=32, out=out, json=True))
+    return write_phantoms(PhantomConfig(num=60, seed=3, size=32, out=out, hounsfield=True, json=True))
 
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
-    """A whole Stable-Diffusion-shaped base of random weights at 32 px: the real classes, in milliseconds."""
+    """A whole Stable-Diffusion-shaped base at 32 px: the real classes, in milliseconds.
+
+    Its autoencoder is the linear one of the phantoms, so that its latents are of unit size; the rest is random.
+    """
     import torch
 
     from vesalius.data.record import load_records
-    from vesalius.finetune.base import TextToNoise, write_base
+    from vesalius.finetune.base import write_base
+    from vesalius.finetune.examples import gather, load_images, to_pixels
+    from vesalius.finetune.linear_start import start_linear
     from vesalius.models.architecture import TINY, make_autoencoder, make_denoiser, make_scheduler, make_text_encoder
     from vesalius.models.text import train_tokenizer
 
@@ -45,8 +50,9 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     tokenizer = train_tokenizer([r.text for r in load_records(phantoms)], TINY)
     text_encoder = make_text_encoder(TINY, bos=tokenizer.bos_token_id, eos=tokenizer.eos_token_id)
     denoiser, autoencoder = make_denoiser(TINY), make_autoencoder(TINY)
+    start_linear(autoencoder, to_pixels(load_images(gather([phantoms], "train"), TINY.image_size, quiet=True)))
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    write_base(folder, autoencoder, tokenizer, TextToNoise(text_encoder, denoiser), make_scheduler())
+    write_base(folder, autoencoder, tokenizer, text_encoder, denoiser, make_scheduler())
     return folder
 
 

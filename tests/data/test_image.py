@@ -117,8 +117,8 @@ def test_tensor_range_and_back_is_exact() -> None:
     assert tensor.shape == (3, 8, 8)
     assert tensor.min() >= -1
     assert tensor.max() <= 1
-    assert (from_tensor_range(tensor, PATHOLOGY) == image).all()
-    assert from_tensor_range(tensor, CT).shape == (8, 8, 1)
+    assert (from_tensor_range(tensor, PATHOLOGY).image == image).all()
+    assert from_tensor_range(tensor, CT).image.shape == (8, 8, 1)
 
 
 def test_png_carries_its_recipe(tmp_path: Path) -> None:

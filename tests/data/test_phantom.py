@@ -19,6 +19,7 @@ from vesalius.data import phantom_brain, phantom_chest
 from vesalius.data.image import Uint8, read_image
 from vesalius.data.phantom import KINDS, RULES, Phantom, PhantomConfig, draw_phantom, write_phantoms
 from vesalius.data.phantom_report import ENGLISH
+from vesalius.data.prompt import sections
 from vesalius.data.record import Finding, load_records, read_rows
 
 EVERY_KIND = [(modality, kind) for modality, kinds in KINDS.items() for kind in kinds]
@@ -99,7 +100,7 @@ def test_the_largest_of_three_nodules_has_the_stated_diameter(seed: int) -> None
     found = diameters_mm(phantom, "nodule")
     assert len(found) == 3
     assert max(found) == pytest.approx(24, rel=0.12)
-    assert "three" in phantom.text.lower()
+    assert re.search("three|3", phantom.text.lower())
     columns = center_of_mass(region(phantom, "nodule"), *label(region(phantom, "nodule"))[:1], [1, 2, 3])
     assert {column > 128 for _, column in columns} == {True, False}
 
@@ -141,20 +142,20 @@ def test_mask_and_text_tell_the_truth_of_any_seed(seed: int, modality: str) -> N
         assert any(noun in report for noun in (*term.one, *term.many))
         assert any(noun in caption for noun in (*term.one, *term.many))
     for kind in denied:
-        noun = ENGLISH.terms[kind].absent
-        said = rf"(no|without|no evidence of|negative for)\b[^.]*\b{noun}\b|{noun} is absent"
+        nouns = "|".join((ENGLISH.terms[kind].absent, *ENGLISH.terms[kind].denied))
+        said = rf"\b(no|not|without|free|negative|absence|absent)\b[^.]*\b({nouns})\b"
+        said += rf"|\b({nouns})( is|:) (not|no|none|absent|excluded|negative)\b"
         assert re.search(said, report)
     sizes = {f.size_mm for f in phantom.findings if f.size_mm is not None}
-    told = {float(n) for n in re.findall(r"(\d+) mm", report)} | {
-        10 * float(n) for n in re.findall(r"([\d.]+) cm", report)
+    told = {float(n) for n in re.findall(r"(\d+)[ -]?mm", report)} | {
+        10 * float(n) for n in re.findall(r"([\d.]+)[ -]?cm", report)
     }
     assert {round(n) for n in told} == {round(n) for n in sizes}
     words = {word for word in ("left", "right") if word in report}
     sides = {s for f in phantom.findings for s in ((f.side,) if f.side in ("left", "right") else ()) if s}
     assert sides <= words
     assert words <= sides | ({"left", "right"} if any(f.side == "bilateral" for f in phantom.findings) else set())
-    assert "FINDINGS: " in phantom.text
-    assert "IMPRESSION: " in phantom.text
+    assert {"findings"} < set(sections(phantom.text)) & {"findings", "impression", "conclusion"}
     assert len(phantom.text) < 700
     assert not re.search(r"[{}]|  | \.|,\.|,,|\bNone\b", phantom.text + phantom.caption)
 

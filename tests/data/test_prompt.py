@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vesalius.data.prompt import clean, prompts_of, sections, sentences, swap_sides
+from vesalius.data.prompt import CHINESE_SECTIONS, clean, is_chinese, prompts_of, sections, sentences, swap_sides
 from vesalius.data.record import Record
 
 REPORT = """INDICATION: Cough for ___ weeks.
@@ -14,8 +14,13 @@ FINDINGS: There is a 1.8 cm nodule in the left upper lobe. No effusion.
 IMPRESSION: Left upper lobe nodule; follow-up is advised."""
 
 
+CHINESE = """检查目的：咳嗽___周。
+检查所见：左肺上叶见一枚结节，直径约1.8 cm。未见胸腔积液。
+诊断印象：左肺上叶结节，建议随访。"""
+
+
 def record(text: str = REPORT, **fields: object) -> Record:
-    return Record(file_name="a.png", text=text, modality="CT", **fields)  # type: ignore[arg-type]
+    return Record(**{"file_name": "a.png", "text": text, "modality": "CT", "hounsfield": True, **fields})  # type: ignore[arg-type]
 
 
 def test_a_reports_sections_are_found_by_heading() -> None:
@@ -33,6 +38,27 @@ def test_headings_in_one_line_are_found_and_plain_words_are_not() -> None:
         "clinical history": "cough.",
         "technique": "helical.",
     }
+
+
+def test_a_chinese_reports_sections_are_found_under_their_english_names() -> None:
+    found = {
+        "indication": "咳嗽___周。",
+        "findings": "左肺上叶见一枚结节，直径约1.8 cm。未见胸腔积液。",
+        "impression": "左肺上叶结节，建议随访。",
+    }
+    assert sections(CHINESE) == found
+    assert sections(CHINESE.replace("\n", "").replace("：", ":")) == found
+    bracketed = CHINESE
+    for heading in ("检查目的", "检查所见", "诊断印象"):
+        bracketed = bracketed.replace(f"{heading}：", f"【{heading}】")
+    assert sections(bracketed) == found
+    assert sections("本次检查所见正常，印象良好") == {}
+
+
+@pytest.mark.parametrize("heading", CHINESE_SECTIONS)
+def test_every_chinese_heading_is_found(heading: str) -> None:
+    assert sections(f"{heading}：正常。") == {CHINESE_SECTIONS[heading]: "正常。"}
+    assert sections(f"【{heading}】正常。") == {CHINESE_SECTIONS[heading]: "正常。"}
 
 
 def test_a_decimal_point_ends_no_sentence() -> None:
@@ -76,6 +102,25 @@ def test_all_wordings_of_a_record_come_caption_first_without_doubles() -> None:
     assert prompts_of(record("Chest CT", caption="Chest CT")) == ("Chest CT",)
 
 
+def test_wordings_of_a_chinese_report_are_chinese() -> None:
+    wordings = prompts_of(record(CHINESE, organ="chest"))
+    assert wordings[1] == "胸部CT诊断印象：左肺上叶结节，建议随访。"
+    assert wordings[2] == "胸部CT检查所见：左肺上叶见一枚结节，直径约1.8 cm。未见胸腔积液。"
+    assert len(wordings) == 3
+    assert prompts_of(record("诊断印象：正常。", modality="X-ray", organ="chest"))[1] == "胸部X线诊断印象：正常。"
+
+
+def test_wordings_of_grey_ct_begin_by_saying_so() -> None:
+    assert prompts_of(record("Chest CT", hounsfield=False)) == ("Greyscale Chest CT",)
+    assert all(w.startswith("灰度") for w in prompts_of(record(CHINESE, hounsfield=False)))
+    assert prompts_of(record("Brain", modality="MRI", hounsfield=False)) == ("Brain",)
+
+
+def test_one_chinese_character_makes_a_text_chinese() -> None:
+    assert is_chinese("CT示结节")
+    assert not is_chinese("CT, 12 mm, naïve")
+
+
 def test_a_record_without_text_has_no_wordings() -> None:
     assert prompts_of(record("")) == ()
     assert prompts_of(record("___")) == ()
@@ -89,13 +134,26 @@ def test_a_record_without_text_has_no_wordings() -> None:
         ("shifted leftward", "shifted rightward"),
         ("bright and leftover signal, copyright", None),
         ("no side is named", None),
+        ("effusions on the left and on the right", None),
+        ("in both the left and the right lung", None),
+        ("left and right lung, left nodule", "left and right lung, right nodule"),
+        ("a mass on the left and a right-sided infarct", "a mass on the right and a left-sided infarct"),
+        ("左肺结节，右侧胸腔积液", "右肺结节，左侧胸腔积液"),
+        ("CT示左侧气胸", "CT示右侧气胸"),
+        ("双侧胸腔积液", None),
+        ("左、右肺实变", None),
+        ("大小约12 mm左右", None),
+        ("左肺结节，直径12 mm左右", "右肺结节，直径12 mm左右"),
     ],
 )
 def test_sides_are_swapped_with_their_case_and_only_where_one_is_named(text: str, other: str | None) -> None:
     assert swap_sides(text) == other
 
 
-@given(text=st.lists(st.sampled_from(["left", "Right", "LEFT", "lung", "and", "rightward"]), min_size=1).map(" ".join))
+@given(
+    text=st.lists(st.sampled_from(["left", "Right", "LEFT", "lung", "and", "rightward"]), min_size=1).map(" ".join)
+    | st.text("左右肺、双侧及12", min_size=1)
+)
 def test_swapping_twice_gives_the_text_back(text: str) -> None:
     swapped = swap_sides(text)
     assert swapped is None or swap_sides(swapped) == text

@@ -54,7 +54,8 @@ def test_two_processes_train_what_one_does_and_one_goes_on_where_they_stopped(
     for key in ("loss", "gradient_norm"):
         assert [r[key] for r in theirs] == pytest.approx([r[key] for r in ours], abs=1e-4)
     alone, shared = (load_file(c.out / "adapter" / "adapter_model.safetensors") for c in (one, two))
-    assert all(torch.allclose(alone[k], shared[k], atol=1e-5) for k in alone)
+    # Adam divides by the gradient's size, so that where it is next to nothing its rounding shows
+    assert all(torch.allclose(alone[k], shared[k], atol=1e-4) for k in alone)
     shutil.rmtree(two.out / "checkpoints" / "step-00000008")
     resumed, whole = finetune(two), finetune(one)
     assert [v for _, v in resumed.validation] == pytest.approx([v for _, v in whole.validation], abs=1e-4)

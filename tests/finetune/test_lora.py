@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from vesalius.data.record import Record, load_records, read_rows, write_dataset
-from vesalius.finetune.base import TextToNoise, write_base
+from vesalius.finetune.base import write_base
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
 from vesalius.finetune.objective import denoising_loss
@@ -297,9 +297,7 @@ def test_an_adapter_of_another_base_is_refused(config_for: ConfigFor, tiny_base:
     torch.nn.init.zeros_(parts.unet.conv_out.bias)
     with torch.no_grad():
         parts.unet.conv_in.weight += 1
-    write_base(
-        tmp_path / "other", parts.vae, parts.tokenizer, TextToNoise(parts.text_encoder, parts.unet), parts.scheduler
-    )
+    write_base(tmp_path / "other", parts.vae, parts.tokenizer, parts.text_encoder, parts.unet, parts.scheduler)
     with pytest.raises(ValueError, match=r"trained on base '.*tiny'.*give --base"):
         apply_adapter(open_base(str(tmp_path / "other")), config.out)
 

@@ -17,6 +17,8 @@ from vesalius.inference import GenerateConfig, Generator, generate
 from vesalius.inference.generator import Request
 from vesalius.inference.run import plan_requests, read_prompts
 from vesalius.inference.sample import load_samples, sample_seed
+from vesalius.models.adapter import AdapterCard, Sampling, write_adapter
+from vesalius.models.base import open_base
 
 PROMPTS = ("Chest CT with a nodule in the left lung.", "Brain MRI, no mass.", "H&E tile with two glands.")
 
@@ -30,7 +32,8 @@ def test_a_picture_does_not_depend_on_its_batch(tiny_base: Path) -> None:
     generator = Generator(str(tiny_base))
     requests = [Request(prompt=p, seed=sample_seed(1, p, i)) for p in PROMPTS for i in range(3)]
     by_batch = {
-        n: {(r.prompt, r.seed): i for r, i in generator.draw_all(requests, steps=3, batch_size=n)} for n in (1, 2, 8)
+        n: {(r.prompt, r.seed): p.image for r, p in generator.draw_all(requests, steps=3, batch_size=n)}
+        for n in (1, 2, 8)
     }
     for key, alone in by_batch[1].items():
         for batch in (2, 8):
@@ -41,8 +44,8 @@ def test_a_long_report_does_not_change_its_neighbours(tiny_base: Path) -> None:
     generator = Generator(str(tiny_base))
     short = Request(prompt=PROMPTS[0], seed=1)
     long = Request(prompt="Chest CT. " + "There is a nodule in the left lung, measuring 12 mm. " * 20, seed=2)
-    alone = {r.seed: i for r, i in generator.draw_all([short], steps=2)}[1]
-    beside = {r.seed: i for r, i in generator.draw_all([short, long], steps=2)}
+    alone = {r.seed: p.image for r, p in generator.draw_all([short], steps=2)}[1]
+    beside = {r.seed: p.image for r, p in generator.draw_all([short, long], steps=2)}
     assert generator.num_chunks(long.prompt) > 1
     assert np.abs(alone.astype(int) - beside[1].astype(int)).max() <= 1
 
@@ -124,6 +127,51 @@ def test_seeds_are_distinct_and_do_not_move_when_the_list_grows(tmp_path: Path) 
     more = plan_requests(GenerateConfig(prompt=PROMPTS, out=tmp_path, num=4))
     assert {r.seed for r in few} < {r.seed for r in more}
     assert len({r.seed for r in more}) == 12
+
+
+@pytest.fixture
+def quick(tiny_base: Path, tmp_path: Path) -> Path:
+    """An adapter that wants 3 steps without guidance."""
+    from peft import LoraConfig, get_peft_model
+
+    base = open_base(str(tiny_base))
+    wrapped = get_peft_model(base.pipeline.unet, LoraConfig(r=2, target_modules=["to_q"]))
+    scheduler = {**base.pipeline.scheduler.config, "_class_name": "DDIMScheduler", "timestep_spacing": "leading"}
+    card = AdapterCard(
+        base=base.name, base_digest=base.digest, data_digest="", depth=0, steps=1,
+        sampling=Sampling(steps=3, guidance=1.0, scheduler=scheduler),
+    )  # fmt: skip
+    write_adapter(tmp_path / "quick", wrapped, card)
+    return tmp_path / "quick"
+
+
+def test_an_adapter_brings_its_steps_guidance_and_scheduler(tiny_base: Path, tmp_path: Path, quick: Path) -> None:
+    usual = config(tiny_base, tmp_path / "usual", num=1, steps=None)
+    assert {(s.steps, s.guidance) for s in generate(usual)} == {(20, 3.0)}
+    brought = dataclasses.replace(usual, out=tmp_path / "brought", adapter=quick)
+    assert {(s.steps, s.guidance) for s in generate(brought)} == {(3, 1.0)}
+    told = json.loads((tmp_path / "brought" / "config.json").read_text())
+    assert (told["steps"], told["guidance"]) == (3, 1.0)
+    generator = Generator(str(tiny_base), quick)
+    assert (generator.steps, generator.guidance) == (3, 1.0)
+    assert generator.base.pipeline.scheduler.config.timestep_spacing == "leading"
+
+
+def test_steps_and_guidance_that_are_given_win_over_the_adapters(tiny_base: Path, tmp_path: Path, quick: Path) -> None:
+    given = config(tiny_base, tmp_path / "s", num=1, steps=2, guidance=1.5, adapter=quick)
+    assert {(s.steps, s.guidance) for s in generate(given)} == {(2, 1.5)}
+
+
+@pytest.mark.parametrize(("guidance", "evaluated"), [(1.0, 1), (3.0, 2)])
+def test_without_guidance_the_unconditional_half_is_not_run(tiny_base: Path, guidance: float, evaluated: int) -> None:
+    generator = Generator(str(tiny_base))
+    sizes: list[int] = []
+    generator.base.pipeline.unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    images = [p.image for _, p in generator.draw_all([Request(prompt=PROMPTS[0], seed=1)], steps=2, guidance=guidance)]
+    assert sizes == [evaluated] * 2
+    negative = {"steps": 2, "guidance": guidance, "negative": "a mass " * 200}
+    [(_, other)] = generator.draw_all([Request(prompt=PROMPTS[0], seed=1)], **negative)
+    assert np.array_equal(images[0], other.image) == (guidance == 1)
 
 
 def test_a_killed_run_continues_without_loss(tiny_base: Path, tmp_path: Path) -> None:

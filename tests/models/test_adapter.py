@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,15 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from vesalius.models.adapter import AdapterCard, adapter_folder, apply_adapter, read_card, write_adapter
+from vesalius.models.adapter import (
+    EMBEDDED,
+    AdapterCard,
+    Sampling,
+    adapter_folder,
+    apply_adapter,
+    read_card,
+    write_adapter,
+)
 from vesalius.models.base import Base, open_base
 
 
@@ -108,6 +117,53 @@ def test_an_adapter_of_another_tool_needs_no_card(written: tuple[Path, Any], tin
     assert read_card(run) is None
     apply_adapter(base, run)
     assert torch.allclose(drawn(base.pipeline.unet), drawn(wrapped), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_an_embedded_adapter_is_opened_by_its_name(name: str) -> None:
+    place = Path(str(importlib.resources.files("vesalius.models"))) / name
+    if not place.is_dir():
+        pytest.skip(f"needs models/{name}")
+    assert adapter_folder(name) == adapter_folder(Path(name)) == place
+    card = read_card(name)
+    assert card is not None
+    base = open_base(card.base)
+    before = drawn_by(base.pipeline.unet)
+    apply_adapter(base, name)
+    assert not torch.allclose(drawn_by(base.pipeline.unet), before, atol=1e-3)
+    assert (place / "adapter_model.safetensors").stat().st_size <= 3e6
+
+
+def drawn_by(denoiser: Any) -> torch.Tensor:
+    sizes, generator = denoiser.config, torch.Generator().manual_seed(0)
+    noisy = torch.randn(1, sizes.in_channels, sizes.sample_size, sizes.sample_size, generator=generator)
+    with torch.no_grad():
+        output: torch.Tensor = denoiser(noisy, 999, torch.ones(1, 8, sizes.cross_attention_dim)).sample
+    return output
+
+
+def test_the_card_says_how_to_draw_and_the_scheduler_is_put_in(written: tuple[Path, Any], tiny_base: Path) -> None:
+    run, wrapped = written
+    base = open_base(str(tiny_base))
+    scheduler = {"_class_name": "EulerDiscreteScheduler", "num_train_timesteps": 77, "prediction_type": "v_prediction"}
+    card = card_of(base, sampling=Sampling(steps=4, guidance=1.0, scheduler=scheduler))
+    write_adapter(run / "adapter", wrapped, card)
+    assert read_card(run) == card
+    apply_adapter(base, run)
+    assert type(base.pipeline.scheduler).__name__ == "EulerDiscreteScheduler"
+    assert base.pipeline.scheduler.config.num_train_timesteps == 77
+
+
+@pytest.mark.parametrize("name", ["UNet2DConditionModel", "no_such_class", "loaders", None])
+def test_a_scheduler_that_is_none_is_one_clear_error(
+    written: tuple[Path, Any], tiny_base: Path, name: str | None
+) -> None:
+    run, wrapped = written
+    base = open_base(str(tiny_base))
+    sampling = Sampling(steps=4, guidance=1.0, scheduler={"_class_name": name})
+    write_adapter(run / "adapter", wrapped, card_of(base, sampling=sampling))
+    with pytest.raises(ValueError, match="is no scheduler of diffusers"):
+        apply_adapter(base, run)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"base": "a"}', '{"unknown": 1}'])

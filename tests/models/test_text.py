@@ -91,7 +91,7 @@ def test_a_text_without_spaces_is_cut_between_characters(tokenizer: Any) -> None
 
 
 def test_too_few_chunks_are_an_error(tokenizer: Any) -> None:
-    with pytest.raises(ValueError, match="a text needs 12 chunks of 64 tokens, more than 1"):
+    with pytest.raises(ValueError, match=r"a text needs \d+ chunks of 64 tokens, more than 1"):
         tokenize(tokenizer, [LONG], 1)
 
 
