@@ -224,7 +224,7 @@ def calibrate(reader: Reader, members: Sequence[tuple[Path, Record]]) -> dict[st
 
 
 def choose_threshold(label: str, cases: Sequence[Case]) -> Threshold:
-    """The middle of the levels and areas that answer most right: far from the errors on either side.
+    """A level and an area well within those that answer most right, away from the errors on either side.
 
     A picture or two that went wrong settle nothing: a share of `SLACK` of the answers may be lost.
     """
@@ -243,7 +243,9 @@ def choose_threshold(label: str, cases: Sequence[Case]) -> Threshold:
     width = good.sum(axis=1)
     row = int(np.where(width > 0, width - 20 * np.abs(np.array(LEVELS) - 0.5), -np.inf).argmax())
     areas = np.array(SMALLEST)[good[row]]
-    threshold = Threshold(level=LEVELS[row], smallest=round(float(areas[0] + areas[-1]) / 2, 1))
+    # Nearer to the specks than to the lesions: a picture's lesions may be cut off, or smaller than any phantom's.
+    smallest = areas[0] + (areas[-1] - areas[0]) / 3
+    threshold = Threshold(level=LEVELS[row], smallest=round(float(smallest), 1))
     return fit_diameter(threshold, cases, rule, FIELDS[modality]) if rule.size_mm is not None else threshold
 
 

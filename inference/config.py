@@ -29,7 +29,7 @@ class GenerateConfig:
     base: str = "nano"
     """nano, a diffusers folder, or a hub id"""
     adapter: Path | None = None
-    """run folder of `vesalius finetune`, an adapter folder, or nano-fast, which draws in 4 steps on nano"""
+    """run folder of `vesalius finetune`, or an adapter folder"""
     modality: str | None = None
     """modality of all prompts"""
     steps: int | None = None
