@@ -41,8 +41,9 @@ lint: install-dev  ## ruff
 type: install-dev  ## mypy
 	$(BIN)/mypy
 
-bench: install  ## images/s beside plain diffusers code, in one run
+bench: install  ## images/s beside plain diffusers code in one run, and what drawing costs
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.cost
 
 clean:  ## what tests and the quickstart left
 	rm -rf quickstart build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

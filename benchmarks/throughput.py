@@ -26,7 +26,8 @@ from PIL import Image
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import Record, load_records
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.lora import finetune, precision
+from vesalius.finetune.launch import choose_precision
+from vesalius.finetune.lora import finetune
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.run import generate
 from vesalius.models.base import base_folder, open_base
@@ -53,7 +54,7 @@ class Benchmark:
 def main(config: Benchmark) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        data = write_phantoms(PhantomConfig(num=160, seed=5, out=root / "data", json=True))
+        data = write_phantoms(PhantomConfig(num=160, seed=5, hounsfield=False, out=root / "data", json=True))
         records = [(data, r) for r in load_records(data, "train")]
         prompts = [r.caption or r.text for _, r in records[: config.images]]
         times: dict[str, list[float]] = {"train vesalius": [], "train plain": [], "draw vesalius": [], "draw plain": []}
@@ -104,7 +105,7 @@ def train_plain(config: Benchmark, records: list[tuple[Path, Record]]) -> float:
     targets = list(FinetuneConfig(data=(), out=Path()).targets)
     denoiser: Any = get_peft_model(pipeline.unet, LoraConfig(r=16, lora_alpha=16, target_modules=targets))
     optimizer = torch.optim.AdamW([p for p in denoiser.parameters() if p.requires_grad], lr=5e-4)
-    autocast = precision(FinetuneConfig(data=(), out=Path())) == "bf16"
+    autocast = choose_precision("auto", "cpu") == "bf16"
     rng = np.random.default_rng(0)
     began = time.perf_counter()
     for step in range(config.steps + 1):

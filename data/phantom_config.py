@@ -16,7 +16,7 @@ class PhantomConfig:
     """Number of phantoms, shared evenly between the modalities."""
     seed: int = 0
     """Seed of the first phantom; another seed makes other patients."""
-    size: int = 64
+    size: int = 128
     """Pixels on each edge, 32 to 512; a seed gives the same scene at any size."""
     modalities: tuple[str, ...] = ("CT", "MRI", "pathology")
     """Which modalities to draw."""
@@ -24,7 +24,7 @@ class PhantomConfig:
     """Share of patients in the validation split."""
     test: float = 0.1
     """Share of patients in the test split."""
-    hounsfield: bool = False
+    hounsfield: bool = True
     """Keep the Hounsfield units of CT, in 16-bit images that a model sees as three windows."""
     json: bool = False
     """Print for machines: no progress line."""

@@ -87,8 +87,9 @@ def reword_record(record: Record, rng: np.random.Generator, language: str = "en"
 def hard_negatives(findings: tuple[Finding, ...]) -> list[tuple[str, tuple[Finding, ...]]]:
     """Every way of making findings false by one change, each with the name of the change.
 
-    "side": one finding on the other side (of both sides, on one). "denial": one present finding denied. "claim": one
-    denied finding present, with a side and size that its kind can have. What is drawn is a function of the findings.
+    "side": one finding on the other side (of both sides, on one). "size": one finding of another size. "denial": one
+    present finding denied. "claim": one denied finding present, with a side and size that its kind can have. What is
+    drawn is a function of the findings.
     """
     rng = np.random.default_rng(zlib.crc32(repr(findings).encode()))
     false: list[tuple[str, tuple[Finding, ...]]] = []
@@ -105,8 +106,20 @@ def hard_negatives(findings: tuple[Finding, ...]) -> list[tuple[str, tuple[Findi
         if finding.side is not None:
             others: dict[str, Side] = {"left": "right", "right": "left"}
             put("side", index, replace(finding, side=others.get(finding.side, drawn)))
+        if finding.size_mm is not None and finding.kind in _RULES:
+            put("size", index, replace(finding, size_mm=_resized(finding.kind, finding.size_mm, rng)))
         put("denial", index, Finding(kind=finding.kind, present=False))
     return false
+
+
+def _resized(kind: str, size_mm: float, rng: np.random.Generator) -> float:
+    """Another size in whole millimetres that the kind can have; half of them within a quarter of the true one."""
+    smallest, largest = _RULES[kind].size_mm or (size_mm, size_mm + 1)
+    others = [float(s) for s in range(int(smallest), int(largest) + 1) if s != size_mm]
+    near = [s for s in others if abs(s - size_mm) < 0.25 * size_mm]
+    far = [s for s in others if s not in near]
+    choices = (near or far) if rng.random() < 0.5 else (far or near)
+    return choices[int(rng.integers(len(choices)))]
 
 
 def _claimed(kind: str, side: Side, rng: np.random.Generator) -> Finding:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -64,6 +65,8 @@ class GalleryConfig:
     """samples on the sheet of failures"""
     seed: int = 0
     """seed of the samples"""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """precision in which they are drawn"""
     device: str = "auto"
     """cpu, cuda, or auto"""
 
@@ -136,6 +139,7 @@ def _shoot(
             seed=config.seed,
             base=config.base,
             out=folder / "samples",
+            precision=config.precision,
             device=config.device,
         )
     )

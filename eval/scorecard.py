@@ -118,7 +118,13 @@ def scorecard(config: ScorecardConfig) -> dict[str, Any]:
         "base_digest": base.digest,
         "adapter": config.adapter,
         "adapter_digest": first and first.adapter_digest,
-        "sampling": first and {"steps": first.steps, "guidance": first.guidance, "scheduler": first.scheduler},
+        "sampling": first
+        and {
+            "steps": first.steps,
+            "guidance": first.guidance,
+            "scheduler": first.scheduler,
+            "precision": first.precision,
+        },
         "config": asdict(config),
         "real_digest": digest_file(config.real / "manifest.json"),
         "met": sum(row.met is True for row in rows),
@@ -148,7 +154,8 @@ def markdown(result: dict[str, Any], parts: dict[str, Part]) -> str:
     drawn_by = f"Base {result['base']} (digest {result['base_digest'][:12]})"
     drawn_by += f" with adapter {result['adapter']}" if result["adapter"] else ""
     if sampling := result["sampling"]:
-        drawn_by += f", {sampling['steps']} steps of {sampling['scheduler']}, guidance {sampling['guidance']:g}"
+        drawn_by += f", {sampling['steps']} steps of {sampling['scheduler']} in {sampling['precision']}"
+        drawn_by += f", guidance {sampling['guidance']:g}"
     head = [
         "# Scorecard",
         "",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -56,6 +57,8 @@ class ScorecardConfig:
     """what to measure"""
     seed: int = 9
     """seed of the drawings, and of the resampling behind the intervals"""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """precision in which pictures are drawn"""
     device: str = "auto"
     """where pictures are drawn: cpu, cuda, or auto"""
     batch_size: int = 8
@@ -172,7 +175,7 @@ class Material:
                 GenerateConfig(
                     prompts=prompts, seed=config.seed, out=folder, base=config.base, adapter=config.adapter,
                     steps=config.steps, guidance=config.guidance, batch_size=config.batch_size, device=config.device,
-                    json=config.json,
+                    precision=config.precision, json=config.json,
                 )
             )  # fmt: skip
             if [s.text for s in samples] != [a.text for a in asked]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from vesalius.data.captions import UNLABELLED
 from vesalius.data.hounsfield import encode_windows
 from vesalius.data.image import Uint8, to_uint8
 from vesalius.data.phantom import KINDS, Phantom, draw_phantom
@@ -17,7 +18,7 @@ from vesalius.eval.scorecard_material import IMAGE_SIZE, Material, task_of
 from vesalius.eval.scorecard_prompts import Asked, phantom_prompts
 from vesalius.eval.scorecard_table import Bar, Part, Row
 from vesalius.models.reader_network import Reader, compare_findings
-from vesalius.models.witness_network import UNLABELLED, Witness, classes_of
+from vesalius.models.witness_network import Witness, classes_of
 
 FEW = 10
 LANGUAGES = {"en": "English", "zh": "Chinese"}

@@ -355,6 +355,9 @@ def digest_texts(texts: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
+    import sys
+
     import tyro
 
-    distill(tyro.cli(DistillConfig))
+    finished = distill(tyro.cli(DistillConfig)).name == "adapter"
+    sys.exit(0 if finished else 75)  # 75: stopped by a signal, the same line continues

@@ -20,13 +20,17 @@ from vesalius.data.prompt import prompts_of, swap_sides
 from vesalius.data.record import Record, write_json
 from vesalius.data.wording import reword_record
 from vesalius.finetune.attributes import attribute_targets, class_attributes, phantom_attributes
-from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from vesalius.finetune.checkpoint import load_checkpoint, save_checkpoint
 from vesalius.finetune.examples import gather, load_images, to_pixels
+from vesalius.finetune.optimizer import MatrixOptimizer
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights, batch_indices
 from vesalius.models.architecture import Architecture
 from vesalius.models.judge_network import Judge, JudgeConfig
 from vesalius.models.text import train_tokenizer
+
+OUTER = ("image.trunk.0.", "image.embedding", "image.modality", "image.attributes", "text.tokens", "text.places")
+"""First and last layers and embeddings of a judge, as the optimizer wants to know them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +76,14 @@ def train_judge(config: JudgeTraining) -> Path:
     drawn = np.random.default_rng([config.seed, 1])
     told = [reword_record(r, drawn, language) for r in records for language in ("en", "zh")]
     judge = Judge(sizes, train_tokenizer(told, alphabet))
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=config.learning_rate, weight_decay=0.05)
+    optimizer = MatrixOptimizer(judge, config.learning_rate, weight_decay=0.05, outer=OUTER)
     config.out.mkdir(parents=True, exist_ok=True)
     write_json(config.out / "config.json", asdict(config))
     step = 0
     if (found := load_checkpoint(config.out)) is not None:
         step, tensors, _ = found
         judge.load_state_dict({k.removeprefix("judge."): v for k, v in tensors.items() if k.startswith("judge.")})
-        restore_optimizer(optimizer, tensors)
+        optimizer.restore(tensors)
 
     judge.train()
     with Progress("judge", config.steps, start=step) as bar:
@@ -101,11 +105,11 @@ def train_judge(config: JudgeTraining) -> Path:
             loss.backward()
             nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             step += 1
             bar.step(note=f"loss {loss.item():.3f} contrast {contrast.item():.3f}")
             if step % config.save_every == 0 or step == config.steps:
-                tensors = {f"judge.{k}": v for k, v in judge.state_dict().items()} | optimizer_tensors(optimizer)
+                tensors = {f"judge.{k}": v for k, v in judge.state_dict().items()} | optimizer.tensors()
                 save_checkpoint(config.out, step, tensors, {"loss": loss.item()})
     judge.eval()
     judge.save(config.out / "judge")

@@ -230,10 +230,10 @@ def _decibels(squared_errors: Sequence[float]) -> float:
 
 def _parquet(rows: Sequence[tuple[Record, bytes]], manifest: dict[str, Any]) -> bytes:
     """A Parquet file of the rows with the manifest in its metadata. An image that comes again is stored once."""
-    import pyarrow as arrow  # type: ignore[import-untyped]
+    import pyarrow as arrow
     from datasets import Features, Value
     from datasets import Image as ImageColumn
-    from pyarrow import parquet  # type: ignore[import-untyped]
+    from pyarrow import parquet
 
     splits: dict[str, list[dict[str, Any]]] = {}
     for record, _ in rows:
@@ -265,8 +265,8 @@ def unpack(config: PackConfig) -> dict[str, Any]:
 
     ValueError where the file is no pack, or the folder holds something.
     """
-    import pyarrow as arrow  # type: ignore[import-untyped]
-    from pyarrow import parquet  # type: ignore[import-untyped]
+    import pyarrow as arrow
+    from pyarrow import parquet
 
     assert config.unpack is not None
     _check_pillow()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vesalius.data.captions import UNLABELLED
 from vesalius.data.record import Record
 
 Int64 = NDArray[np.int64]
@@ -59,7 +60,7 @@ def balanced_weights(records: list[Record], shares: dict[str, float]) -> NDArray
     Inside an origin a group (modality, organ, label) of n records weighs sqrt(n): between by-class and by-record.
     Shares of origins that are absent go to the others in proportion.
     """
-    groups = [(r.origin, r.modality, r.organ, r.label) for r in records]
+    groups = [(r.origin, r.modality, r.organ, None if r.source in UNLABELLED else r.label) for r in records]
     sizes = Counter(groups)
     raw = np.array([sizes[g] ** -0.5 for g in groups], dtype=np.float64)
     for origin in {r.origin for r in records}:

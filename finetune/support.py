@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vesalius.data.captions import CAPTIONS, facts_of, label_of
+from vesalius.data.captions import CAPTIONS, UNLABELLED, facts_of, label_of
 from vesalius.data.modality import find_modality
 from vesalius.data.phantom_report import LANGUAGES
 from vesalius.data.prompt import prompts_of
@@ -55,11 +55,11 @@ def count_support(records: Sequence[Record]) -> Support:
         modality = find_modality(record.modality).name
         findings = findings_of(record, terms)
         groups.setdefault((modality, record.organ or "", findings), []).append(record)
-        told = (*prompts_of(record), *(reword_record(record, rng) for _ in range(NUM_WORDINGS)))
+        told = (*own_words(record), *(reword_record(record, rng) for _ in range(NUM_WORDINGS)))
         words.setdefault(modality, Counter()).update({w for text in told for w in words_of(text)})
     shown = []
     for (modality, organ, findings), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][1], str(g[0][2]))):
-        texts = Counter(prompts_of(r)[0] for r in members)
+        texts = Counter((own_words(r) or (reword_record(r, rng),))[0] for r in members)
         example = min(texts, key=lambda t: (-texts[t], len(t), t))
         real = sum(r.origin == "real" for r in members)
         shown.append(
@@ -70,6 +70,11 @@ def count_support(records: Sequence[Record]) -> Support:
         )  # fmt: skip
     phrases = {kind: tuple(sorted(said)) for kind, said in sorted(terms.items())}
     return Support(shown=tuple(shown), terms=phrases, words={m: dict(c) for m, c in words.items()})
+
+
+def own_words(record: Record) -> tuple[str, ...]:
+    """The texts of a record's row; none where its source's licence keeps them out of what ships."""
+    return () if record.source in UNLABELLED else prompts_of(record)
 
 
 def findings_of(record: Record, terms: dict[str, set[str]]) -> tuple[Finding, ...]:
@@ -94,7 +99,7 @@ def findings_of(record: Record, terms: dict[str, set[str]]) -> tuple[Finding, ..
 
 def _phantom_phrases(kind: str) -> set[str]:
     found = [language.seen.terms[kind] for language in LANGUAGES.values() if kind in language.seen.terms]
-    return {phrase.lower() for term in found for phrase in (*term.one, *term.many, term.absent)}
+    return {phrase.lower() for term in found for phrase in (*term.one, *term.many, term.absent, *term.denied)}
 
 
 def _bare(phrase: str) -> str:

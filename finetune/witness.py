@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from vesalius.data.progress import Progress
 from vesalius.data.record import SPLITS, hold, write_json
-from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from vesalius.finetune.checkpoint import load_checkpoint, save_checkpoint
 from vesalius.finetune.examples import to_pixels
+from vesalius.finetune.optimizer import MatrixOptimizer
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights, batch_indices, slot_generator
 from vesalius.finetune.witness_heads import Seen, fit_heads, measure, scale_features
@@ -30,6 +31,9 @@ from vesalius.models.witness_network import (
     measurable_classes,
     to_patches,
 )
+
+OUTER = ("witness.fine", "witness.axes", "hidden", "patches", "project")
+"""First and last layers of a witness in training, as the optimizer wants to know them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +125,13 @@ def pretrain(config: WitnessTraining, seen: Seen) -> Witness:
     weights = balanced_weights(seen.records, {"real": config.real_share, "phantom": 1 - config.real_share})
     torch.manual_seed(config.seed)
     model = Pretraining(config.sizes)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.05, betas=(0.9, 0.95))
+    optimizer = MatrixOptimizer(model, config.learning_rate, weight_decay=0.05, outer=OUTER)
     write_json(config.out / "config.json", asdict(config))
     step = 0
     if (found := load_checkpoint(config.out)) is not None:
         step, tensors, _ = found
         model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-        restore_optimizer(optimizer, tensors)
+        optimizer.restore(tensors)
 
     num_patches = config.sizes.cells**2
     num_kept = num_patches - round(config.masked * num_patches)
@@ -146,11 +150,11 @@ def pretrain(config: WitnessTraining, seen: Seen) -> Witness:
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             step += 1
             bar.step(note=f"rebuilding {rebuilding.item():.3f} contrast {contrast.item():.3f}")
             if step % config.save_every == 0 or step == config.steps:
-                tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | optimizer_tensors(optimizer)
+                tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | optimizer.tensors()
                 save_checkpoint(config.out, step, tensors, {"loss": loss.item()})
     return model.witness.eval().requires_grad_(False)
 

@@ -6,7 +6,7 @@ Each round is a folder and the state is its files, so the same command continues
     OUT/round-01/prompts.jsonl samples/ verdicts.json accepted/ run/ eval-samples/ eval/ decision.json
     OUT/ledger.jsonl report.html
 
-The judge filters; what decides a promotion is the validation loss and the texture detector, which filter nothing.
+The judge filters; what decides a promotion is the validation loss and the witness, which filter nothing.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ def decide(first: Path, champion: Path, challenger: Path, index: int) -> dict[st
     """Promote a round only where nothing is worse than in round 0 and in the champion beyond the interval.
 
     Compared are the validation loss (1 % of it is its tolerance: the questions are fixed, but the adapters' luck is
-    not) and the texture detector's KID to the test split, per modality; the judge has no say.
+    not) and the witness's KID to the test split, per modality; the judge has no say.
     """
     reasons: list[str] = []
     ours = facts_of(challenger)
@@ -311,11 +311,11 @@ def decide(first: Path, champion: Path, challenger: Path, index: int) -> dict[st
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """Validation loss and KID per modality (texture detector) of a round."""
+    """Validation loss of a round, and its KID per modality by the witness, which filtered none of its pictures."""
     rows = json.loads((folder / "eval" / "report.json").read_text())["fidelity"]
     return {
         "validation": validation_of(folder / "run"),
-        "kid": {r["modality"]: r["kid"] for r in rows if r["detector"] == "texture" and "kid" in r},
+        "kid": {r["modality"]: r["kid"] for r in rows if r["detector"] == "witness" and "kid" in r},
     }
 
 

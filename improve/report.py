@@ -46,14 +46,14 @@ def _summary(decisions: dict[Path, dict[str, Any]]) -> Section:
         kid = ", ".join(
             f"{r['modality']} {r['kid']['value']:.4f}"
             for r in report["fidelity"]
-            if r["detector"] == "texture" and "kid" in r
+            if r["detector"] == "witness" and "kid" in r
         )
         rows.append([
             path.name, f"{accepted} of {len(verdicts)}" if verdicts else "-", f"{validation[0]['loss']:.4f}",
             f"{validation[-1]['loss']:.4f}", kid or "-",
             f"{'promoted' if decision['promoted'] else 'rolled back'}: {'; '.join(decision['reasons'])}",
         ])  # fmt: skip
-    head = ("round", "samples accepted", "validation loss of the base", "of the adapter", "KID by texture", "decision")
+    head = ("round", "samples accepted", "validation loss of the base", "of the adapter", "KID by witness", "decision")
     return Section(title="Rounds", tables=[Table(head=head, rows=rows)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -42,12 +42,19 @@ class Generator:
     >>> images = Generator("nano").draw("Chest CT with a 20 mm nodule in the left lung", num=2, seed=1)
     """
 
-    def __init__(self, base: str = "nano", adapter: str | Path | None = None, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        base: str = "nano",
+        adapter: str | Path | None = None,
+        *,
+        device: str = "auto",
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> None:
         """ValueError where base or adapter is missing, unsafe, or they do not fit each other."""
         from vesalius.models.adapter import apply_adapter, read_card
         from vesalius.models.base import open_base
 
-        self.device = find_device(device)
+        self.device, self.precision = find_device(device), precision
         self.base: Base = open_base(base)
         self.adapter_digest = apply_adapter(self.base, adapter) if adapter else None
         card = read_card(adapter) if adapter else None
@@ -119,7 +126,8 @@ class Generator:
             ids = tokenize(pipeline.tokenizer, [clean(t) for t in texts], chunks)
             return encode(pipeline.text_encoder, ids.to(self.device))
 
-        with torch.inference_mode():
+        kind, half = torch.device(self.device).type, self.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=half):
             pixels: torch.Tensor = pipeline(
                 prompt_embeds=embed([r.prompt for r in batch]),
                 negative_prompt_embeds=embed([negative] * len(batch)) if guidance > 1 else None,

@@ -122,7 +122,7 @@ def _draw(config: GenerateConfig, requests: list[Request], steps: int, guidance:
     manifest = Manifest(config.out)
     todo = [r for r in requests if r.file_name not in manifest.whole]
     if todo:
-        generator = Generator(config.base, config.adapter, device=config.device)
+        generator = Generator(config.base, config.adapter, device=config.device, precision=config.precision)
         claim_folder(config.out, recipe)  # only now: a base that does not open must not settle the folder's recipe
         asked = ((r.prompt, request_modality(r).name, r.findings) for r in requests)
         for line in weak_prompts(support_of(config.base, config.adapter), asked):
@@ -138,7 +138,7 @@ def _draw(config: GenerateConfig, requests: list[Request], steps: int, guidance:
                     findings=request.findings, steps=steps, guidance=guidance, negative=config.negative,
                     size=generator.base.image_size, scheduler=type(generator.base.pipeline.scheduler).__name__,
                     base=config.base, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
-                    depth=generator.depth,
+                    depth=generator.depth, precision=config.precision,
                 )  # fmt: skip
                 manifest.add(write_sample(config.out, sample, picture))
                 bar.step()

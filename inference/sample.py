@@ -35,6 +35,7 @@ class Sample:
     negative: str = ""
     size: int = 64
     scheduler: str = ""
+    precision: str = "fp32"
     base: str = ""
     base_digest: str = ""
     adapter_digest: str | None = None

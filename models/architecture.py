@@ -87,4 +87,5 @@ def make_scheduler() -> DDIMScheduler:
     return DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
         rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True,
+        steps_offset=1,  # nothing to trailing steps, but the plain pipeline warns of any other
     )  # fmt: skip

@@ -83,4 +83,6 @@ class TextureDetector:
         return torch.cat([2 * thumbnail - 1, 2 * histogram - 0.5, 2 * colours - 1, *energies], 1)
 
 
-DETECTORS: dict[str, Callable[[], Detector]] = {"judge": JudgeDetector, "texture": TextureDetector}
+DETECTORS: dict[str, Callable[[], Detector]] = {
+    "judge": JudgeDetector, "witness": WitnessDetector, "texture": TextureDetector,
+}  # fmt: skip

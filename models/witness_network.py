@@ -20,13 +20,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
+from vesalius.data.captions import UNLABELLED
 from vesalius.data.record import Record, write_json
 from vesalius.data.split import divided, patient_key
 from vesalius.models.base import digest_folder
 
 MIN_TRAIN, MIN_TEST, MIN_GROUPS = 30, 10, 2
-UNLABELLED = ("idrid-codras",)
-"""Sources whose labels no head may learn: they were made from boxes whose licence shipped weights cannot keep."""
 FINDINGS = "findings/"
 """How the names of those heads begin that answer yes or no to each class: findings do not exclude one another."""
 

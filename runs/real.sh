@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fine-tune on real images that the base has never seen, and measure against the base on the test split.
+# Fine-tune on the real images of one anatomy, and measure the adapter against the base on the test split, of which
+# neither has seen an image.
 #   bash runs/real.sh brain-mri OUT     or     bash runs/real.sh chest-ct OUT
 # $VESALIUS_REAL_DATA is the folder that holds radiology/ and ct/ (images with metadata.jsonl).
 set -euo pipefail

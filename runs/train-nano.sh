@@ -26,8 +26,10 @@ data=(--data "$out/phantoms" "$out/real")
 
 "$python" -m vesalius.finetune.autoencoder "${data[@]}" --out "$out/autoencoder" --steps 6000
 "$python" -m vesalius.finetune.text --data "$out/real" --out "$out/text" --steps 800
+# Layout is learnt at half the size, where a step costs half as much, then detail at the size that ships.
 $launch vesalius.finetune.base "${data[@]}" --autoencoder "$out/autoencoder/vae" --text "$out/text" \
-  --out "$out/base" --steps "$steps"
+  --out "$out/base-64" --steps "$((steps / 2))" --sizes.image-size 64
+$launch vesalius.finetune.base "${data[@]}" --init "$out/base-64/base" --out "$out/base" --steps "$steps"
 "$python" -m vesalius.finetune.support "${data[@]}" --out "$out/base/base"
 "$python" -m vesalius.finetune.distill "${data[@]}" --base "$out/base/base" --out "$out/fast" --steps 1500
 "$python" -m vesalius.finetune.judge "${data[@]}" --out "$out/judge" --steps 1200

@@ -80,7 +80,7 @@ def test_the_loop_closes(config: ImproveConfig, data: Path) -> None:
     assert page.count("<img") >= 24
     assert Generator("nano", champion_run(config.out)).draw("Chest CT with a nodule in the left lung", steps=2)[
         0
-    ].shape == (64, 64, 1)
+    ].shape == (128, 128, 1)
 
 
 def test_every_sample_is_in_the_ledger_with_its_reason(config: ImproveConfig) -> None:

@@ -215,7 +215,7 @@ def test_the_folder_opens_with_imagefolder_and_holds_the_masks(tmp_path: Path, m
     names = {"validation" if split == "val" else split: num for split, num in counts.items()}
     assert {split: len(rows) for split, rows in opened.items()} == names
     assert sum(counts.values()) == 45
-    assert opened["train"][0]["image"].size == (64, 64)
+    assert opened["train"][0]["image"].size == (128, 128)
     for record in load_records(out):
         assert record.mask is not None
         assert record.origin == "phantom"

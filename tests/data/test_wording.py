@@ -97,20 +97,23 @@ def test_a_hard_negative_differs_in_one_finding_and_could_be_drawn(seed: int, mo
     assert false == hard_negatives(findings)
     sided = sum(f.present and f.side is not None for f in findings)
     assert [name for name, _ in false].count("side") == sided
-    assert len(false) == sided + len(findings)
+    sized = sum(f.present and f.size_mm is not None for f in findings)
+    assert [name for name, _ in false].count("size") == sized
+    assert len(false) == sided + sized + len(findings)
     before = {f.kind: f for f in findings}
     for name, changed in false:
         after = {f.kind: f for f in changed}
         assert set(after) == set(before)
         (kind,) = [k for k in before if before[k] != after[k]]
         rule, old, new = RULES[modality][kind], before[kind], after[kind]
-        assert (old.present, new.present) == {"side": (True, True), "denial": (True, False), "claim": (False, True)}[
-            name
-        ]
+        truths = {"side": (True, True), "size": (True, True), "denial": (True, False), "claim": (False, True)}
+        assert (old.present, new.present) == truths[name]
         if new.present:
             assert new.side in rule.sides or not rule.sides
             assert (new.size_mm is not None) == (rule.size_mm is not None)
             assert rule.size_mm is None or new.size_mm is None or rule.size_mm[0] <= new.size_mm <= rule.size_mm[1]
+        if name == "size":
+            assert new == dataclasses.replace(old, size_mm=new.size_mm)
         if name == "side":
             assert new == dataclasses.replace(old, side=new.side)
             assert new.side in ("left", "right")

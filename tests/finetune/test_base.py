@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.finetune.autoencoder import AutoencoderConfig, standardise, train_autoencoder
 from vesalius.finetune.base import BaseConfig, Condition, train_base
 from vesalius.finetune.text import TextConfig, contrastive_loss, make_batch, phantom_texts, train_text
-from vesalius.models.architecture import TINY, make_autoencoder
+from vesalius.models.architecture import TINY, make_autoencoder, make_denoiser
 from vesalius.models.base import open_base
 
 SIZES = dataclasses.replace(TINY, context=512, vocabulary=1024)
@@ -95,6 +98,60 @@ def test_init_begins_with_the_weights_of_a_base(
     second = train_base(config)
     one, other = (load_file(f / "unet" / "diffusion_pytorch_model.safetensors") for f in (first, second))
     assert all(torch.allclose(one[k].float(), other[k].float(), atol=2e-3) for k in one)
+
+
+def test_a_base_begun_at_half_the_size_ends_at_the_whole_one(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    small = dataclasses.replace(SIZES, image_size=16)
+    first = train_base(base_config(data, parts, tmp_path / "first", steps=2, sizes=small))
+    second = train_base(base_config(data, parts, tmp_path / "second", steps=2, init=first, autoencoder=None, text=None))
+    images = [
+        open_base(str(f)).pipeline("CT", num_inference_steps=1, output_type="np").images[0] for f in (first, second)
+    ]
+    assert [i.shape for i in images] == [(16, 16, 3), (32, 32, 3)]
+
+
+def test_a_record_is_told_in_as_many_ways_as_are_asked_for(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    tell = Condition.__call__
+
+    def listen(self: Condition, texts: list[str]) -> torch.Tensor:
+        heard.extend(texts)
+        return tell(self, texts)
+
+    monkeypatch.setattr(Condition, "__call__", listen)
+    fields = {"steps": 6, "batch_size": 8, "caption_dropout": 0.0, "wordings": 1, "validate_every": 7}
+    train_base(base_config(data[:1], parts, tmp_path / "run", **fields))
+    trained = heard[:48]
+    assert len(set(trained)) <= sum(1 for _ in (data[0] / "train" / "images").iterdir())
+
+
+def test_two_processes_train_the_base_that_one_does(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    one = train_base(base_config(data, parts, tmp_path / "one"))
+    config = base_config(data, parts, tmp_path / "two")
+    words = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "29621",
+        "-m", "vesalius.finetune.base", "--data", *map(str, data), "--out", str(config.out),
+    ]  # fmt: skip
+    for name in ("autoencoder", "text", "steps", "batch_size", "warmup", "save_every", "validate_every", "precision"):
+        words += ["--" + name.replace("_", "-"), str(getattr(config, name))]
+    for name, value in dataclasses.asdict(SIZES).items():
+        words += [f"--sizes.{name.replace('_', '-')}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.run([*words, "--device", "cpu"], capture_output=True, text=True, env=environment, timeout=240)
+    assert child.returncode == 0, child.stderr
+    alone, shared = (load_file(f / "unet" / "diffusion_pytorch_model.safetensors") for f in (one, config.out / "base"))
+    torch.manual_seed(config.seed)
+    begun = dict(make_denoiser(SIZES).named_parameters())
+    for name, weight in shared.items():
+        assert torch.allclose(alone[name].float(), weight.float(), atol=5e-3), name
+        assert name.endswith("bias") or (weight.float() - begun[name]).abs().max() > 2e-4, f"{name} never moved"
 
 
 def test_a_base_run_without_its_parts_says_what_to_name(data: tuple[Path, ...], tmp_path: Path) -> None:

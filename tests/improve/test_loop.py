@@ -79,7 +79,7 @@ def round_folder(root: Path, index: int, validation: float, kid: float) -> Path:
     (folder / "run" / "validation.json").write_text(json.dumps([{"step": 1, "loss": validation}]))
     estimate = {"value": kid, "low": kid - 0.01, "high": kid + 0.01}
     rows = [
-        {"detector": "texture", "modality": "CT", "kid": estimate},
+        {"detector": "witness", "modality": "CT", "kid": estimate},
         {"detector": "judge", "modality": "CT", "kid": {"low": 9.0}},
     ]
     (folder / "eval" / "report.json").write_text(json.dumps({"fidelity": rows}))

@@ -40,6 +40,18 @@ def test_a_picture_does_not_depend_on_its_batch(tiny_base: Path) -> None:
             assert np.abs(alone.astype(int) - by_batch[batch][key].astype(int)).max() <= 1, (key, batch)
 
 
+def test_in_bfloat16_a_picture_is_nearly_the_same(tiny_base: Path, tmp_path: Path) -> None:
+    requests = [Request(prompt=p, seed=i) for i, p in enumerate(PROMPTS)]
+    exact, half = (
+        [p.image.astype(int) for _, p in Generator(str(tiny_base), precision=which).draw_all(requests, steps=3)]
+        for which in ("fp32", "bf16")
+    )
+    differences = np.concatenate([np.abs(a - b).ravel() for a, b in zip(exact, half, strict=True)])
+    assert 0 < differences.mean() < 3
+    (sample,) = generate(config(tiny_base, tmp_path / "s", num=1, prompt=("Chest CT",), precision="bf16"))
+    assert sample.precision == "bf16"
+
+
 def test_a_long_report_does_not_change_its_neighbours(tiny_base: Path) -> None:
     generator = Generator(str(tiny_base))
     short = Request(prompt=PROMPTS[0], seed=1)
