@@ -208,14 +208,17 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_the_folder_opens_with_imagefolder_and_holds_the_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     datasets = pytest.importorskip("datasets")
-    out = write_phantoms(PhantomConfig(out=tmp_path / "set", num=45, val=0.2, test=0.2, json=True))
+    config = PhantomConfig(
+        out=tmp_path / "set", num=45, size=64, hounsfield=False, val=0.2, test=0.2, json=True
+    )  # fmt: skip
+    out = write_phantoms(config)
     manifest = json.loads((out / "manifest.json").read_text())
     counts = {split: entry["num_records"] for split, entry in manifest["splits"].items()}
     opened = datasets.load_dataset("imagefolder", data_dir=str(out), cache_dir=str(tmp_path / "cache"))
     names = {"validation" if split == "val" else split: num for split, num in counts.items()}
     assert {split: len(rows) for split, rows in opened.items()} == names
     assert sum(counts.values()) == 45
-    assert opened["train"][0]["image"].size == (128, 128)
+    assert opened["train"][0]["image"].size == (64, 64)
     for record in load_records(out):
         assert record.mask is not None
         assert record.origin == "phantom"
