@@ -15,8 +15,8 @@ from vesalius.models.judge_network import attribute_names
 FEWEST = 30
 """Training images that a class needs to be learned as one."""
 
-SIZES_MM = (14, 17, 20, 23, 26, 30, 35, 40)
-"""Limits of the yes-or-no questions about size: is the largest longer than this?"""
+SIZES_MM = tuple(range(60))
+"""Limits of the yes-or-no questions about size, in whole millimetres as texts tell them: is it longer than this?"""
 
 
 def phantom_attributes(records: Sequence[Record]) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ from vesalius.models.architecture import NANO, Architecture, make_denoiser, make
 from vesalius.models.base import digest_folder
 from vesalius.models.text import encode, tokenize
 
-OUTER = ("conv_in", "conv_out", "time_embedding")
+OUTER = ("conv_in", "conv_out", "time_embedding", "add_embedding")
 """First and last layers of a denoiser, as the optimizer wants to know them."""
 Member = tuple[Path, Record]
 
@@ -77,6 +76,8 @@ class BaseConfig:
     """share of samples trained without text, for guidance"""
     chinese_share: float = 0.25
     """share of texts in Chinese"""
+    views: int = 6
+    """views of each real image: itself, and others flipped where that is safe, or moved by a little"""
     wordings: int = 3
     """texts of each record, each drawn once and encoded once"""
     kept_texts: int = 60_000
@@ -98,6 +99,14 @@ class BaseConfig:
     sizes: Architecture = field(default=NANO)
     """architecture"""
 
+    def check(self, num_processes: int) -> None:
+        """ValueError where a number cannot be, or the batch does not divide among the processes."""
+        for name in ("steps", "batch_size", "views", "wordings", "kept_texts", "save_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
+        if self.batch_size % num_processes:
+            raise ValueError(f"--batch-size {self.batch_size} does not divide among {num_processes} processes")
+
 
 def train_base(config: BaseConfig) -> Path:
     """Run or resume the training; returns the folder of the base, or of the run where a signal stopped it.
@@ -116,6 +125,7 @@ def _train(config: BaseConfig) -> Path:
 
     # Frozen parts, latents once
     accelerator = make_accelerator(config.precision, config.device)
+    config.check(accelerator.num_processes)
     quiet, device = not accelerator.is_main_process, accelerator.device
     with accelerator.main_process_first():
         claim(config.out, asdict(config), kind="run", free=("out", "device"), write=accelerator.is_main_process)
@@ -123,19 +133,18 @@ def _train(config: BaseConfig) -> Path:
     members = gather(config.data, "train", config.exclude)
     questions = gather(config.data, "val", config.exclude)
     with accelerator.main_process_first():
-        cache = {"folder": config.out / "cache", "device": device, "quiet": quiet}
+        half = accelerator.mixed_precision == "bf16"
+        cache: dict[str, Any] = {"folder": config.out / "cache", "device": device, "quiet": quiet, "half": half}
         autoencoder.to(device)
-        mean, deviation = cached_latents(autoencoder, digest, members, config.sizes.image_size, **cache)
+        mean, deviation, places = viewed_latents(config, autoencoder, digest, members, **cache)
         fixed = fixed_questions(config, questions)
         held_out, _ = cached_latents(autoencoder, digest, fixed, config.sizes.image_size, **cache)
         autoencoder.cpu()
     records = [r for _, r in members]
     weights = balanced_weights(records, {"real": config.real_share, "phantom": 1 - config.real_share})
     lesions = lesion_grid(members, mean.shape[-1])
-    precise = accelerator.mixed_precision != "bf16"
-    condition = Condition(
-        tokenizer, text_encoder, device, torch.float32 if precise else torch.bfloat16, config.kept_texts
-    )
+    dtype = torch.bfloat16 if half else torch.float32
+    condition = Condition(tokenizer, text_encoder, device, dtype, config.kept_texts)
 
     # Denoiser, optimizer, average, and the newest whole checkpoint
     torch.manual_seed(config.seed)
@@ -164,9 +173,10 @@ def _train(config: BaseConfig) -> Path:
             picked = batch_indices(config.seed, step, config.batch_size, len(members), weights)
             mine = torch.from_numpy(picked[list(slots)])
             chances = [slot_generator(config.seed, step, slot) for slot in slots]
-            uniform = torch.stack([torch.rand(2, generator=g) for g in chances])
+            uniform = torch.stack([torch.rand(3, generator=g) for g in chances])
             noise, spread = (torch.stack([torch.randn(mean.shape[1:], generator=g) for g in chances]) for _ in range(2))
-            latents = mean[mine] + deviation[mine] * spread
+            seen = places[(uniform[:, 2] * config.views).long(), mine]
+            latents = mean[seen] + deviation[seen] * spread
             # One timestep in each equal part of the schedule: a batch sees all noise levels (Kingma et al. 2021, I.1)
             timesteps = ((torch.tensor(list(slots)) + uniform[:, 0]) * (1000 / config.batch_size)).long()
             dropped = (uniform[:, 1] < config.caption_dropout).tolist()
@@ -176,7 +186,7 @@ def _train(config: BaseConfig) -> Path:
             ]
             emphasis = 1 + (config.lesion_weight - 1) * lesions[mine].float()
             with accelerator.autocast():
-                hidden = {"encoder_hidden_states": condition(texts)}
+                hidden = [(torch.arange(len(texts), device=device), condition(texts))]
                 here = [x.to(device) for x in (latents, noise, timesteps, emphasis)]
                 loss = denoising_loss(denoiser, scheduler, here[0], here[1], here[2], hidden, emphasis=here[3]).mean()
             accelerator.backward(loss)
@@ -221,12 +231,13 @@ class Condition:
         self,
         tokenizer: Any,
         text_encoder: Any,
-        device: torch.device | str = "cpu",
+        device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         most: int = 4000,
     ) -> None:
         self.tokenizer, self.most = tokenizer, most
-        self.text_encoder = copy.deepcopy(text_encoder).to(device, dtype).eval().requires_grad_(False)
+        encoder = copy.deepcopy(text_encoder).to(device or text_encoder.device, dtype)
+        self.text_encoder = encoder.eval().requires_grad_(False)
         self.kept: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     @torch.no_grad()
@@ -268,6 +279,24 @@ def open_denoiser(config: BaseConfig) -> nn.Module:
     opened.register_to_config(sample_size=config.sizes.latent_size)  # the start may have been made at another size
     made: nn.Module = opened
     return made
+
+
+def viewed_latents(
+    config: BaseConfig, autoencoder: Any, digest: str, members: list[Member], **cache: Any
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean and deviation of all views, N4HW, and where the latents of each view lie in them, int64 [views, records].
+
+    Phantoms have one view: their masks and sizes hold for it alone.
+    """
+    size = config.sizes.image_size
+    parts = [cached_latents(autoencoder, digest, members, size, **cache)]
+    places = torch.arange(len(members)).repeat(config.views, 1)
+    real = [i for i, (_, record) in enumerate(members) if record.origin == "real"]
+    for view in range(1, config.views if real else 1):
+        places[view, real] = len(members) + (view - 1) * len(real) + torch.arange(len(real))
+        parts.append(cached_latents(autoencoder, digest, [members[i] for i in real], size, view=view, **cache))
+    mean, deviation = (torch.cat(part) for part in zip(*parts, strict=True))
+    return mean, deviation, places
 
 
 def told(record: Record, config: BaseConfig, seed: int) -> str:
@@ -315,8 +344,8 @@ def validation_loss(
     for part in torch.arange(len(latents)).split(64):
         texts = [told(members[i][1], config, i) for i in part.tolist()]
         here = [x[part].to(accelerator.device) for x in (latents, noise, timesteps)]
-        with accelerator.autocast() if config.precision != "fp32" else nullcontext():
-            hidden = {"encoder_hidden_states": condition(texts)}
+        with accelerator.autocast():
+            hidden = [(torch.arange(len(texts), device=accelerator.device), condition(texts))]
             total += float(denoising_loss(denoiser, scheduler, here[0], here[1], here[2], hidden).sum())
     denoiser.train()
     return round(total / len(latents), 5)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from vesalius.models.text import TextGroups
 
 
 def targets(scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
@@ -42,18 +45,19 @@ def denoising_loss(
     latents: torch.Tensor,
     noise: torch.Tensor,
     timesteps: torch.Tensor,
-    condition: dict[str, torch.Tensor],
+    condition: TextGroups,
     gamma: float | None = None,
     emphasis: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Loss of each sample [N], float32: weighted mean squared error of the prediction.
 
-    latents and noise are N4HW, timesteps int64 [N]; condition is what else the denoiser is called with (the text);
-    emphasis, N1HW, weighs places of the latent grid, such as a lesion's.
+    latents and noise are N4HW, timesteps int64 [N]; condition is the text, as `text_condition` makes it; emphasis,
+    N1HW, weighs places of the latent grid, such as a lesion's.
     """
     noisy = scheduler.add_noise(latents, noise, timesteps)
-    predicted = denoiser(noisy, timesteps, **condition).sample.float()
-    errors = (predicted - targets(scheduler, latents, noise, timesteps)).pow(2)
+    predicted = [denoiser(noisy[rows], timesteps[rows], hidden).sample.float() for rows, hidden in condition]
+    order = torch.cat([rows for rows, _ in condition]).argsort()
+    errors = (torch.cat(predicted)[order] - targets(scheduler, latents, noise, timesteps)).pow(2)
     if emphasis is not None:
         errors = errors * emphasis
     losses: torch.Tensor = errors.mean((1, 2, 3)) * snr_weights(scheduler, timesteps, gamma)

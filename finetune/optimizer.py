@@ -36,7 +36,6 @@ class MatrixOptimizer:
             matrices,
             torch.optim.AdamW(rest, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.99)),
         )
-        self.rest = rest
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -51,10 +50,10 @@ class MatrixOptimizer:
             part.step()
 
     def zero_grad(self) -> None:
-        for weight, matrix in self.inner:
-            weight.grad = matrix.grad = None
-        for p in self.rest:
-            p.grad = None
+        for weight, _ in self.inner:
+            weight.grad = None
+        for part in self.parts:
+            part.zero_grad()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The state as named tensors; `restore` takes them back."""

@@ -13,6 +13,7 @@ Resumes by the same line. Writes RUN/tokenizer and RUN/text_encoder.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from vesalius.models.text import train_tokenizer
 
 LANGUAGES = ("en", "zh")
 MODALITIES = tuple(RULES)
+GROUP = 24
+"""Texts that go through the encoder together."""
 Meaning = tuple[str, tuple[Finding, ...]]  # modality and findings
 
 
@@ -59,8 +62,10 @@ class TextConfig:
     """captions of real records per update"""
     learning_rate: float = 1e-3
     """peak, after 100 steps of warm-up and before a cosine to 2 %"""
-    reading_weight: float = 4.0
+    reading_weight: float = 8.0
     """weight of reading the statements, beside 1 for the contrast"""
+    size_share: float = 0.5
+    """share of false tellings that are false in a size, where one is told: millimetres are what is learnt last"""
     noise: float = 0.5
     """share of texts that are roughened: words dropped, doubled, or put in from other texts"""
     anchor: float = 0.0
@@ -100,6 +105,7 @@ def train_text(config: TextConfig) -> Path:
     tokenizer = make_tokenizer(config, records)
     torch.manual_seed(config.seed)
     model = open_encoder(config, tokenizer).train()
+    model.set_attn_implementation("eager")  # on a processor its backward pass is faster than that of fused attention
     anchor = open_encoder(config, tokenizer).eval().requires_grad_(False) if config.anchor else None
     head = nn.Linear(config.sizes.text_width, len(names))
     scale = nn.Parameter(torch.tensor(2.66))
@@ -167,10 +173,12 @@ def open_encoder(config: TextConfig, tokenizer: Any) -> Any:
 
 def drift(model: Any, anchor: Any, tokenizer: Any, texts: list[str]) -> torch.Tensor:
     """Mean squared difference of all hidden states of some texts under two encoders."""
-    ids = tokenizer(texts, padding=True, return_tensors="pt").input_ids
-    with torch.autocast("cpu", torch.bfloat16):
-        now, then = model(input_ids=ids)[0], anchor(input_ids=ids)[0]
-    return functional.mse_loss(now.float(), then.float())
+    total = torch.zeros(())
+    for rows, ids, _ in by_length(tokenizer, texts):
+        with torch.autocast("cpu", torch.bfloat16):
+            now, then = model(input_ids=ids)[0], anchor(input_ids=ids)[0]
+        total = total + functional.mse_loss(now.float(), then.float()) * len(rows) / len(texts)
+    return total
 
 
 def corpus(config: TextConfig, records: list[Record]) -> list[str]:
@@ -184,7 +192,7 @@ def phantom_texts(config: TextConfig, step: int) -> tuple[list[str], list[Meanin
     """Meanings told once, again, and falsely (3 N texts), and the N meanings and N false ones.
 
     Even steps tell captions, which speak of what is present alone (or of what is denied, where nothing is); odd steps
-    tell reports. A false telling differs in one side or one negation.
+    tell reports. A false telling differs in one side, size or negation.
     """
     rng = np.random.default_rng([config.seed, step, 1])
     kind = "report" if step % 2 else "caption"
@@ -194,6 +202,9 @@ def phantom_texts(config: TextConfig, step: int) -> tuple[list[str], list[Meanin
         findings = settle(sample_findings(slot_seed(config.seed, step, slot) % (1 << 31), modality), kind)
         meanings.append((modality, findings))
         false = hard_negatives(findings)
+        sizes = [change for change in false if change[0] == "size"]
+        if sizes and rng.random() < config.size_share:
+            false = sizes
         wrong.append((modality, settle(false[int(rng.integers(len(false)))][1], kind) if false else findings))
 
     scenes = [draw_words(modality, rng) for modality, _ in meanings]
@@ -246,18 +257,35 @@ def class_names(record: Record) -> list[str]:
     return [name for name in (f"{record.modality}, {record.organ}", class_attribute(record)) if name]
 
 
-def ends(model: Any, tokenizer: Any, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hidden states [N, C] at each text's end-of-text token, and at the last padding, which a denoiser sees too.
+def by_length(tokenizer: Any, texts: list[str]) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+    """Texts in groups of like length: their rows, token ids [G, L] and places of their end-of-text tokens [G].
 
-    ValueError where a text does not fit the context.
+    Padded to the longest of all of them, half of a batch were padding. ValueError for a text that does not fit the
+    context.
     """
-    batch = tokenizer(texts, padding=True, return_tensors="pt")
-    ids = batch.input_ids
-    if ids.shape[1] > tokenizer.model_max_length:
-        raise ValueError(f"a text of {ids.shape[1]} tokens does not fit the context of {tokenizer.model_max_length}")
-    hidden = model(input_ids=ids)[0]
-    lengths = batch.attention_mask.sum(1) - 1
-    return hidden[torch.arange(len(ids)), lengths], hidden[:, -1]
+    found = tokenizer(texts).input_ids
+    order = sorted(range(len(texts)), key=lambda row: len(found[row]))
+    if (longest := len(found[order[-1]])) > tokenizer.model_max_length:
+        raise ValueError(f"a text of {longest} tokens does not fit the context of {tokenizer.model_max_length}")
+    for start in range(0, len(order), GROUP):
+        rows = order[start : start + GROUP]
+        batch = tokenizer.pad({"input_ids": [found[row] for row in rows]}, return_tensors="pt")
+        yield rows, batch.input_ids, batch.attention_mask.sum(1) - 1
+
+
+def ends(model: Any, tokenizer: Any, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hidden states [N, C] at each text's end-of-text token, and at its last padding, which a denoiser sees too.
+
+    ValueError as `by_length`.
+    """
+    rows, at_end, at_last = list[int](), list[torch.Tensor](), list[torch.Tensor]()
+    for part, ids, lengths in by_length(tokenizer, texts):
+        hidden = model(input_ids=ids)[0]
+        rows += part
+        at_end.append(hidden[torch.arange(len(ids)), lengths])
+        at_last.append(hidden[:, -1])
+    back = torch.tensor(rows).argsort()
+    return torch.cat(at_end)[back], torch.cat(at_last)[back]
 
 
 def contrastive_loss(embedded: torch.Tensor, same: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

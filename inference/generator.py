@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,6 +54,8 @@ class Generator:
         from vesalius.models.adapter import apply_adapter, read_card
         from vesalius.models.base import open_base
 
+        if precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision '{precision}' is not known; expected fp32 or bf16")
         self.device, self.precision = find_device(device), precision
         self.base: Base = open_base(base)
         self.adapter_digest = apply_adapter(self.base, adapter) if adapter else None
@@ -84,8 +86,13 @@ class Generator:
         guidance: float | None = None,
         negative: str = "",
         batch_size: int = 8,
+        kept: Container[str] = (),
     ) -> Iterator[tuple[Request, Picture]]:
-        """Draw each request. A picture depends on its own request alone, never on its batch.
+        """Draw each request. A picture depends on its own request alone, never on its batch, save for the rounding of
+        sums, which may move a pixel by one grey level.
+
+        kept: file names of requests whose pictures exist. The others are drawn in the very batches of a run without
+        any, so that a run that was stopped ends with the same bytes.
 
         Batches hold prompts of one length in chunks, since what a prompt is padded with would change its picture.
         A guidance of 1 or less is none: the negative prompt has no say then, and each step costs half.
@@ -94,7 +101,11 @@ class Generator:
         guidance = self.guidance if guidance is None else guidance
         negative = negative if guidance > 1 else ""
         for batch in self._batches(requests, batch_size, negative):
+            if all(request.file_name in kept for request in batch):
+                continue
             for request, pixels in zip(batch, self._draw_batch(batch, steps, guidance, negative), strict=True):
+                if request.file_name in kept:
+                    continue
                 yield request, from_tensor_range(pixels, request_modality(request), request.prompt)
 
     def num_chunks(self, text: str) -> int:

@@ -120,17 +120,18 @@ def _draw(config: GenerateConfig, requests: list[Request], steps: int, guidance:
     recipe: dict[str, Any] = json.loads(json.dumps({**fields, "steps": steps, "guidance": guidance}, default=str))
     claim_folder(config.out, recipe, write=False)
     manifest = Manifest(config.out)
-    todo = [r for r in requests if r.file_name not in manifest.whole]
-    if todo:
+    num_whole = sum(r.file_name in manifest.whole for r in requests)
+    if num_whole < len(requests):
         generator = Generator(config.base, config.adapter, device=config.device, precision=config.precision)
         claim_folder(config.out, recipe)  # only now: a base that does not open must not settle the folder's recipe
         asked = ((r.prompt, request_modality(r).name, r.findings) for r in requests)
         for line in weak_prompts(support_of(config.base, config.adapter), asked):
             print(f"warning: {line}", file=sys.stderr)
-        with Progress("generate", len(requests), start=len(requests) - len(todo), quiet=config.json) as bar:
+        with Progress("generate", len(requests), start=num_whole, quiet=config.json) as bar:
             drawn = generator.draw_all(
-                todo, steps=steps, guidance=guidance, negative=config.negative, batch_size=config.batch_size
-            )
+                requests, steps=steps, guidance=guidance, negative=config.negative, batch_size=config.batch_size,
+                kept=manifest.whole,
+            )  # fmt: skip
             for request, picture in drawn:
                 assert request.modality is not None
                 sample = Sample(

@@ -55,17 +55,25 @@ def make_autoencoder(sizes: Architecture) -> AutoencoderKL:
 
 
 def make_denoiser(sizes: Architecture) -> UNet2DConditionModel:
-    """A fresh denoiser. Attention works at the coarsest level alone, where matrix products do most for their cost."""
+    """A fresh denoiser. Attention works at the coarsest level alone, where matrix products do most for their cost.
+
+    All levels hear the text beside the timestep, pooled (Saharia et al. 2022, arXiv 2205.11487, appendix D); at first
+    nothing of it.
+    """
     from diffusers import UNet2DConditionModel
+    from torch.nn import init
 
     depth = len(sizes.denoiser_channels)
-    return UNet2DConditionModel(
+    denoiser = UNet2DConditionModel(
         sample_size=sizes.latent_size, in_channels=sizes.latent_channels, out_channels=sizes.latent_channels,
         block_out_channels=sizes.denoiser_channels, layers_per_block=sizes.layers_per_block, norm_num_groups=16,
         down_block_types=("DownBlock2D",) * (depth - 1) + ("CrossAttnDownBlock2D",),
         up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (depth - 1),
         attention_head_dim=sizes.denoiser_heads, cross_attention_dim=sizes.text_width, use_linear_projection=True,
+        addition_embed_type="text", addition_embed_type_num_heads=sizes.text_heads,
     )  # fmt: skip
+    init.zeros_(denoiser.add_embedding.norm2.weight)
+    return denoiser
 
 
 def make_text_encoder(sizes: Architecture, *, bos: int, eos: int) -> CLIPTextModel:

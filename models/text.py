@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from vesalius.models.architecture import Architecture
 
+    TextGroups = Sequence[tuple[torch.Tensor, torch.Tensor]]
+    """Rows of a batch and their text embeddings, in groups of like length."""
+
 
 def train_tokenizer(texts: Iterable[str], sizes: Architecture) -> CLIPTokenizer:
     """A byte-level BPE tokenizer in CLIP's format, so that plain pipelines open it; any Unicode text has tokens."""
@@ -107,18 +110,18 @@ def encode(text_encoder: Any, token_ids: torch.Tensor) -> torch.Tensor:
     return hidden.reshape(num, chunks * length, -1)
 
 
-def text_condition(tokenizer: Any, text_encoder: Any, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-    """What a denoiser is called with for a batch of texts of mixed length, in training.
+def text_condition(tokenizer: Any, text_encoder: Any, texts: Sequence[str]) -> TextGroups:
+    """What a denoiser is conditioned on for a batch of texts of mixed length, in training.
 
-    encoder_hidden_states float [N, K * L, C] and encoder_attention_mask bool [N, K * L], which hides the chunks that a
-    text does not have: each text is seen just as it is when drawn alone.
+    Texts of as many chunks make a group: its rows of the batch, int64 [G], and their embeddings, float [G, K * L, C].
+    Nothing is padded, so each text is seen just as it is when drawn alone.
     """
     import torch
 
     pieces = [split_chunks(tokenizer, t) for t in texts]
-    ids, count = _tokenize_pieces(tokenizer, pieces), torch.tensor([len(p) for p in pieces])
-    condition = {"encoder_hidden_states": encode(text_encoder, ids.to(text_encoder.device))}
-    if ids.shape[1] > 1:
-        present = torch.arange(ids.shape[1])[None] < count[:, None]
-        condition["encoder_attention_mask"] = present.repeat_interleave(ids.shape[2], dim=1).to(text_encoder.device)
-    return condition
+    groups = []
+    for count in sorted({len(p) for p in pieces}):
+        rows = [row for row, p in enumerate(pieces) if len(p) == count]
+        ids = _tokenize_pieces(tokenizer, [pieces[row] for row in rows]).to(text_encoder.device)
+        groups.append((torch.tensor(rows, device=ids.device), encode(text_encoder, ids)))
+    return groups

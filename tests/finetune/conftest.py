@@ -9,7 +9,25 @@ from typing import Any
 
 import pytest
 
+from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.finetune.config import FinetuneConfig
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, real_rows: Path) -> tuple[Path, ...]:
+    out = tmp_path_factory.mktemp("base") / "phantoms"
+    write_phantoms(PhantomConfig(num=24, seed=5, size=32, out=out, val=0.3, test=0, json=True))
+    return (out, real_rows)
+
+
+@pytest.fixture(scope="session")
+def real_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantoms whose rows say that they are real: captions and classes without a need of anybody's images."""
+    out = tmp_path_factory.mktemp("real") / "rows"
+    write_phantoms(PhantomConfig(num=16, seed=6, size=32, out=out, val=0.3, test=0, json=True))
+    for path in out.glob("*/metadata.jsonl"):
+        path.write_text(path.read_text().replace('"origin": "phantom"', '"origin": "real"'))
+    return out
 
 
 @pytest.fixture

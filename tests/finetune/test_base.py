@@ -14,31 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.finetune.autoencoder import AutoencoderConfig, standardise, train_autoencoder
-from vesalius.finetune.base import BaseConfig, Condition, train_base
-from vesalius.finetune.text import TextConfig, contrastive_loss, make_batch, phantom_texts, train_text
+from vesalius.finetune.base import BaseConfig, Condition, open_parts, train_base, viewed_latents
+from vesalius.finetune.examples import gather
+from vesalius.finetune.text import TextConfig, train_text
 from vesalius.models.architecture import TINY, make_autoencoder, make_denoiser
 from vesalius.models.base import open_base
 
 SIZES = dataclasses.replace(TINY, context=512, vocabulary=1024)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, real_rows: Path) -> tuple[Path, ...]:
-    out = tmp_path_factory.mktemp("base") / "phantoms"
-    write_phantoms(PhantomConfig(num=24, seed=5, size=32, out=out, val=0.3, test=0, json=True))
-    return (out, real_rows)
-
-
-@pytest.fixture(scope="module")
-def real_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Phantoms whose rows say that they are real: captions and classes without a need of anybody's images."""
-    out = tmp_path_factory.mktemp("real") / "rows"
-    write_phantoms(PhantomConfig(num=16, seed=6, size=32, out=out, val=0.3, test=0, json=True))
-    for path in out.glob("*/metadata.jsonl"):
-        path.write_text(path.read_text().replace('"origin": "phantom"', '"origin": "real"'))
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +112,40 @@ def test_a_record_is_told_in_as_many_ways_as_are_asked_for(
     assert len(set(trained)) <= sum(1 for _ in (data[0] / "train" / "images").iterdir())
 
 
+def test_each_view_of_a_real_image_has_its_latents_and_a_phantom_only_one(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = base_config(data, parts, tmp_path, views=3)
+    autoencoder, _, _, digest = open_parts(config)
+    members = gather(data, "train")
+    mean, deviation, places = viewed_latents(config, autoencoder, digest, members, folder=tmp_path, quiet=True)
+    assert places.shape == (3, len(members))
+    assert len(mean) == len(deviation) == places.max() + 1
+    for place, (_, record) in zip(places.T.tolist(), members, strict=True):
+        assert len(set(place)) == (3 if record.origin == "real" else 1)
+        assert len({mean[p].numpy().tobytes() for p in place}) == len(set(place))
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "views", "wordings", "kept_texts"])
+def test_a_number_of_nothing_is_refused(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ValueError, match=f"--{name.replace('_', '-')} is 0; expected at least 1"):
+        train_base(base_config(data, parts, tmp_path / "run", **{name: 0}))
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_batch_is_refused_that_does_not_divide_among_processes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--batch-size 3 does not divide among 2 processes"):
+        BaseConfig(data=(), out=tmp_path, batch_size=3).check(2)
+
+
+def test_conditions_lie_where_their_encoder_lies(tiny_base: Path) -> None:
+    pipeline = open_base(str(tiny_base)).pipeline
+    condition = Condition(pipeline.tokenizer, pipeline.text_encoder.to("meta"))
+    assert condition.text_encoder.device.type == "meta"
+
+
 def test_two_processes_train_the_base_that_one_does(
     data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -190,46 +207,3 @@ def test_standardised_latents_decode_as_before() -> None:
     assert (spread[:-1] >= spread[1:] - 0.05).all()
     off = torch.corrcoef(flat.T) - torch.eye(flat.shape[1])
     assert off.abs().max() < 0.1
-
-
-def test_texts_of_a_step_are_a_function_of_seed_and_step(data: tuple[Path, ...], tmp_path: Path) -> None:
-    config = TextConfig(data=data, out=tmp_path, num_meanings=6, sizes=SIZES)
-    assert phantom_texts(config, 3) == phantom_texts(config, 3)
-    assert phantom_texts(config, 3)[0] != phantom_texts(config, 5)[0]
-
-
-def test_both_tellings_state_the_same_and_false_ones_are_left_out(data: tuple[Path, ...], tmp_path: Path) -> None:
-    from vesalius.data.record import load_records
-    from vesalius.finetune.attributes import statements
-    from vesalius.finetune.text import class_names
-
-    records = [r for r in load_records(data[1]) if r.split == "train"]
-    names = [*statements(), *sorted({name for r in records for name in class_names(r)})]
-    config = TextConfig(data=data, out=tmp_path, num_meanings=6, num_captions=4, sizes=SIZES)
-    batch = make_batch(config, 1, records, None, names)
-    assert len(batch.texts) == 3 * 6 + 4
-    assert batch.truth.shape == batch.known.shape == (2 * 6 + 4, len(names))
-    assert torch.equal(batch.truth[:6], batch.truth[6:12])
-    assert batch.same[:, :6].diagonal().all()
-
-
-def test_meanings_that_are_equal_do_not_repel_each_other() -> None:
-    embedded = torch.nn.functional.normalize(torch.randn(6, 8), dim=1)
-    same = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0]], dtype=torch.bool)
-    far = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0]], dtype=torch.bool)
-    scale = torch.tensor(2.66)
-    assert contrastive_loss(embedded, same, scale) < contrastive_loss(embedded, far, scale)
-
-
-def test_a_stopped_text_run_ends_with_the_same_weights(data: tuple[Path, ...], tmp_path: Path) -> None:
-    def run(out: Path) -> dict[str, torch.Tensor]:
-        config = TextConfig(data=data, out=out, steps=4, num_meanings=6, num_captions=4, save_every=2, sizes=SIZES)
-        return load_file(train_text(config) / "text_encoder" / "model.safetensors")
-
-    whole = run(tmp_path / "whole")
-    tokenizer = (tmp_path / "whole" / "tokenizer" / "tokenizer.json").read_text()
-    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "step-00000004")
-    resumed = run(tmp_path / "cut")
-    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
-    assert (tmp_path / "cut" / "tokenizer" / "tokenizer.json").read_text() == tokenizer

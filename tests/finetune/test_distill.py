@@ -54,7 +54,7 @@ def schooled_base(phantoms: Path, tiny_base: Path, tmp_path_factory: pytest.Temp
         latents = signs * torch.stack([patterns[modality_in(t).name].expand(4, 16, 16) for t in texts])
         noise = torch.randn(latents.shape, generator=generator)
         timesteps = torch.randint(1000, (16,), generator=generator)
-        text = {"encoder_hidden_states": condition([t if i % 8 else "" for i, t in enumerate(texts)])}
+        text = [(torch.arange(16), condition([t if i % 8 else "" for i, t in enumerate(texts)]))]
         denoising_loss(denoiser, scheduler, latents, noise, timesteps, text).mean().backward()
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * (1 - step / 50)

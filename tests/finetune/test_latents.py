@@ -104,3 +104,35 @@ def test_latents_that_are_not_finite_name_the_image(members: list[Member], tmp_p
     with pytest.raises(ValueError, match=r"0\.png: its latents are not finite"):
         cached_latents(broken, "d", members, 32, tmp_path / "cache", quiet=True)
     assert not caches(tmp_path / "cache")
+
+
+def test_each_view_has_a_cache_of_its_own_and_the_first_is_the_image(
+    autoencoder: Any, members: list[Member], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+    plain, _ = cached_latents(autoencoder, "d", members[:3], 32, folder, quiet=True)
+    same, _ = cached_latents(autoencoder, "d", members[:3], 32, folder, view=0, quiet=True)
+    other, _ = cached_latents(autoencoder, "d", members[:3], 32, folder, view=1, quiet=True)
+    assert len(caches(folder)) == 2
+    assert torch.equal(plain, same)
+    assert not torch.allclose(plain, other, atol=0.1)
+
+
+def test_a_view_is_made_again_where_its_text_now_names_a_side(
+    autoencoder: Any, members: list[Member], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+    tissue = [(f, dataclasses.replace(r, modality="pathology", text="Tumour.")) for f, r in members[:2]]
+    sided = [(f, dataclasses.replace(r, text="Tumour on the left.")) for f, r in tissue]
+    free, bound = (cached_latents(autoencoder, "d", m, 32, folder, view=1, quiet=True)[0] for m in (tissue, sided))
+    assert not torch.equal(free, bound)
+
+
+def test_half_precision_latents_are_nearly_the_same(autoencoder: Any, members: list[Member], tmp_path: Path) -> None:
+    exact, half = (
+        cached_latents(autoencoder, "d", members[:3], 32, tmp_path / "cache", half=h, quiet=True)[0]
+        for h in (False, True)
+    )
+    assert half.dtype == torch.float32
+    assert not torch.equal(exact, half)
+    assert (exact - half).abs().mean() < 0.02 * exact.std()

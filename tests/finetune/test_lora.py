@@ -251,11 +251,10 @@ def test_alpha_other_than_rank_reloads_exactly(config_for: ConfigFor, tiny_base:
     denoiser = PeftModel.from_pretrained(wrapped.pipeline.unet, config.out / "adapter")
     generator = torch.Generator().manual_seed(0)
     noisy = torch.randn(2, 4, 16, 16, generator=generator)
-    text = text_condition(plain.pipeline.tokenizer, plain.pipeline.text_encoder, ["Chest CT", "Brain MRI"])
+    ((_, text),) = text_condition(plain.pipeline.tokenizer, plain.pipeline.text_encoder, ["Chest CT", "Brain MRI"])
     with torch.no_grad():
         drawn = [
-            d(noisy, torch.tensor([9, 900]), **text).sample
-            for d in (plain.pipeline.unet, merged.pipeline.unet, denoiser)
+            d(noisy, torch.tensor([9, 900]), text).sample for d in (plain.pipeline.unet, merged.pipeline.unet, denoiser)
         ]
     assert torch.allclose(drawn[1], drawn[2], atol=1e-5)
     assert not torch.allclose(drawn[0], drawn[1], atol=1e-3)

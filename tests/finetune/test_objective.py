@@ -82,7 +82,7 @@ class Scale(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(0.5))
 
-    def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor) -> object:
+    def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor, hidden: torch.Tensor) -> object:
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 
         return UNet2DConditionOutput(sample=self.scale * noisy)
@@ -94,9 +94,10 @@ def test_the_loss_is_the_weighted_mean_square_of_each_sample() -> None:
     root, rest = (np.sqrt(a)[:, None, None, None] for a in (alphas, 1 - alphas))
     noisy, velocity = root * latents.numpy() + rest * noise.numpy(), root * noise.numpy() - rest * latents.numpy()
     expected = ((0.5 * noisy - velocity) ** 2).mean((1, 2, 3))
-    got = denoising_loss(Scale(), make_scheduler(), latents, noise, TIMESTEPS, {})
+    text = [(torch.arange(len(latents)), torch.zeros(len(latents), 1, 1))]
+    got = denoising_loss(Scale(), make_scheduler(), latents, noise, TIMESTEPS, text)
     assert np.allclose(got.detach().numpy(), expected, atol=1e-4)
-    weighted = denoising_loss(Scale(), make_scheduler(), latents, noise, TIMESTEPS, {}, 5.0)
+    weighted = denoising_loss(Scale(), make_scheduler(), latents, noise, TIMESTEPS, text, 5.0)
     assert torch.allclose(weighted, got * snr_weights(make_scheduler(), TIMESTEPS, 5.0))
 
 
@@ -113,7 +114,8 @@ def test_a_long_report_trains_next_to_short_ones_with_the_loss_it_has_alone(tiny
     timesteps = torch.tensor([10, 500, 990])
     with torch.no_grad():
         condition = text_condition(pipeline.tokenizer, pipeline.text_encoder, texts)
-        assert condition["encoder_hidden_states"].shape[1] > 2 * pipeline.tokenizer.model_max_length
+        assert [rows.tolist() for rows, _ in condition] == [[0, 1], [2]]
+        assert condition[1][1].shape[1] > 2 * pipeline.tokenizer.model_max_length
         together = denoising_loss(pipeline.unet, pipeline.scheduler, latents, noise, timesteps, condition)
         for i, text in enumerate(texts):
             one = text_condition(pipeline.tokenizer, pipeline.text_encoder, [text])

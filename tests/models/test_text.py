@@ -114,11 +114,14 @@ def test_texts_of_mixed_length_are_seen_as_each_alone(base: Base) -> None:
     steps = torch.tensor([1, 400, 700, 999])
     with torch.no_grad():
         condition = text_condition(pipeline.tokenizer, pipeline.text_encoder, texts)
-        together = pipeline.unet(noisy, steps, **condition).sample
-        for i, text in enumerate(texts):
-            alone = text_condition(pipeline.tokenizer, pipeline.text_encoder, [text])
-            expected = pipeline.unet(noisy[i : i + 1], steps[i : i + 1], alone["encoder_hidden_states"]).sample
-            assert torch.allclose(together[i : i + 1], expected, atol=1e-5), text
+        for rows, hidden in condition:
+            together = pipeline.unet(noisy[rows], steps[rows], hidden).sample
+            for row, seen in zip(rows.tolist(), together, strict=True):
+                alone = encode(pipeline.text_encoder, tokenize(pipeline.tokenizer, [texts[row]]))
+                expected = pipeline.unet(noisy[row : row + 1], steps[row : row + 1], alone).sample[0]
+                assert torch.allclose(seen, expected, atol=1e-5), texts[row]
+    assert sorted(row for rows, _ in condition for row in rows.tolist()) == [0, 1, 2, 3]
+    assert len(condition) == 3
 
 
 def test_the_end_of_a_long_report_changes_the_picture(base: Base) -> None:
@@ -126,7 +129,7 @@ def test_the_end_of_a_long_report_changes_the_picture(base: Base) -> None:
     noisy = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         seen = [
-            pipeline.unet(noisy, 500, **text_condition(pipeline.tokenizer, pipeline.text_encoder, [LONG + end])).sample
+            pipeline.unet(noisy, 500, encode(pipeline.text_encoder, tokenize(pipeline.tokenizer, [LONG + end]))).sample
             for end in ("Effusion on the left.", "Effusion on the right.")
         ]
     assert not torch.equal(*seen)
