@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from diffusers import DDPMScheduler
 from PIL import Image
 
 from vesalius.data.phantom import PhantomConfig, write_phantoms
@@ -107,6 +108,7 @@ def train_plain(config: Benchmark, records: list[tuple[Path, Record]]) -> float:
     optimizer = torch.optim.AdamW([p for p in denoiser.parameters() if p.requires_grad], lr=5e-4)
     autocast = choose_precision("auto", "cpu") == "bf16"
     rng = np.random.default_rng(0)
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
     began = time.perf_counter()
     for step in range(config.steps + 1):
         if step == 1:
@@ -123,8 +125,8 @@ def train_plain(config: Benchmark, records: list[tuple[Path, Record]]) -> float:
                 latents = pipeline.vae.encode(pixels).latent_dist.sample() * pipeline.vae.config.scaling_factor
                 text = pipeline.text_encoder(ids)[0]
             noise, timesteps = torch.randn_like(latents), torch.randint(0, 1000, (len(latents),))
-            predicted = denoiser(pipeline.scheduler.add_noise(latents, noise, timesteps), timesteps, text).sample
-            target = pipeline.scheduler.get_velocity(latents, noise, timesteps)
+            predicted = denoiser(scheduler.add_noise(latents, noise, timesteps), timesteps, text).sample
+            target = scheduler.get_velocity(latents, noise, timesteps)
             loss = torch.nn.functional.mse_loss(predicted.float(), target.float())
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for p in denoiser.parameters() if p.requires_grad], 1.0)

@@ -222,11 +222,13 @@ def build_app(config: DemoConfig, generator: Generator | None = None) -> gr.Bloc
                     )  # fmt: skip
                     dice = gr.Button("New seed", size="md", scale=1, min_width=110, elem_id="dice")
                 with gr.Accordion("More", open=False):
-                    steps = gr.Slider(1, MAX_STEPS, value=20, step=1, label="Steps", info="More take longer.")
+                    steps = gr.Slider(
+                        1, MAX_STEPS, value=generator.steps, step=1, label="Steps", info="More take longer."
+                    )
                     guidance = gr.Slider(
                         1.0,
                         MAX_GUIDANCE,
-                        value=3.0,
+                        value=generator.guidance,
                         step=0.5,
                         label="Guidance",
                         info="How strictly the prompt is followed; 1 is freely.",

@@ -46,7 +46,7 @@ class ScorecardConfig:
     adapter: Path | None = None
     """adapter folder, or nano-fast"""
     steps: int | None = None
-    """denoising steps; none: what the adapter was made for, else 20"""
+    """denoising steps; none: what the adapter was made for, else what suits the base's scheduler"""
     guidance: float | None = None
     """classifier-free guidance scale; none: what the adapter was made for, else 3"""
     num: int = 504

@@ -37,12 +37,14 @@ from vesalius.finetune.objective import denoising_loss
 from vesalius.finetune.optimizer import MatrixOptimizer
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights, batch_indices, slot_generator, slot_seed
-from vesalius.models.architecture import NANO, Architecture, make_denoiser, make_scheduler
+from vesalius.models.architecture import NANO, Architecture, make_denoiser, make_sampler, make_scheduler
 from vesalius.models.base import digest_folder
 from vesalius.models.text import encode, tokenize
 
 OUTER = ("conv_in", "conv_out", "time_embedding", "add_embedding")
 """First and last layers of a denoiser, as the optimizer wants to know them."""
+MARGIN = 2
+"""Latent cells around a finding that weigh as much as it."""
 Member = tuple[Path, Record]
 
 
@@ -82,8 +84,9 @@ class BaseConfig:
     """texts of each record, each drawn once and encoded once"""
     kept_texts: int = 60_000
     """encoded texts kept in memory, 128 KiB each; others are encoded anew"""
-    lesion_weight: float = 5.0
-    """weight of the loss where a mask shows a finding, beside 1 elsewhere: lesions are small, and are the point"""
+    lesion_weight: float = 4.0
+    """weight of the loss where a mask shows a finding and around it, beside 1 elsewhere: lesions are small, and are the
+    point"""
     average: float = 0.999
     """decay of the averaged weights, which are what is shipped"""
     save_every: int = 250
@@ -306,12 +309,19 @@ def told(record: Record, config: BaseConfig, seed: int) -> str:
 
 
 def lesion_grid(members: list[Member], size: int) -> torch.Tensor:
-    """Where the masks of the records show a finding, bool [N, 1, size, size]; nowhere for records without a mask."""
+    """Where the masks of the records show a finding, or within MARGIN cells of one, bool [N, 1, size, size].
+
+    A weight that depends on the target moves the optimum from its mean: on the finding alone it made lesions larger,
+    nodules nearly three times. Around it too, it says that there is one, and not how far it reaches.
+    """
     grid = torch.zeros(len(members), 1, size, size, dtype=torch.bool)
     for i, (folder, record) in enumerate(members):
         if record.mask:
             mask = torch.from_numpy(read_image(folder / record.mask)[..., 0].copy()).float()
-            grid[i, 0] = functional.adaptive_max_pool2d(mask[None], size)[0] > 0
+            grid[i] = functional.adaptive_max_pool2d(mask[None], size) > 0
+    around = 2 * MARGIN + 1
+    for part in grid.split(1024):
+        part.copy_(functional.max_pool2d(part.float(), around, stride=1, padding=MARGIN) > 0)
     return grid
 
 
@@ -354,12 +364,12 @@ def validation_loss(
 def write_base(
     folder: Path, autoencoder: Any, tokenizer: Any, text_encoder: Any, denoiser: Any, scheduler: Any
 ) -> None:
-    """Write an ordinary Stable Diffusion folder, fp16 safetensors."""
+    """Write an ordinary Stable Diffusion folder, fp16 safetensors, that draws with `make_sampler`."""
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline(
-        vae=autoencoder, text_encoder=text_encoder, tokenizer=tokenizer, unet=denoiser, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        vae=autoencoder, text_encoder=text_encoder, tokenizer=tokenizer, unet=denoiser,
+        scheduler=make_sampler(scheduler), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
     index = json.loads((folder / "model_index.json").read_text())

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-STEPS, GUIDANCE = 20, 3.0
-"""How a picture is drawn where neither the user nor the adapter says otherwise."""
+GUIDANCE = 3.0
+"""How strictly a prompt is followed where neither the user nor the adapter says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class GenerateConfig:
     modality: str | None = None
     """modality of all prompts"""
     steps: int | None = None
-    """denoising steps; none: what the adapter was made for, else 20"""
+    """denoising steps; none: what the adapter was made for, else what suits the base's scheduler (12 or 20)"""
     guidance: float | None = None
     """classifier-free guidance scale, 1 is without; none: what the adapter was made for, else 3"""
     negative: str = ""

@@ -13,7 +13,7 @@ from vesalius.data.image import Picture, Uint8, from_tensor_range
 from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_in
 from vesalius.data.prompt import clean
 from vesalius.data.record import Finding
-from vesalius.inference.config import GUIDANCE, STEPS
+from vesalius.inference.config import GUIDANCE
 from vesalius.inference.sample import sample_seed
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Generator:
         self.adapter_digest = apply_adapter(self.base, adapter) if adapter else None
         card = read_card(adapter) if adapter else None
         self.depth = 1 + (card.depth if card else 0)
-        self.steps, self.guidance = usual_sampling(adapter)
+        self.steps, self.guidance = usual_sampling(base, adapter)
         self.base.pipeline.to(self.device)
 
     def draw(
@@ -155,13 +155,14 @@ class Generator:
         return (pixels.float().cpu().numpy() * 2 - 1).astype(np.float32)
 
 
-def usual_sampling(adapter: str | Path | None) -> tuple[int, float]:
-    """Steps and guidance scale that an adapter was made for, or the usual ones. ValueError as `read_card`."""
+def usual_sampling(base: str, adapter: str | Path | None) -> tuple[int, float]:
+    """Steps and guidance scale that an adapter was made for, or that suit the base. ValueError where one is missing."""
     from vesalius.models.adapter import read_card
+    from vesalius.models.base import usual_steps
 
     card = read_card(adapter) if adapter else None
     if card is None or card.sampling is None:
-        return STEPS, GUIDANCE
+        return usual_steps(base), GUIDANCE
     return card.sampling.steps, card.sampling.guidance
 
 

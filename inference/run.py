@@ -108,7 +108,7 @@ def generate(config: GenerateConfig) -> list[Sample]:
     requests = plan_requests(config)
     if config.dry_run:
         return []
-    steps, guidance = usual_sampling(config.adapter)
+    steps, guidance = usual_sampling(config.base, config.adapter)
     steps = steps if config.steps is None else config.steps
     guidance = guidance if config.guidance is None else config.guidance
     with hold(config.out):

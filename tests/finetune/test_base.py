@@ -12,10 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from vesalius.data.record import Record
 from vesalius.finetune.autoencoder import AutoencoderConfig, standardise, train_autoencoder
-from vesalius.finetune.base import BaseConfig, Condition, open_parts, train_base, viewed_latents
+from vesalius.finetune.base import (
+    MARGIN,
+    BaseConfig,
+    Condition,
+    lesion_grid,
+    open_parts,
+    train_base,
+    viewed_latents,
+)
 from vesalius.finetune.examples import gather
 from vesalius.finetune.text import TextConfig, train_text
 from vesalius.models.architecture import TINY, make_autoencoder, make_denoiser
@@ -93,6 +103,19 @@ def test_a_base_begun_at_half_the_size_ends_at_the_whole_one(
         open_base(str(f)).pipeline("CT", num_inference_steps=1, output_type="np").images[0] for f in (first, second)
     ]
     assert [i.shape for i in images] == [(16, 16, 3), (32, 32, 3)]
+
+
+def test_the_weight_reaches_around_a_finding_and_no_further(tmp_path: Path) -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[40, 21] = 2  # cell 10, 5 of 16
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    shown = Record(file_name="a.png", text="CT", modality="CT", mask="mask.png")
+    bare = Record(file_name="b.png", text="CT", modality="CT")
+    grid = lesion_grid([(tmp_path, shown), (tmp_path, bare)], 16)
+    expected = torch.zeros(16, 16, dtype=torch.bool)
+    expected[10 - MARGIN : 11 + MARGIN, 5 - MARGIN : 6 + MARGIN] = True
+    assert torch.equal(grid[0, 0], expected)
+    assert not grid[1].any()
 
 
 def test_a_record_is_told_in_as_many_ways_as_are_asked_for(

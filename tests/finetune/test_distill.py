@@ -27,6 +27,7 @@ from vesalius.finetune.distill import (
 from vesalius.finetune.launch import make_accelerator
 from vesalius.finetune.objective import denoising_loss
 from vesalius.inference.generator import Generator
+from vesalius.models import architecture
 from vesalius.models.adapter import read_card
 from vesalius.models.base import Base, open_base
 
@@ -40,7 +41,7 @@ def schooled_base(phantoms: Path, tiny_base: Path, tmp_path_factory: pytest.Temp
     Where the noise decides, the way from noise to picture is bent, and few straight steps go astray.
     """
     base = open_base(str(tiny_base))
-    denoiser, scheduler = base.pipeline.unet.train().requires_grad_(True), base.pipeline.scheduler
+    denoiser, scheduler = base.pipeline.unet.train().requires_grad_(True), architecture.make_scheduler()
     condition = Condition(base.pipeline.tokenizer, base.pipeline.text_encoder)
     config = DistillConfig(data=(phantoms,), out=Path(), num_trajectories=64, chinese_share=0.0)
     prompts = choose_prompts(config, "train", base.pipeline.tokenizer)
@@ -105,6 +106,7 @@ def test_the_teachers_points_are_those_of_the_plain_pipeline(config_for: ConfigF
     teacher = sampler_of(base, 8, blank=condition([""]), guidance=2.5)
     points = teacher_points(config, base, teacher, condition, "val", prompts)
     noise = noise_of(config.seed, "val", range(2), points)
+    base.pipeline.scheduler = make_scheduler(base, 8)
     plain = base.pipeline(prompts, num_inference_steps=8, guidance_scale=2.5, latents=noise, output_type="latent")
     assert points.shape == (4, 2, 4, 16, 16)
     assert torch.allclose(points[-1].float(), plain.images, atol=0.02)

@@ -24,6 +24,7 @@ from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
 from vesalius.finetune.objective import denoising_loss
 from vesalius.models.adapter import apply_adapter, read_card
+from vesalius.models.architecture import make_scheduler
 from vesalius.models.base import open_base
 from vesalius.models.text import text_condition
 
@@ -79,9 +80,7 @@ def test_validation_at_step_0_is_the_loss_of_the_base(config_for: ConfigFor, pha
     with torch.no_grad():
         for *question, prompts in fixed_questions(trainset, latents, config):
             condition = text_condition(base.pipeline.tokenizer, base.pipeline.text_encoder, prompts)
-            means.append(
-                denoising_loss(base.pipeline.unet, base.pipeline.scheduler, *question, condition).mean().item()
-            )
+            means.append(denoising_loss(base.pipeline.unet, make_scheduler(), *question, condition).mean().item())
     assert summary.validation[0] == (0, pytest.approx(float(np.mean(means)), rel=1e-5))
 
 
@@ -273,7 +272,7 @@ def validation_of(base: Any, config: FinetuneConfig) -> float:
     with torch.no_grad():
         found = [
             denoising_loss(
-                parts.unet, parts.scheduler, *q, text_condition(parts.tokenizer, parts.text_encoder, prompts)
+                parts.unet, make_scheduler(), *q, text_condition(parts.tokenizer, parts.text_encoder, prompts)
             )
             for *q, prompts in fixed_questions(trainset, latents, config)
         ]

@@ -159,7 +159,7 @@ def quick(tiny_base: Path, tmp_path: Path) -> Path:
 
 def test_an_adapter_brings_its_steps_guidance_and_scheduler(tiny_base: Path, tmp_path: Path, quick: Path) -> None:
     usual = config(tiny_base, tmp_path / "usual", num=1, steps=None)
-    assert {(s.steps, s.guidance) for s in generate(usual)} == {(20, 3.0)}
+    assert {(s.steps, s.guidance) for s in generate(usual)} == {(12, 3.0)}
     brought = dataclasses.replace(usual, out=tmp_path / "brought", adapter=quick)
     assert {(s.steps, s.guidance) for s in generate(brought)} == {(3, 1.0)}
     told = json.loads((tmp_path / "brought" / "config.json").read_text())
