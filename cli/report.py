@@ -37,7 +37,7 @@ def build(config: BuildConfig) -> int:
         for refused in summary.quarantined[:5]:
             print(f"quarantined: {refused.reason}")
         if summary.quarantined:
-            print(f"{len(summary.quarantined)} bad rows in {config.out / 'quarantine.jsonl'}")
+            print(f"{summary.num_quarantined} bad rows in {config.out / 'quarantine.jsonl'}")
         print(f"dataset: {summary.path}")
     return PARTIAL if summary.quarantined else DONE
 

@@ -7,13 +7,12 @@ import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vesalius.data.hounsfield import (
     AIR,
@@ -26,6 +25,7 @@ from vesalius.data.hounsfield import (
     window_named,
 )
 from vesalius.data.modality import Modality, find_modality
+from vesalius.data.png import encode_png
 from vesalius.data.progress import progress
 from vesalius.data.record import write_atomic
 
@@ -165,14 +165,12 @@ def from_tensor_range(pixels: Float32, modality: Modality, text: str = "") -> Pi
 
 def png_bytes(image: Uint8, recipe: dict[str, Any] | None = None) -> bytes:
     """HWC uint8 as a PNG; `recipe` goes into its text chunk `vesalius` as JSON, beside a plain `Comment`."""
-    info = PngImagePlugin.PngInfo()
+    texts = {}
     if recipe is not None:
-        info.add_itxt("vesalius", json.dumps(recipe, ensure_ascii=False))
+        texts["vesalius"] = json.dumps(recipe, ensure_ascii=False)
         if recipe.get("synthetic"):
-            info.add_text("Comment", "Synthetic: not for diagnosis")
-    buffer = BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(buffer, format="PNG", pnginfo=info)
-    return buffer.getvalue()
+            texts["Comment"] = "Synthetic: not for diagnosis"
+    return encode_png(image, texts)
 
 
 def write_png(path: Path, image: Uint8, recipe: dict[str, Any] | None = None) -> None:
