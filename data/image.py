@@ -7,6 +7,7 @@ import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,14 @@ def to_uint8(values: NDArray[Any], low: float, high: float) -> Uint8:
     return result
 
 
-def read_image(path: Path | str) -> Uint8:
-    """An image file as HWC uint8 with 1 or 3 channels.
+def read_image(path: Path | str, content: bytes | None = None) -> Uint8:
+    """An image file as HWC uint8 with 1 or 3 channels. content: its bytes, where they are at hand.
 
     Deeper greys are windowed to their own 0.5th to 99.5th percentile first (Pillow's "RGB" conversion saturates them),
     and Hounsfield units through one curve from lung to bone.
     ValueError names the file where it is corrupt, truncated, too large or no image.
     """
-    array, is_hu = _decode(Path(path))
+    array, is_hu = _decode(Path(path), content)
     if array.dtype == np.uint8:
         return array
     if is_hu:
@@ -73,12 +74,12 @@ def read_hu(path: Path) -> Float32:
     return array[..., 0] if is_hu else array[..., 0] - 1024
 
 
-def _decode(path: Path) -> tuple[NDArray[Any], bool]:
+def _decode(path: Path, content: bytes | None = None) -> tuple[NDArray[Any], bool]:
     """HWC, uint8 or (deeper greys) float32, and whether the values are HU. ValueError as `read_image`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path if content is None else BytesIO(content), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 image.load()
