@@ -73,6 +73,14 @@ _UNSURE = re.compile(
     r"可能|疑|待排|既往",
     re.IGNORECASE,
 )
+_DENIED_AFTER = re.compile(
+    r"\W*(?:(?:is|are|was|were|has been)\s*)?(?:no|not|absent|none|excluded|ruled out|resolved|negative)\b|"
+    r"[^，。；]{0,4}(?:阴性|[:：]\s*无)",
+    re.IGNORECASE,
+)
+_UNCHANGED = re.compile(r"\bno (?:interval |significant |relevant )*(?:change|growth|increase)", re.IGNORECASE)
+_CLAUSE = re.compile(r"[;，；。]|\bbut\b|\bhowever\b|\balthough\b", re.IGNORECASE)
+"""What ends the reach of a negation. An English comma does not: "no nodule, mass or effusion"."""
 _SIDES = {"left": re.compile(r"\bleft\b|左", re.IGNORECASE), "right": re.compile(r"\bright\b|右", re.IGNORECASE)}
 _BOTH = re.compile(r"\bbilateral\w*|\bboth\b|双|两侧", re.IGNORECASE)
 
@@ -132,12 +140,12 @@ def _contradictions(record: Record) -> Iterator[str]:
             yield f"its text names {named.name}, its modality is {record.modality}"
     if not record.findings:
         return
-    told = [" ".join(s.split()) for s in sentences(record.text)]
+    told = [_UNCHANGED.sub("stable", " ".join(s.split())) for s in sentences(record.text)]
     denied = {_key(f.kind) for f in record.findings if not f.present}
     for f in record.findings:
         about = [s for s in told if _noun(f.kind).search(s)]
         sure = [s for s in about if not _UNSURE.search(s)]
-        affirmed = [s for s in sure if not _DENIED.search(s)]
+        affirmed = [s for s in sure if _affirms(s, f.kind)]
         if f.present and _key(f.kind) not in denied and about and len(sure) == len(about) and not affirmed:
             yield f"'{f.kind}' is present, its text says: {about[0][:120]}"
         elif not f.present and affirmed and all(_key(f.kind) != _key(p.kind) for p in present):
@@ -147,6 +155,15 @@ def _contradictions(record: Record) -> Iterator[str]:
             text = " ".join(affirmed)
             if _SIDES[other].search(text) and not _SIDES[f.side].search(text) and not _BOTH.search(text):
                 yield f"'{f.kind}' is {f.side}, its text says: {affirmed[0][:120]}"
+
+
+def _affirms(sentence: str, kind: str) -> bool:
+    """Whether any mention of a finding in a sentence is not denied: by a word before it in its clause, or after it."""
+    for mention in _noun(kind).finditer(sentence):
+        before = _CLAUSE.split(sentence[: mention.start()])[-1]
+        if not _DENIED.search(before) and not _DENIED_AFTER.match(sentence, mention.end()):
+            return True
+    return False
 
 
 def _alone(finding: Finding, present: list[Finding]) -> bool:
