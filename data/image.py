@@ -40,9 +40,11 @@ Float32 = NDArray[np.float32]
 
 def to_uint8(values: NDArray[Any], low: float, high: float) -> Uint8:
     """Map [low, high] linearly to [0, 255], clipping outside."""
-    scaled = (values.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
-    result: Uint8 = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return result
+    scaled: Float32 = values.astype(np.float32)  # a copy, so the rest is done in place: a build does this to all pixels
+    scaled -= low
+    scaled *= 255.0 / max(high - low, 1e-6)
+    np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled)
+    return scaled.astype(np.uint8)
 
 
 def read_image(path: Path | str, content: bytes | None = None) -> Uint8:

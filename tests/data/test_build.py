@@ -308,50 +308,6 @@ def test_killed_build_goes_on_to_the_same_folder(tmp_path: Path) -> None:
     assert tree(tmp_path / "out") == tree(tmp_path / "fresh" / "out")
 
 
-def test_the_folder_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
-    folder = source(tmp_path / "a", 40)
-    (folder / "7.png").write_bytes(b"no image")
-    trees = []
-    for workers in (1, 2, 3):
-        summary = run(folder, out=tmp_path / str(workers) / "out", workers=workers, keep_going=True)
-        assert summary.num_quarantined == len(summary.quarantined) == 1
-        trees.append(tree(tmp_path / str(workers) / "out"))
-    assert trees[0] == trees[1] == trees[2]
-
-
-def test_the_first_bad_image_in_order_stops_the_build_whatever_the_workers(tmp_path: Path) -> None:
-    folder = source(tmp_path / "a", 20)
-    for number in (21, 9, 33):
-        (folder / f"{number}.png").write_bytes(b"no image")
-    for workers in (1, 3):
-        with pytest.raises(ValueError, match=r"metadata\.jsonl:10: .*9\.png: not an image"):
-            run(folder, out=tmp_path / str(workers), workers=workers)
-
-
-def test_killed_build_of_many_workers_goes_on_to_the_same_folder(tmp_path: Path) -> None:
-    folder = source(tmp_path / "a", 150)
-    command = COMMAND.replace("json=True", "json=True, workers=2")
-    assert "workers=2" in command
-    rng, kills = random.Random(1), 0
-    for _ in range(3):
-        job = subprocess.Popen([sys.executable, "-c", command, str(folder), str(tmp_path / "out")])
-        journal, seen = tmp_path / "out" / ".build" / "journal.jsonl", kills * 70 + rng.randrange(10, 60)
-        until = time.monotonic() + 60
-        while job.poll() is None and time.monotonic() < until:
-            if num_lines(journal) >= seen:
-                job.send_signal(signal.SIGKILL)
-                kills += 1
-                break
-            time.sleep(0.001)
-        job.wait()
-    assert kills
-    summary = run(folder, out=tmp_path / "out", workers=2)
-    assert summary.num_reused or summary.unchanged
-    run(folder, out=tmp_path / "fresh" / "out", workers=1)
-    assert tree(tmp_path / "out") == tree(tmp_path / "fresh" / "out")
-    assert check(CheckConfig(folder=tmp_path / "out", json=True)).ok
-
-
 LIMITED = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n" + COMMAND
 
 
