@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from vesalius.inference.config import GenerateConfig
 
 
-def counts(table: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in table.items())
+def counts(table: dict[str, int], most: int = 1000) -> str:
+    rest = [f"{len(table) - most} more"] if len(table) > most else []
+    return ", ".join([*(f"{name} {count}" for name, count in list(table.items())[:most]), *rest])
 
 
 def build(config: BuildConfig) -> int:
@@ -59,7 +60,7 @@ def check(config: CheckConfig) -> int:
     else:
         print(f"{summary.folder}: {summary.num_records} records of {summary.num_patients} patients")
         for name in ("splits", "modalities", "labels", "origins"):
-            print(f"  {name}: {counts(dict(list(getattr(summary, name).items())[:20]))}")
+            print(f"  {name}: {counts(getattr(summary, name), most=20)}")
         for line in measured(summary):
             print(f"  {line}")
         for kind in ("warnings", "problems"):
@@ -119,7 +120,7 @@ def sample(config: SampleConfig) -> int:
     else:
         verb = "would draw" if config.dry_run else "drew"
         print(f"{verb} {sum(summary.splits.values())} records ({counts(summary.splits)}): {config.out}")
-        print(f"  {', '.join(config.balance)}: {counts(dict(list(summary.values.items())[:20]))}")
+        print(f"  {', '.join(config.balance)}: {counts(summary.values, most=20)}")
     return DONE
 
 

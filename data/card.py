@@ -75,7 +75,12 @@ def write_card(
         lines += [f"{num_quarantined} rows were set aside; `quarantine.jsonl` says why.", ""]
     lines += [f"- {note}" for note in notes]
     if measured:
-        lines += ["", "## Measured by `vesalius data check`", "", *(f"- {line}" for line in measured)]
+        lines += [
+            *([""] if notes else []),
+            "## Measured by `vesalius data check`",
+            "",
+            *(f"- {line}" for line in measured),
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 

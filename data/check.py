@@ -127,12 +127,12 @@ def check(config: CheckConfig, tokenizer: Tokenizer | None = None) -> CheckSumma
 class _Lines:
     """Messages of one kind: the first of them, and how many there are."""
 
-    def __init__(self, what: str) -> None:
-        self.what, self.count, self.first = what, 0, list[str]()
+    def __init__(self, what: str, most: int = MOST_LINES) -> None:
+        self.what, self.most, self.count, self.first = what, most, 0, list[str]()
 
     def add(self, line: str) -> None:
         self.count += 1
-        if len(self.first) < MOST_LINES:
+        if len(self.first) < self.most:
             self.first.append(line)
 
     def told(self) -> list[str]:
@@ -151,7 +151,8 @@ class _Look:
         self.broken = _Lines("problems of single records")
         self.leaks, self.across = _Lines("images in two splits"), _Lines("images that look alike in two splits")
         self.divided, self.flawed = _Lines("patients in two splits"), _Lines("images that are nearly blank or clipped")
-        self.implausible, self.alike = _Lines("records that cannot be"), _Lines("pairs of images that look alike")
+        self.implausible = _Lines("records that cannot be")
+        self.alike = _Lines("pairs of images that look alike", 3)  # neighbours of one volume, mostly
         self.num_repeated = 0
         self._first: dict[int, int] = {}  # of each different image, by the hash of its pixels
         self._splits: list[str] = []

@@ -6,6 +6,7 @@ Each rule errs towards silence: an organ or finding that it does not know is pos
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import re
@@ -56,6 +57,9 @@ FOUND: dict[str, tuple[str, ...]] = {
 ONE_SIDED = {"spleen": "right", "appendix": "left", "gallbladder": "left"}
 """The side on which an organ does not lie."""
 
+MOST_TEXT = 20_000
+"""Characters of a text that are read; what is longer is no report."""
+
 MOST_MM = {"eye": 60.0, "head": 250.0, "breast": 400.0, "neck": 300.0}
 """The longest finding of a part of the body; elsewhere BODY_MM."""
 BODY_MM = 600.0
@@ -87,6 +91,7 @@ _BOTH = re.compile(r"\bbilateral\w*|\bboth\b|双|两侧", re.IGNORECASE)
 
 def implausible(record: Record) -> list[str]:
     """What of a record cannot be, a sentence each; none where all is possible or not known."""
+    record = dataclasses.replace(record, text=record.text[:MOST_TEXT])
     return [*_places(record), *_sizes(record), *_contradictions(record)]
 
 

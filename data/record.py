@@ -260,6 +260,11 @@ def metadata_files(root: Path) -> list[tuple[Path, str]]:
         places = [(root / "metadata.jsonl", "")]
     if not (root / "manifest.json").is_file() and any((root / mark).exists() for mark in MARKS):
         raise ValueError(f"{root}: is unfinished; run the line that was making it again")
+    if not places and any(next(root.glob(f"*/00000.{kind}"), None) for kind in ("parquet", "tar")):
+        raise ValueError(
+            f"{root}: holds shards, which `datasets` and `vesalius data check` open; give the dataset folder that they "
+            "were exported from"
+        )
     if not places:
         raise ValueError(
             f"{root}: no metadata.jsonl there or in train/, val/, test/; "

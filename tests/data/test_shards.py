@@ -6,10 +6,12 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from vesalius.data.check import CheckConfig, check
-from vesalius.data.record import load_records
+from vesalius.data.image import write_png
+from vesalius.data.record import Record, load_records, write_dataset
 from vesalius.data.shards import ExportConfig, ExportSummary, export_shards, fetch, shards_of, stream_members
 
 Kind = Literal["parquet", "webdataset"]
@@ -81,6 +83,29 @@ def test_damaged_and_missing_shards_are_named(phantoms: Path, tmp_path: Path, ki
     path.unlink()
     with pytest.raises(ValueError, match=f"{path}: missing"):
         check(CheckConfig(folder=tmp_path / "out", json=True))
+
+
+def test_verbs_that_want_a_folder_say_that_these_are_shards(phantoms: Path, tmp_path: Path) -> None:
+    export(phantoms, tmp_path / "out", "parquet")
+    with pytest.raises(ValueError, match="holds shards"):
+        load_records(tmp_path / "out")
+
+
+def test_a_new_shard_begins_at_the_size_asked_for(tmp_path: Path) -> None:
+    rows = []
+    for number in range(6):
+        name = f"train/images/{number}.png"
+        (tmp_path / "in" / "train" / "images").mkdir(parents=True, exist_ok=True)
+        write_png(tmp_path / "in" / name, np.random.default_rng(number).integers(0, 255, (700, 700, 1), np.uint8))
+        rows.append(Record(file_name=name, text=f"Case {number}.", modality="CT"))
+    write_dataset(tmp_path / "in", rows)
+    both: tuple[Kind, Kind] = ("parquet", "webdataset")
+    for kind in both:
+        summary = export_shards(
+            ExportConfig(folder=tmp_path / "in", out=tmp_path / kind, shards=kind, shard_mb=1, json=True)
+        )
+        assert summary.num_shards == 2, "of half a megabyte each, three to a shard"
+        assert [r.text for r, _ in stream_members(tmp_path / kind)] == [r.text for r in rows]
 
 
 def test_a_stopped_export_has_no_manifest_and_the_same_line_ends_it(phantoms: Path, tmp_path: Path) -> None:
