@@ -78,7 +78,11 @@ class Encoder:
                 if pipe is not None:
                     with suppress(OSError):  # what a dead worker did not read
                         pipe.close()
-            process.wait()
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:  # a decoder that does not end
+                process.kill()
+                process.wait()
 
     def in_order(self, tasks: Iterable[T], run: Callable[[T], R]) -> Iterator[tuple[T, R]]:
         """(task, run(task)) in the order of the tasks, `workers` at a time, few ahead. Raises what a task raised."""
