@@ -178,8 +178,10 @@ def memory(config: Memory) -> dict[str, Any]:
                 "export": ["data", "export", str(root / "out"), "--out", str(root / "shards")],
                 "check shards": ["data", "check", str(root / "shards"), "--base", "None"],
             }
-            result[str(count)] = {name: step(words) for name, words in steps.items()}
-            print(count, json.dumps(result[str(count)]), file=sys.stderr, flush=True)
+            result[str(count)] = {}
+            for name, words in steps.items():
+                result[str(count)][name] = told = step(words)
+                print(f"{count} {name}: {told}", file=sys.stderr, flush=True)
     return result
 
 
