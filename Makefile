@@ -41,9 +41,11 @@ lint: install-dev  ## ruff
 type: install-dev  ## mypy
 	$(BIN)/mypy
 
-bench: install  ## images/s beside plain diffusers code in one run, and what drawing costs
+bench: install  ## images/s beside plain code in one run, what drawing costs, files/s and memory of a build
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.cost
+	$(BIN)/python -m benchmarks.build speed
+	$(BIN)/python -m benchmarks.build memory
 
 clean:  ## what tests and the quickstart left
 	rm -rf quickstart build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -45,6 +45,18 @@ VERBS = (
         "data.filter:FilterConfig", "cli.report:filter_records",
     ),
     Verb(
+        "data export", "a dataset as Parquet or WebDataset shards, which are streamed",
+        "data.shards:ExportConfig", "cli.report:export",
+    ),
+    Verb(
+        "data merge", "several datasets as one, every patient in one split",
+        "data.merge:MergeConfig", "cli.report:merge",
+    ),
+    Verb(
+        "data sample", "a smaller dataset, with equal shares of the values of a field",
+        "data.sample:SampleConfig", "cli.report:sample",
+    ),
+    Verb(
         "data phantom", "digital reference objects with reports and masks",
         "data.phantom_config:PhantomConfig", "cli.report:phantom",
     ),

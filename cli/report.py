@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from vesalius.data.build import BuildConfig
     from vesalius.data.check import CheckConfig
     from vesalius.data.filter import FilterConfig
+    from vesalius.data.merge import MergeConfig
     from vesalius.data.phantom import PhantomConfig
+    from vesalius.data.sample import SampleConfig
+    from vesalius.data.shards import ExportConfig
     from vesalius.eval.config import EvalConfig
     from vesalius.finetune.config import FinetuneConfig
     from vesalius.improve.config import ImproveConfig, StatusConfig
     from vesalius.inference.config import GenerateConfig
 
 
-def counts(table: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in table.items())
+def counts(table: dict[str, int], most: int = 1000) -> str:
+    rest = [f"{len(table) - most} more"] if len(table) > most else []
+    return ", ".join([*(f"{name} {count}" for name, count in list(table.items())[:most]), *rest])
 
 
 def build(config: BuildConfig) -> int:
@@ -37,24 +41,33 @@ def build(config: BuildConfig) -> int:
         for refused in summary.quarantined[:5]:
             print(f"quarantined: {refused.reason}")
         if summary.quarantined:
-            print(f"{len(summary.quarantined)} bad rows in {config.out / 'quarantine.jsonl'}")
+            print(f"{summary.num_quarantined} bad rows in {config.out / 'quarantine.jsonl'}")
         print(f"dataset: {summary.path}")
     return PARTIAL if summary.quarantined else DONE
 
 
 def check(config: CheckConfig) -> int:
-    from vesalius.data.check import check
+    from vesalius.data.check import check, measured
 
-    summary = check(config)
+    tokenizer = None
+    if config.base is not None:
+        from vesalius.models.text import open_tokenizer
+
+        tokenizer = open_tokenizer(config.base)
+    summary = check(config, tokenizer)
     if config.json:
         print_json({**dataclasses.asdict(summary), "ok": summary.ok})
     else:
         print(f"{summary.folder}: {summary.num_records} records of {summary.num_patients} patients")
         for name in ("splits", "modalities", "labels", "origins"):
-            print(f"  {name}: {counts(getattr(summary, name))}")
+            print(f"  {name}: {counts(getattr(summary, name), most=20)}")
+        for line in measured(summary):
+            print(f"  {line}")
         for kind in ("warnings", "problems"):
             for line in getattr(summary, kind):
                 print(f"  {kind[:-1]}: {line}")
+        if config.page:
+            print(f"page: {config.page}")
         print("no problem found" if summary.ok else f"{len(summary.problems)} problems")
     return DONE if summary.ok else CHECK
 
@@ -68,6 +81,46 @@ def filter_records(config: FilterConfig) -> int:
     else:
         verb = "would keep" if config.dry_run else "kept"
         print(f"{verb} {sum(found.values())} records ({counts(found)}): {config.out}")
+    return DONE
+
+
+def export(config: ExportConfig) -> int:
+    from vesalius.data.shards import export_shards
+
+    summary = export_shards(config)
+    if config.json:
+        print_json(summary)
+    else:
+        verb = "would write" if config.dry_run else "wrote"
+        total, files = sum(summary.splits.values()), "" if config.dry_run else f" in {summary.num_shards} files"
+        print(f"{verb} {total} records ({counts(summary.splits)}){files}: {config.out}")
+    return DONE
+
+
+def merge(config: MergeConfig) -> int:
+    from vesalius.data.merge import merge_datasets
+
+    summary = merge_datasets(config)
+    if config.json:
+        print_json(summary)
+    else:
+        verb = "would merge" if config.dry_run else "merged"
+        print(f"{verb} {sum(summary.splits.values())} records ({counts(summary.splits)}): {config.out}")
+        if summary.num_repeated or summary.num_moved:
+            print(f"  {summary.num_repeated} were in several and are taken once, {summary.num_moved} moved to another")
+    return DONE
+
+
+def sample(config: SampleConfig) -> int:
+    from vesalius.data.sample import sample_dataset
+
+    summary = sample_dataset(config)
+    if config.json:
+        print_json(summary)
+    else:
+        verb = "would draw" if config.dry_run else "drew"
+        print(f"{verb} {sum(summary.splits.values())} records ({counts(summary.splits)}): {config.out}")
+        print(f"  {', '.join(config.balance)}: {counts(summary.values, most=20)}")
     return DONE
 
 

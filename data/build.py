@@ -1,8 +1,9 @@
 """`vesalius data build`: sources of any known kind -> one dataset folder, checked on the way.
 
-Two passes over the sources: the first reads no pixels and finds what is wrong with any row, so that a message comes
-before hours of work; the second decodes one image at a time. Each finished image is a line of `.build/journal.jsonl`,
-from which a killed build goes on. The manifest is written last.
+Two passes: the first reads the sources without their pixels and finds what is wrong with any row, so that a message
+comes before hours of work; it puts the drafts aside for the second, which decodes them on all cores. Each finished
+image is a line of `.build/journal.jsonl`, from which a killed build goes on. The manifest is written last. Rows are on
+disk, never all in memory; what the folder holds at the end does not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -21,14 +23,18 @@ from typing import Any
 
 import tyro
 
-from vesalius.data.card import write_card
-from vesalius.data.journal import WORK, append, read_journal, read_object, reusable, tidy
+from vesalius.data.card import Tally, write_card
+from vesalius.data.journal import WORK, Aside, Journal, read_object, reusable, tidy
 from vesalius.data.modality import find_modality
+from vesalius.data.placing import Done, Placing, fresh_folder
 from vesalius.data.progress import Progress
-from vesalius.data.record import SPLITS, Record, digest_file, hold, read_rows, write_atomic, write_dataset, write_json
+from vesalius.data.record import SPLITS, digest_file, hold, open_atomic, read_rows, write_dataset, write_json
 from vesalius.data.sources import Draft, Reading, Refused, drafts
-from vesalius.data.split import divided, hashed_split, patient_key
+from vesalius.data.split import hashed_split, patient_key
+from vesalius.data.workers import Encoded, Encoder, num_workers
 
+MOST_TOLD = 1000
+"""Quarantined rows that a summary holds; `quarantine.jsonl` has all."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -58,6 +64,8 @@ class BuildConfig:
     """Secret that keys the hash of DICOM patient ids; set your own before you share the dataset."""
     allow_burned_in: bool = False
     """Take DICOM images that say that text is burned into their pixels."""
+    workers: int = 0
+    """Processes that decode images; 0: one for each core. The dataset is the same for any number."""
     json: bool = False
     """Print the summary as JSON, without progress."""
     dry_run: bool = False
@@ -68,7 +76,8 @@ class BuildConfig:
 class BuildSummary:
     """What a build wrote.
 
-    num_reused: images kept from a stopped build. unchanged: the folder was whole already and nothing was written.
+    quarantined: the first of the bad rows; num_quarantined: how many there are. num_reused: images kept from a stopped
+    build. unchanged: the folder was whole already and nothing was written.
     In a dry run `splits` counts what is known before pixels are read; the rest is under "by content".
     """
 
@@ -77,6 +86,7 @@ class BuildSummary:
     splits: dict[str, int]
     modalities: dict[str, int]
     quarantined: tuple[Refused, ...] = ()
+    num_quarantined: int = 0
     notes: tuple[str, ...] = ()
     num_reused: int = 0
     unchanged: bool = False
@@ -98,6 +108,7 @@ def build(config: BuildConfig) -> BuildSummary:
             splits=dict(survey.splits),
             modalities=dict(survey.modalities),
             quarantined=tuple(survey.refused),
+            num_quarantined=survey.num_refused,
             dry_run=True,
         )
     with hold(config.out):
@@ -130,6 +141,8 @@ def _check(config: BuildConfig) -> None:
         raise ValueError(
             f"val {config.val} and test {config.test}: expected shares from 0 that leave some of 1 for train"
         )
+    if config.workers < 0:
+        raise ValueError(f"workers {config.workers}: expected a number of processes, or 0 for one on each core")
     if config.size < 0:
         raise ValueError(f"size {config.size}: expected the longest side in pixels, or 0 to keep images as they are")
     out = config.out.resolve()
@@ -140,16 +153,22 @@ def _check(config: BuildConfig) -> None:
 
 @dataclass
 class _Survey:
-    """The first pass: what the sources say before any pixel is read. named: the split that they give to a patient."""
+    """The first pass: what the sources say before any pixel is read.
+
+    drafts: each draft with its key, put aside (not in a dry run). named: the split that the sources give to a patient,
+    by the hash of its key. refused: the first of num_refused.
+    """
 
     settings: str
+    drafts: Aside[tuple[str, Draft] | Refused]
     num_drafts: int = 0
     num_bytes: int = 0
     splits: Counter[str] = dataclasses.field(default_factory=Counter)
     modalities: Counter[str] = dataclasses.field(default_factory=Counter)
     refused: list[Refused] = dataclasses.field(default_factory=list)
+    num_refused: int = 0
     content: str = ""
-    named: dict[str, str] = dataclasses.field(default_factory=dict)
+    named: dict[int, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass
@@ -169,37 +188,44 @@ def _drafts(config: BuildConfig) -> Iterator[Draft | Refused]:
 
 
 def _survey(config: BuildConfig) -> _Survey:
-    free = ("sources", "out", "keep_going", "json", "dry_run")
+    free = ("sources", "out", "keep_going", "workers", "json", "dry_run")
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
     settings["sources"] = [str(s.resolve()) for s in config.sources]
-    survey = _Survey(settings=_digest(settings))
-    content, unnamed = hashlib.blake2b(digest_size=16), Counter[str | None]()
+    survey = _Survey(settings=_digest(settings), drafts=Aside(config.out))
+    content, unnamed = hashlib.blake2b(digest_size=16), Counter[tuple[int, str]]()
     for each in _drafts(config):
         if isinstance(each, Refused):
             if not config.keep_going:
                 raise ValueError(each.reason)
-            survey.refused.append(each)
+            survey.num_refused += 1
+            survey.refused += [each][: MOST_TOLD - len(survey.refused)]
             content.update(each.reason.encode())
+            if not config.dry_run:
+                survey.drafts.add(each)
             continue
         survey.num_drafts += 1
         survey.num_bytes += each.path.stat().st_size
         survey.modalities[each.record.modality] += 1
         split = None if config.resplit else each.split
-        key = patient_key(each.record)
-        if split and key:
-            survey.named.setdefault(key, split)
-        unnamed[key] += not split
-        survey.splits[split or ""] += 1
-        content.update(_draft_key(each).encode())
-    del survey.splits[""]
-    for key, count in unnamed.items():
-        if count:
-            survey.splits[_hashed(config, survey, key)[0] if key else "by content"] += count
+        patient = patient_key(each.record)
+        if split and patient:
+            survey.named.setdefault(hash(patient), split)
+        if split:
+            survey.splits[split] += 1
+        elif config.dry_run:  # counted for its summary alone
+            by_hash = hashed_split(patient, seed=config.seed, val=config.val, test=config.test)[0] if patient else ""
+            unnamed[(hash(patient), by_hash)] += 1
+        key = _draft_key(each)
+        content.update(key.encode())
+        if not config.dry_run:
+            survey.drafts.add((key, each))
+    for (patient_hash, by_hash), count in unnamed.items():
+        survey.splits[survey.named.get(patient_hash, by_hash) if by_hash else "by content"] += count
     survey.content = content.hexdigest()
     if not survey.num_drafts:
         first = f"; the first: {survey.refused[0].reason}" if survey.refused else ""
         raise ValueError(
-            f"{config.sources[0]}: nothing is left to build from, {len(survey.refused)} rows are bad{first}"
+            f"{config.sources[0]}: nothing is left to build from, {survey.num_refused} rows are bad{first}"
         )
     return survey
 
@@ -213,13 +239,6 @@ def _draft_key(draft: Draft) -> str:
     state = draft.path.stat()
     row = draft.record.to_json()
     return _digest([draft.where, str(draft.path), state.st_size, state.st_mtime_ns, row, draft.split, draft.dicom])
-
-
-def _hashed(config: BuildConfig, survey: _Survey, key: str) -> tuple[str, float | None]:
-    """The split of a row that names none: that of the patient's other rows, else by hash, with the deciding number."""
-    if key in survey.named:
-        return survey.named[key], None
-    return hashed_split(key, seed=config.seed, val=config.val, test=config.test)
 
 
 def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
@@ -240,9 +259,8 @@ def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
                 raise ValueError(
                     f"{path}: changed since it was built; delete {out} and build it again, or choose another --out"
                 )
-        refused = (
-            tuple(Refused(**row) for row in read_rows(out / "quarantine.jsonl")) if made["num_quarantined"] else ()
-        )
+        rows = read_rows(out / "quarantine.jsonl") if made["num_quarantined"] else iter(())
+        refused = tuple(Refused(**row) for row in itertools.islice(rows, MOST_TOLD))
         shutil.rmtree(out / WORK, ignore_errors=True)
         return BuildSummary(
             path=out,
@@ -250,6 +268,7 @@ def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
             splits={s: f["num_records"] for s, f in manifest["splits"].items()},
             modalities=made["modalities"],
             quarantined=refused,
+            num_quarantined=made["num_quarantined"],
             notes=tuple(made["notes"]),
             unchanged=True,
         )
@@ -270,117 +289,98 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
     write_json(work / "settings.json", {"settings": survey.settings})
     for split in SPLITS:
         (out / split / "images").mkdir(parents=True, exist_ok=True)
-    journal = read_journal(work / "journal.jsonl")
-    records: list[tuple[Record, float | None]] = []
+    fresh = fresh_folder(work)
+    rows: Aside[Done] = Aside(work)
     refused: list[Refused] = []
-    used: set[str] = set()
-    reused = 0
+    num_refused = num_reused = 0
+    placing = Placing(
+        out, named=survey.named, resplit=config.resplit, seed=config.seed, val=config.val, test=config.test
+    )
 
     # Each draft becomes an image and a line of the journal, or a line of the quarantine.
-    with (work / "journal.jsonl").open("a", encoding="utf-8") as log, _progress(config, survey) as bar:
-        log.write("\n")  # ends a line that a full disk or a kill cut short
-        for each in _drafts(config):
+    with (
+        Journal(work / "journal.jsonl") as journal,
+        open_atomic(work / "quarantine.jsonl") as quarantine,
+        Encoder(workers=num_workers(config.workers, survey.num_drafts), size=config.size, folder=fresh) as encoder,
+        Progress("data build", survey.num_drafts, quiet=config.json) as bar,
+    ):
+
+        def work_on(task: tuple[int, tuple[str, Draft] | Refused]) -> Done | Encoded | Refused:
+            number, each = task
             if isinstance(each, Refused):
-                refused.append(each)
+                return each
+            key, draft = each
+            return reusable(out, journal.get(key)) or _encode(config, encoder, draft, f"{number}.png")
+
+        for (number, each), outcome in encoder.in_order(enumerate(survey.drafts), work_on):
+            if isinstance(outcome, tuple) and placing.taken(outcome[0]):  # the same source given twice
+                assert isinstance(each, tuple)
+                outcome = _encode(config, encoder, each[1], f"{number}.png")
+            if isinstance(outcome, Refused):
+                refused += [outcome][: MOST_TOLD - len(refused)]
+                quarantine.write((json.dumps(dataclasses.asdict(outcome), ensure_ascii=False) + "\n").encode())
+                num_refused += 1
+                bar.step(int(not isinstance(each, Refused)))
                 continue
-            key = _draft_key(each)
-            done = reusable(out, journal.get(key), used)
-            if done is None:
-                try:
-                    done = _make(config, survey, each, used)
-                except ValueError as error:
-                    if not config.keep_going:
-                        raise
-                    file, _, row = each.where.rpartition(":") if each.where != str(each.path) else (each.where, "", "")
-                    refused.append(Refused(file=file, row=int(row) if row else None, reason=str(error)))
-                    bar.step()
-                    continue
-                append(log, {"key": key, "place": done[1], "record": done[0].to_json()})
+            if isinstance(outcome, Encoded):
+                assert isinstance(each, tuple)
+                done = placing.place(each[1], outcome)
+                journal.append({"key": each[0], "place": done[1], "record": done[0].to_json()})
             else:
-                reused += 1
-            records.append(done)
-            used.add(done[0].file_name)
+                done = outcome
+                num_reused += 1
+            rows.add(done)
+            placing.take(done)
             written.images += 1
             written.bytes += (out / done[0].file_name).stat().st_size
             bar.step()
-    if not records:
+    if not written.images:
         raise ValueError(
-            f"{config.sources[0]}: nothing is left, all {len(refused)} images are bad; the first: {refused[0].reason}"
+            f"{config.sources[0]}: nothing is left, all {num_refused} images are bad; the first: {refused[0].reason}"
         )
 
     # Train is never empty: where chance left it so, the patient nearest to it moves there.
-    final, notes = _fill_train(out, records)
-    torn = divided(final)
-    if torn:
+    final, notes = placing.fill_train(rows)
+    tally = Tally(record for record, _ in final)
+    if torn := tally.patients.divided():
         notes.append(
             f"{len(torn)} patients or groups are in more than one split, as the sources say "
             f"({', '.join(torn[:3])}); --resplit divides by patient"
         )
 
-    # The rows, the card, and at the very end the manifest.
-    tidy(out, {r.file_name for r in final})
+    # The rows, the card, and at the very end the manifest, when all before it is on the disk.
+    tidy(out, placing.used)
+    (out / "quarantine.jsonl").unlink(missing_ok=True)
     if refused:
-        lines = "".join(json.dumps(dataclasses.asdict(r), ensure_ascii=False) + "\n" for r in refused)
-        write_atomic(out / "quarantine.jsonl", lines.encode())
-    modalities = dict(Counter(r.modality for r in final).most_common())
+        os.replace(work / "quarantine.jsonl", out / "quarantine.jsonl")
+    modalities = dict(tally.modalities.most_common())
     made = {
         "settings": survey.settings,
         "content": survey.content,
-        "num_records": len(final),
-        "num_quarantined": len(refused),
+        "num_records": tally.num_records,
+        "num_quarantined": num_refused,
         "modalities": modalities,
         "notes": notes,
         **{name: getattr(config, name) for name in ("seed", "val", "test", "size", "resplit")},
     }
-    write_dataset(out, final, card=write_card(out.resolve().name, final, len(refused), notes), manifest={"build": made})
+    card = write_card(out.resolve().name, tally, num_refused, notes)
+    if hasattr(os, "sync"):
+        os.sync()
+    write_dataset(out, (record for record, _ in final), card=card, manifest={"build": made})
     shutil.rmtree(work, ignore_errors=True)
-    counts = Counter(r.split for r in final)
     return BuildSummary(
-        path=out, num_records=len(final), splits={s: counts[s] for s in SPLITS if counts[s]}, modalities=modalities,
-        quarantined=tuple(refused), notes=tuple(notes), num_reused=reused,
+        path=out, num_records=tally.num_records, splits={s: tally.splits[s] for s in SPLITS if tally.splits[s]},
+        modalities=modalities, quarantined=tuple(refused), num_quarantined=num_refused, notes=tuple(notes),
+        num_reused=num_reused,
     )  # fmt: skip
 
 
-def _progress(config: BuildConfig, survey: _Survey) -> Progress:
-    return Progress("data build", survey.num_drafts, quiet=config.json)
-
-
-def _make(config: BuildConfig, survey: _Survey, draft: Draft, used: set[str]) -> tuple[Record, float | None]:
-    """Decode one draft and write its image. The name holds the image's digest, so no two sources collide."""
-    from vesalius.data.encode import encode
-
-    content, window = encode(draft, config.size)
-    sha256 = hashlib.sha256(content).hexdigest()
-    split, place = (None if config.resplit else draft.split), None
-    if split is None:
-        split, place = _hashed(config, survey, patient_key(draft.record) or sha256)
-    stem = "".join(
-        c if c.isalnum() and c.isascii() else "-" for c in Path(draft.record.file_name).stem or draft.record.modality
-    )
-    name = f"{stem.strip('-')[:60].lower() or 'image'}-{sha256[:10]}"
-    number = 1
-    while (file_name := f"{split}/images/{name}{f'-{number}' if number > 1 else ''}.png") in used:
-        number += 1
-    write_atomic(config.out / file_name, content)
-    extra = {**draft.record.extra, **({"window": window} if window else {})}
-    return dataclasses.replace(draft.record, file_name=file_name, split=split, sha256=sha256, extra=extra), place
-
-
-def _fill_train(out: Path, records: list[tuple[Record, float | None]]) -> tuple[list[Record], list[str]]:
-    """Where no record is in train, move the hashed patient with the largest number, nearest to train's share."""
-    if any(record.split == "train" for record, _ in records):
-        return [record for record, _ in records], []
-    places = [place for _, place in records if place is not None]
-    if not places:
-        names = ", ".join(sorted({r.split for r, _ in records}))
-        raise ValueError(
-            f"{out}: the sources put every image in {names} and none in train; correct their splits, or pass --resplit"
-        )
-    final = []
-    for record, place in records:
-        if place == max(places):
-            file_name = "train/" + record.file_name.split("/", 1)[1]
-            os.replace(out / record.file_name, out / file_name)
-            record = dataclasses.replace(record, file_name=file_name, split="train")
-        final.append(record)
-    return final, ["so few patients that train was empty; one was moved there"]
+def _encode(config: BuildConfig, encoder: Encoder, draft: Draft, name: str) -> Encoded | Refused:
+    """The image of a draft. ValueError where it is bad, unless such are set aside."""
+    try:
+        return encoder.encode(draft, name)
+    except ValueError as error:
+        if not config.keep_going:
+            raise
+        file, _, row = draft.where.rpartition(":") if draft.where != str(draft.path) else (draft.where, "", "")
+        return Refused(file=file, row=int(row) if row else None, reason=str(error))

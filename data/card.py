@@ -1,45 +1,95 @@
-"""The README.md of a dataset folder: what is in it, from where, under which licence."""
+"""The card of a dataset folder: what is in it, from where, under which licence; once checked, what was measured."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from vesalius.data.record import SPLITS, Record
+from vesalius.data.split import Patients
+
+MOST_ROWS = 40
+"""Rows of one table of a card; the rest are told in one line."""
 
 
-def write_card(name: str, records: list[Record], num_quarantined: int = 0, notes: list[str] | None = None) -> str:
-    """Markdown with the front matter that dataset hubs read."""
-    splits = Counter(r.split for r in records)
-    patients = {r.patient_id for r in records if r.patient_id}
-    origins = Counter(r.origin for r in records)
-    shares = ", ".join(f"{s} {splits[s]}" for s in SPLITS if splits[s])
-    made = ", ".join(f"{n} {o}" for o, n in origins.most_common())
+class Tally:
+    """What a card counts, record by record; of patients it keeps 64-bit hashes."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.num_records = 0
+        self.splits: Counter[str] = Counter()
+        self.modalities: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.origins: Counter[str] = Counter()
+        self.sources: Counter[str] = Counter()
+        self.licenses: Counter[str] = Counter()
+        self.patients = Patients()
+        self._named: set[int] = set()
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        self.num_records += 1
+        self.splits[record.split] += 1
+        self.modalities[record.modality] += 1
+        self.origins[record.origin] += 1
+        if record.label:
+            self.labels[f"{record.modality} / {record.label}"] += 1
+        if record.license:
+            self.licenses[record.license] += 1
+        self.sources[f"{record.source or 'not named'}, {record.license or 'licence not named'}"] += 1
+        self.patients.add(record)
+        if record.patient_id:
+            self._named.add(hash(record.patient_id))
+
+    @property
+    def num_patients(self) -> int:
+        return len(self._named)
+
+
+def write_card(
+    name: str, tally: Tally, num_quarantined: int = 0, notes: Sequence[str] = (), measured: Sequence[str] = ()
+) -> str:
+    """Markdown with the front matter that dataset hubs read.
+
+    notes: what whoever made the folder has to say. measured: what a check found, a line each.
+    """
+    shares = ", ".join(f"{s} {tally.splits[s]}" for s in SPLITS if tally.splits[s])
+    made = ", ".join(f"{n} {o}" for o, n in tally.origins.most_common())
     who = (
-        f"{len(patients)} patients are named; splits are meant to keep each whole."
-        if patients
+        f"{tally.num_patients} patients are named; splits are meant to keep each whole."
+        if tally.num_patients
         else "No patient is named."
     )
-    sources = Counter(f"{r.source or 'not named'}, {r.license or 'licence not named'}" for r in records)
     lines = [
         *("---", f"pretty_name: {name}", "task_categories:", "- text-to-image", "tags:", "- medical", "---", ""),
-        *(f"# {name}", "", f"{len(records)} images with texts ({shares}); {made}. {who}", ""),
+        *(f"# {name}", "", f"{tally.num_records} images with texts ({shares}); {made}. {who}", ""),
         'Open it with `datasets.load_dataset("imagefolder", data_dir=...)`; check it with `vesalius data check`.',
         "",
-        *_table("Modality", Counter(r.modality for r in records)),
-        *_table("Source and licence", sources),
+        *_table("Modality", tally.modalities),
+        *_table("Source and licence", tally.sources),
         "Carry the attribution that these licences ask for wherever the images, or weights trained on them, go.",
         "",
     ]
     if num_quarantined:
         lines += [f"{num_quarantined} rows were set aside; `quarantine.jsonl` says why.", ""]
-    lines += [f"- {note}" for note in notes or []]
+    lines += [f"- {note}" for note in notes]
+    if measured:
+        lines += [
+            *([""] if notes else []),
+            "## Measured by `vesalius data check`",
+            "",
+            *(f"- {line}" for line in measured),
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _table(title: str, counts: Counter[str]) -> list[str]:
+    rest = len(counts) - MOST_ROWS
     return [
         f"| {title} | Images |",
         "|---|---:|",
-        *(f"| {k.replace('|', '/')} | {n} |" for k, n in counts.most_common()),
+        *(f"| {k.replace('|', '/')} | {n} |" for k, n in counts.most_common(MOST_ROWS)),
+        *([f"| {rest} more | {sum(sorted(counts.values())[:rest])} |"] if rest > 0 else []),
         "",
     ]

@@ -1,19 +1,32 @@
-"""`vesalius data check`: whether a dataset folder is what it says, before anything is trained on it."""
+"""`vesalius data check`: whether a dataset folder is what it says, before anything is trained on it.
+
+One pass over rows and images, in memory that grows by some hundred bytes an image: hashes, not names. What is told by
+name is looked up in a second pass over the rows.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
+import itertools
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
+from vesalius.data.card import Tally, write_card
 from vesalius.data.journal import read_object
+from vesalius.data.lengths import Lengths, TextLengths, Tokenizer
 from vesalius.data.modality import find_modality
 from vesalius.data.progress import progress
-from vesalius.data.record import Record, digest_file, load_records
-from vesalius.data.split import divided
+from vesalius.data.record import Record, digest_file, write_atomic, write_json
+from vesalius.data.shards import shards_of, stream_members
+
+if TYPE_CHECKING:
+    from vesalius.data.check_page import Sheet
+    from vesalius.data.image import Uint8
 
 MOST_LINES = 20
 """How many problems of one kind are told one by one."""
@@ -24,9 +37,15 @@ class CheckConfig:
     """What to check."""
 
     folder: tyro.conf.Positional[Path]
-    """Dataset folder, as `vesalius data build` or `vesalius data phantom` writes it."""
+    """Dataset folder, as `vesalius data build` or `vesalius data phantom` writes it, or shards of `data export`."""
+    page: Path | None = None
+    """HTML page to write: counts, charts, and small pictures of what is suspicious."""
+    base: str | None = "nano"
+    """Base model in whose tokens the lengths of texts are told; None: in words."""
     json: bool = False
     """Print the summary as JSON, without progress."""
+    dry_run: bool = False
+    """Only look: do not write card.md and croissant.json into the folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +53,8 @@ class CheckSummary:
     """What a check found. problems: what must be mended, each with its file; warnings: what one should know.
 
     Counts are of records: by split, by modality, by label within each modality ("CT / malignant"), and by origin.
+    num_repeated: images that repeat another pixel by pixel; num_alike: pairs that look alike; num_alike_across: those
+    of them in two splits. num_flawed: nearly blank or clipped images. num_implausible: records that cannot be.
     """
 
     folder: tyro.conf.Positional[Path]
@@ -43,6 +64,12 @@ class CheckSummary:
     labels: dict[str, int]
     origins: dict[str, int]
     num_patients: int
+    texts: TextLengths
+    num_repeated: int = 0
+    num_alike: int = 0
+    num_alike_across: int = 0
+    num_flawed: int = 0
+    num_implausible: int = 0
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -51,63 +78,223 @@ class CheckSummary:
         return not self.problems
 
 
-def check(config: CheckConfig) -> CheckSummary:
-    """Read every row and every image of a dataset folder. ValueError where it is no dataset folder at all."""
+def check(config: CheckConfig, tokenizer: Tokenizer | None = None) -> CheckSummary:
+    """Read every row and every image of a dataset folder, or of shards. ValueError where it is no dataset at all.
+
+    tokenizer: counts the tokens of texts; without one words are counted. Writes card.md and croissant.json beside the
+    images, and the page where one is asked for.
+    """
     root = config.folder
-    records = load_records(root)
     problems = _check_manifest(root)
-    warnings: list[str] = []
-    by_pixels: dict[str, list[Record]] = {}
-    images: list[str] = []
-    for record in progress(records, "data check", len(records), quiet=config.json):
-        found, pixels = _check_record(root, record)
-        images += found
-        if pixels:
-            by_pixels.setdefault(pixels, []).append(record)
-    problems += _short(images, "problems of single records")
-
-    # The same picture on both sides of a split is a leak; twice on one side is only worth knowing.
-    leaks, repeats = [], 0
-    for same in by_pixels.values():
-        if len({r.split for r in same}) > 1:
-            leaks.append(f"{root / same[0].file_name}: the same image is in {_places(same)}; keep it in one split")
-        repeats += len(same) - 1
-    problems += _short(leaks, "images in two splits")
-    problems += _short(
-        [
-            f"{root}: patient or group '{key}' is in more than one split; build again with --resplit"
-            for key in divided(records)
-        ],
-        "patients in two splits",
-    )
-    if repeats:
-        warnings.append(f"{repeats} images repeat another one pixel by pixel")
-
-    splits = Counter(r.split for r in records)
-    modalities = Counter(r.modality for r in records)
-    labels = Counter(f"{r.modality} / {r.label}" for r in records if r.label)
-    warnings += _balance(splits, modalities, labels)
-    return CheckSummary(
+    look = _Look(root, Lengths(tokenizer))
+    members = enumerate(stream_members(root))
+    for number, (record, content) in progress(members, "data check", _num_records(root), quiet=config.json):
+        look.add(number, record, content)
+    num_alike, across = look.compare()
+    tally = look.tally
+    for key in tally.patients.divided():
+        look.divided.add(f"{root}: patient or group '{key}' is in more than one split; build again with --resplit")
+    for lines in (look.broken, look.leaks, look.across, look.divided):
+        problems += lines.told()
+    warnings = [line for lines in (look.flawed, look.implausible, look.alike) for line in lines.told()]
+    if look.num_repeated:
+        warnings.append(f"{look.num_repeated} images repeat another one pixel by pixel")
+    warnings += _balance(tally.splits, tally.modalities, tally.labels)
+    summary = CheckSummary(
         folder=root,
-        num_records=len(records),
-        splits=dict(splits),
-        modalities=dict(modalities.most_common()),
-        labels=dict(labels.most_common()),
-        origins=dict(Counter(r.origin for r in records)),
-        num_patients=len({r.patient_id for r in records if r.patient_id}),
+        num_records=tally.num_records,
+        splits=dict(tally.splits),
+        modalities=dict(tally.modalities.most_common()),
+        labels=dict(tally.labels.most_common()),
+        origins=dict(tally.origins),
+        num_patients=tally.num_patients,
+        texts=look.lengths.summary(),
+        num_repeated=look.num_repeated,
+        num_alike=num_alike,
+        num_alike_across=across,
+        num_flawed=look.flawed.count,
+        num_implausible=look.implausible.count,
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
+    if not config.dry_run:
+        summary = _write(root, summary, tally)
+    if config.page is not None:
+        _write_page(config.page, summary, tally, look.sheets)
+    return summary
+
+
+class _Lines:
+    """Messages of one kind: the first of them, and how many there are."""
+
+    def __init__(self, what: str, most: int = MOST_LINES) -> None:
+        self.what, self.most, self.count, self.first = what, most, 0, list[str]()
+
+    def add(self, line: str) -> None:
+        self.count += 1
+        if len(self.first) < self.most:
+            self.first.append(line)
+
+    def told(self) -> list[str]:
+        rest = self.count - len(self.first)
+        return [*self.first, f"... and {rest} more {self.what}"] if rest else self.first
+
+
+class _Look:
+    """What one pass over the records gathers."""
+
+    def __init__(self, root: Path, lengths: Lengths) -> None:
+        from vesalius.data.check_page import Sheet
+        from vesalius.data.duplicates import Lookalikes
+
+        self.root, self.tally, self.lengths, self.lookalikes = root, Tally(), lengths, Lookalikes()
+        self.broken = _Lines("problems of single records")
+        self.leaks, self.across = _Lines("images in two splits"), _Lines("images that look alike in two splits")
+        self.divided, self.flawed = _Lines("patients in two splits"), _Lines("images that are nearly blank or clipped")
+        self.implausible = _Lines("records that cannot be")
+        self.alike = _Lines("pairs of images that look alike", 3)  # neighbours of one volume, mostly
+        self.num_repeated = 0
+        self._first: dict[int, int] = {}  # of each different image, by the hash of its pixels
+        self._splits: list[str] = []
+        self._split_of = bytearray()  # of each record, as a place in _splits
+        self._repeats: list[tuple[int, str, str]] = []
+        self.sheets: dict[str, Sheet] = {
+            "leaks": Sheet(title="The same image in two splits", text="Keep each in one split."),
+            "across": Sheet(title="Alike, in two splits", text="Copies of one image, or neighbours of one volume."),
+            "alike": Sheet(title="Alike, in one split", text="Worth knowing: what is repeated is learnt more often."),
+            "implausible": Sheet(title="Labels that cannot be", text="A finding, side, size or text to look at."),
+            "flawed": Sheet(title="Nearly blank or clipped", text="Images that show hardly anything."),
+        }
+
+    def add(self, number: int, record: Record, content: bytes | None) -> None:
+        from vesalius.data.check_page import Suspect
+        from vesalius.data.exposure import exposure
+        from vesalius.data.plausible import implausible
+
+        path = self.root / record.file_name
+        self.tally.add(record)
+        self.lengths.add(record.text)
+        if record.split not in self._splits:
+            self._splits.append(record.split)
+        self._split_of.append(self._splits.index(record.split))
+        if not record.text.strip():
+            self.broken.add(f"{path}: its text is empty; fill it or remove the row")
+        try:
+            find_modality(record.modality)
+        except ValueError as error:
+            self.broken.add(f"{path}: {error}")
+        if reasons := implausible(record):
+            self.implausible.add(f"{path}: {'; '.join(reasons)}")
+            suspect = Suspect(file_names=(record.file_name,), note="; ".join(reasons), text=record.text)
+            self.sheets["implausible"].add(suspect)
+        image = self._open(record, path, content)
+        if image is None:
+            return
+        if flaw := exposure(image):
+            self.flawed.add(f"{path}: {flaw}")
+            self.sheets["flawed"].add(Suspect(file_names=(record.file_name,), note=flaw))
+        first = self._first.setdefault(hash((image.shape, image.tobytes())), number)
+        if first == number:
+            self.lookalikes.add(number, image)
+            return
+        self.num_repeated += 1
+        if self._split_of[first] != self._split_of[number]:
+            self.leaks.count += 1
+            if len(self._repeats) < MOST_LINES:
+                self._repeats.append((first, record.file_name, record.split))
+
+    def _open(self, record: Record, path: Path, content: bytes | None) -> Uint8 | None:
+        """The image, HWC uint8; None where it is not there, not whole or blank."""
+        import hashlib
+
+        from vesalius.data.exposure import is_blank
+        from vesalius.data.image import read_image
+
+        if content is None:
+            if not path.resolve().is_relative_to(self.root.resolve()):
+                self.broken.add(f"{path}: leads out of the dataset folder; copy the image into it")
+                return None
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                self.broken.add(f"{path}: no such image file ({error.strerror}); build again, or remove the row")
+                return None
+        try:
+            image = read_image(path, content)
+        except ValueError as error:
+            self.broken.add(str(error))
+            return None
+        if record.sha256 and hashlib.sha256(content).hexdigest() != record.sha256:
+            self.broken.add(f"{path}: its sha256 is not the one of its row; the image was changed, build again")
+        if is_blank(image):
+            self.broken.add(f"{path}: blank, every pixel is {image.min()}; remove it")
+            return None
+        return image
+
+    def compare(self) -> tuple[int, int]:
+        """Find the images that look alike; their number of pairs, and that in two splits."""
+        import numpy as np
+
+        from vesalius.data.check_page import Suspect
+
+        pairs = self.lookalikes.pairs()
+        split_of = np.frombuffer(bytes(self._split_of), np.uint8)
+        crossing = split_of[pairs[:, 0]] != split_of[pairs[:, 1]]
+        inside = pairs[~crossing][:MOST_LINES].tolist()
+        crossed = pairs[crossing][:MOST_LINES].tolist()
+        records = self._named({n for pair in inside + crossed for n in pair} | {n for n, _, _ in self._repeats})
+        for first, name, split in self._repeats:
+            one = records[first]
+            self.leaks.first.append(
+                f"{self.root / one.file_name}: the same image is in {one.split} ({one.file_name}), {split} ({name}); "
+                "keep it in one split"
+            )
+            self.sheets["leaks"].add(Suspect(file_names=(one.file_name, name), note=f"{one.split}, {split}"))
+        for lines, sheet, found, total in (
+            (self.across, "across", crossed, int(crossing.sum())),
+            (self.alike, "alike", inside, int((~crossing).sum())),
+        ):
+            for a, b in found:
+                one, two = records[a], records[b]
+                lines.add(
+                    f"{self.root / one.file_name} ({one.split}) looks like {two.file_name} ({two.split})"
+                    + ("; keep both in one split, or remove one" if sheet == "across" else "")
+                )
+                note = f"{one.split}, {two.split}; patients {one.patient_id}, {two.patient_id}"
+                self.sheets[sheet].add(Suspect(file_names=(one.file_name, two.file_name), note=note))
+            lines.count = total
+        return len(pairs), int(crossing.sum())
+
+    def _named(self, numbers: set[int]) -> dict[int, Record]:
+        """Records by their numbers."""
+        if not numbers:
+            return {}
+        members = itertools.islice(stream_members(self.root), max(numbers) + 1)
+        return {number: record for number, (record, _) in enumerate(members) if number in numbers}
+
+
+def _num_records(root: Path) -> int:
+    manifest = root / "manifest.json"
+    splits = read_object(manifest).get("splits") if manifest.is_file() else None
+    return sum(facts["num_records"] for facts in splits.values()) if isinstance(splits, dict) else 0
 
 
 def _check_manifest(root: Path) -> list[str]:
     path = root / "manifest.json"
-    if not path.is_file():
+    if root.is_dir() and not path.is_file():
         return [f"{root}: no manifest.json, so the folder may be half-written; run its `vesalius data build` again"]
-    splits = read_object(path).get("splits")
+    splits = read_object(path).get("splits") if path.is_file() else {}
     if not isinstance(splits, dict):
         return [f"{path}: damaged, it names no splits; build the dataset again"]
     problems = []
+    shards = shards_of(root)
+    for name, facts in shards.items():
+        if not (root / name).is_file():
+            raise ValueError(f"{root / name}: missing, the manifest names {facts['num_records']} records there")
+        if digest_file(root / name) != facts["sha256"]:
+            problems.append(f"{root / name}: changed since the manifest was written; export the dataset again")
+    if shards:
+        return problems
     for split, facts in splits.items():
         rows = root / split / "metadata.jsonl"
         if not rows.is_file():
@@ -120,40 +307,6 @@ def _check_manifest(root: Path) -> list[str]:
     return problems
 
 
-def _check_record(root: Path, record: Record) -> tuple[list[str], str | None]:
-    """The problems of one record, and the digest of its pixels where it opens."""
-    from vesalius.data.image import read_image
-
-    path = root / record.file_name
-    problems = []
-    if not record.text.strip():
-        problems.append(f"{path}: its text is empty; fill it or remove the row")
-    try:
-        find_modality(record.modality)
-    except ValueError as error:
-        problems.append(f"{path}: {error}")
-    if not path.resolve().is_relative_to(root.resolve()):
-        return [*problems, f"{path}: leads out of the dataset folder; copy the image into it"], None
-    try:
-        image = read_image(path)
-    except ValueError as error:
-        return [*problems, str(error)], None
-    if record.sha256 and digest_file(path) != record.sha256:
-        problems.append(f"{path}: its sha256 is not the one of its row; the image was changed, build again")
-    if image.min() == image.max():
-        problems.append(f"{path}: blank, every pixel is {image.min()}; remove it")
-    return problems, hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
-
-
-def _places(same: list[Record]) -> str:
-    return ", ".join(f"{r.split} ({r.file_name})" for r in same[:4])
-
-
-def _short(lines: list[str], what: str) -> list[str]:
-    rest = len(lines) - MOST_LINES
-    return lines if rest <= 0 else [*lines[:MOST_LINES], f"... and {rest} more {what}"]
-
-
 def _balance(splits: Counter[str], modalities: Counter[str], labels: Counter[str]) -> list[str]:
     warnings = [f"split '{s}' is empty" for s in ("train", "val", "test") if not splits[s]]
     for what, counts in (("modality", modalities), ("label", labels)):
@@ -162,3 +315,55 @@ def _balance(splits: Counter[str], modalities: Counter[str], labels: Counter[str
             if top > 20 * low:
                 warnings.append(f"{what} '{least}' has {low} records, '{most}' {top}: weight or balance them")
     return warnings
+
+
+def measured(summary: CheckSummary) -> list[str]:
+    """What a check measured, as sentences for people and for the card."""
+    texts = summary.texts
+    cut = (
+        f"; {100 * texts.share_cut:.1f} % are longer than one context of {texts.context}, which plain pipelines cut"
+        if texts.context
+        else ""
+    )
+    return [
+        f"Texts have {texts.median} {texts.unit} (median), {texts.percentile_95} at the 95th percentile, "
+        f"{texts.longest} at most{cut}.",
+        f"{summary.num_repeated} images repeat another pixel by pixel; {summary.num_alike} pairs look alike, "
+        f"{summary.num_alike_across} of them in two splits.",
+        f"{summary.num_flawed} images are nearly blank or clipped; {summary.num_implausible} records have labels that "
+        "cannot be.",
+        f"{len(summary.problems)} problems and {len(summary.warnings)} warnings in all.",
+    ]
+
+
+def _write(root: Path, summary: CheckSummary, tally: Tally) -> CheckSummary:
+    """card.md and croissant.json; a folder that cannot be written to costs a warning."""
+    from vesalius.data.croissant import croissant
+
+    manifest = read_object(root / "manifest.json") if (root / "manifest.json").is_file() else {}
+    made = manifest.get("build", {})
+    card = write_card(
+        root.resolve().name, tally, made.get("num_quarantined", 0), made.get("notes", ()), measured(summary)
+    )
+    try:
+        write_atomic(root / "card.md", card.encode())
+        write_json(root / "croissant.json", croissant(root, tally))
+    except OSError as error:
+        line = f"{root}: card.md and croissant.json were not written ({error.strerror}); --dry-run leaves them out"
+        return dataclasses.replace(summary, warnings=(*summary.warnings, line))
+    return summary
+
+
+def _write_page(path: Path, summary: CheckSummary, tally: Tally, sheets: dict[str, Sheet]) -> None:
+    from vesalius.data.check_page import Chart, chart, write_check_page
+
+    counted: Sequence[tuple[str, dict[str, int]]] = (
+        ("Records by split", summary.splits),
+        ("By modality", summary.modalities),
+        ("By label", summary.labels),
+        ("By source and licence", dict(tally.sources.most_common())),
+        (f"Texts by length in {summary.texts.unit}", summary.texts.histogram),
+    )
+    charts: list[Chart] = [chart(title, counts) for title, counts in counted if counts]
+    subtitle = f"{summary.num_records:,} records of {summary.num_patients:,} patients. {' '.join(measured(summary))}"
+    write_check_page(path, summary.folder, subtitle, summary.problems, summary.warnings, charts, list(sheets.values()))

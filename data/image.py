@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vesalius.data.hounsfield import (
     AIR,
@@ -26,6 +26,7 @@ from vesalius.data.hounsfield import (
     window_named,
 )
 from vesalius.data.modality import Modality, find_modality
+from vesalius.data.png import encode_png
 from vesalius.data.progress import progress
 from vesalius.data.record import write_atomic
 
@@ -39,19 +40,21 @@ Float32 = NDArray[np.float32]
 
 def to_uint8(values: NDArray[Any], low: float, high: float) -> Uint8:
     """Map [low, high] linearly to [0, 255], clipping outside."""
-    scaled = (values.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
-    result: Uint8 = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return result
+    scaled: Float32 = values.astype(np.float32)  # a copy, so the rest is done in place: a build does this to all pixels
+    scaled -= low
+    scaled *= 255.0 / max(high - low, 1e-6)
+    np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled)
+    return scaled.astype(np.uint8)
 
 
-def read_image(path: Path | str) -> Uint8:
-    """An image file as HWC uint8 with 1 or 3 channels.
+def read_image(path: Path | str, content: bytes | None = None) -> Uint8:
+    """An image file as HWC uint8 with 1 or 3 channels. content: its bytes, where they are at hand.
 
     Deeper greys are windowed to their own 0.5th to 99.5th percentile first (Pillow's "RGB" conversion saturates them),
     and Hounsfield units through one curve from lung to bone.
     ValueError names the file where it is corrupt, truncated, too large or no image.
     """
-    array, is_hu = _decode(Path(path))
+    array, is_hu = _decode(Path(path), content)
     if array.dtype == np.uint8:
         return array
     if is_hu:
@@ -73,12 +76,12 @@ def read_hu(path: Path) -> Float32:
     return array[..., 0] if is_hu else array[..., 0] - 1024
 
 
-def _decode(path: Path) -> tuple[NDArray[Any], bool]:
+def _decode(path: Path, content: bytes | None = None) -> tuple[NDArray[Any], bool]:
     """HWC, uint8 or (deeper greys) float32, and whether the values are HU. ValueError as `read_image`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path if content is None else BytesIO(content), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 image.load()
@@ -165,14 +168,12 @@ def from_tensor_range(pixels: Float32, modality: Modality, text: str = "") -> Pi
 
 def png_bytes(image: Uint8, recipe: dict[str, Any] | None = None) -> bytes:
     """HWC uint8 as a PNG; `recipe` goes into its text chunk `vesalius` as JSON, beside a plain `Comment`."""
-    info = PngImagePlugin.PngInfo()
+    texts = {}
     if recipe is not None:
-        info.add_itxt("vesalius", json.dumps(recipe, ensure_ascii=False))
+        texts["vesalius"] = json.dumps(recipe, ensure_ascii=False)
         if recipe.get("synthetic"):
-            info.add_text("Comment", "Synthetic: not for diagnosis")
-    buffer = BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(buffer, format="PNG", pnginfo=info)
-    return buffer.getvalue()
+            texts["Comment"] = "Synthetic: not for diagnosis"
+    return encode_png(image, texts)
 
 
 def write_png(path: Path, image: Uint8, recipe: dict[str, Any] | None = None) -> None:

@@ -16,18 +16,19 @@ import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import IO, Any, Literal, get_args
 
-from vesalius.data.columns import uniform
+from vesalius.data.columns import Columns
 
 Side = Literal["left", "right", "bilateral"]
 Origin = Literal["real", "phantom", "synthetic"]
 SPLITS = ("train", "val", "test")
-MARKS = (".build", "phantom.json", "filter.json")
+MARKS = (".build", "phantom.json", "derived.json")
 """What the verbs that make datasets leave from their beginning on: without a manifest beside it they were stopped."""
 
 
@@ -104,19 +105,27 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a temporary sibling, fsync, rename."""
+@contextmanager
+def open_atomic(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write whole or not at all: a temporary sibling, fsync, rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        error.filename = error.filename or str(path)
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)
         raise
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with open_atomic(path) as file:
+        file.write(content)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -217,38 +226,51 @@ def load_records(folder: Path | str, split: str | None = None) -> list[Record]:
 
     ValueError where the folder is no dataset, a row lacks a column, or the asked split is empty.
     """
-    root = Path(folder)
+    return list(stream_records(folder, split))
+
+
+def stream_records(folder: Path | str, split: str | None = None) -> Iterator[Record]:
+    """The same one by one, in memory that does not grow with the dataset. ValueError as `load_records`, on the way."""
+    root, seen, empty = Path(folder), set[str](), True
+    for place, name in metadata_files(root):
+        for number, row in numbered_rows(place):
+            try:
+                record = check_types(Record.from_json(row))
+            except (KeyError, TypeError, json.JSONDecodeError) as error:
+                raise ValueError(f"{place}:{number}: column {error} is missing or of the wrong type") from None
+            if name:
+                mask = f"{name}/{record.mask}" if record.mask else None
+                record = dataclasses.replace(record, file_name=f"{name}/{record.file_name}", mask=mask, split=name)
+            seen.add(record.split)
+            if split is None or record.split == split:
+                empty = False
+                yield record
+    if empty:
+        raise ValueError(f"{root}: no records in split '{split}' (has: {sorted(seen) or 'none'})")
+
+
+def metadata_files(root: Path) -> list[tuple[Path, str]]:
+    """The metadata files of a dataset folder, each with its split ("" of a flat one). ValueError where it is none."""
     if not root.is_dir():
         raise ValueError(
             f"{root}: no such dataset folder; make one with `vesalius data build` or `vesalius data phantom`"
         )
-    places = [(root / s, s) for s in SPLITS if (root / s / "metadata.jsonl").is_file()]
+    places = [(root / s / "metadata.jsonl", s) for s in SPLITS if (root / s / "metadata.jsonl").is_file()]
     if not places and (root / "metadata.jsonl").is_file():
-        places = [(root, "")]
+        places = [(root / "metadata.jsonl", "")]
     if not (root / "manifest.json").is_file() and any((root / mark).exists() for mark in MARKS):
         raise ValueError(f"{root}: is unfinished; run the line that was making it again")
+    if not places and any(next(root.glob(f"*/00000.{kind}"), None) for kind in ("parquet", "tar")):
+        raise ValueError(
+            f"{root}: holds shards, which `datasets` and `vesalius data check` open; give the dataset folder that they "
+            "were exported from"
+        )
     if not places:
         raise ValueError(
             f"{root}: no metadata.jsonl there or in train/, val/, test/; "
             f"`vesalius data build {root} --out DIR` makes a dataset of it"
         )
-    records: list[Record] = []
-    for place, name in places:
-        for number, row in numbered_rows(place / "metadata.jsonl"):
-            try:
-                record = check_types(Record.from_json(row))
-            except (KeyError, TypeError, json.JSONDecodeError) as error:
-                raise ValueError(
-                    f"{place / 'metadata.jsonl'}:{number}: column {error} is missing or of the wrong type"
-                ) from None
-            if name:
-                mask = f"{name}/{record.mask}" if record.mask else None
-                record = dataclasses.replace(record, file_name=f"{name}/{record.file_name}", mask=mask, split=name)
-            records.append(record)
-    chosen = [r for r in records if split is None or r.split == split]
-    if not chosen:
-        raise ValueError(f"{root}: no records in split '{split}' (has: {sorted({r.split for r in records}) or 'none'})")
-    return chosen
+    return places
 
 
 def write_dataset(
@@ -256,22 +278,35 @@ def write_dataset(
 ) -> None:
     """Write the rows of a dataset whose images already lie at `folder / record.file_name` (= split/images/...).
 
-    The manifest is written last; it holds the count of each split and the digest of each metadata file.
+    Rows are put aside on disk until the last has told which columns there are, so memory does not grow with them. The
+    manifest is written last; it holds the count of each split and the digest of each metadata file.
     """
     (folder / "manifest.json").unlink(missing_ok=True)  # from here until the end the folder is not whole
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        assert record.file_name.startswith(f"{record.split}/"), record.file_name
-        prefix = f"{record.split}/"
-        mask = record.mask.removeprefix(prefix) if record.mask else None
-        record = dataclasses.replace(record, file_name=record.file_name.removeprefix(prefix), mask=mask)
-        rows.setdefault(record.split, []).append(record.to_json())
-    splits: dict[str, Any] = {}
-    for split, members in uniform(rows).items():
-        path = folder / split / "metadata.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in members).encode())
-        splits[split] = {"num_records": len(members), "sha256": digest_file(path)}
+    columns, counts = Columns(), dict[str, int]()
+    with ExitStack() as stack:
+        aside: dict[str, IO[bytes]] = {}
+        for record in records:
+            assert record.file_name.startswith(f"{record.split}/"), record.file_name
+            prefix = f"{record.split}/"
+            mask = record.mask.removeprefix(prefix) if record.mask else None
+            row = dataclasses.replace(record, file_name=record.file_name.removeprefix(prefix), mask=mask).to_json()
+            columns.add(row)
+            if record.split not in aside:
+                aside[record.split] = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+            aside[record.split].write(_line(row))
+            counts[record.split] = counts.get(record.split, 0) + 1
+        splits: dict[str, Any] = {}
+        for split, rows in aside.items():
+            rows.seek(0)
+            path = folder / split / "metadata.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open_atomic(path) as file:
+                file.writelines(_line(columns.even(json.loads(line))) for line in rows)
+            splits[split] = {"num_records": counts[split], "sha256": digest_file(path)}
     if card:
         write_atomic(folder / "README.md", card.encode())
     write_json(folder / "manifest.json", {"format": "vesalius-dataset-1", "splits": splits, **(manifest or {})})
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from vesalius.data.record import Record
 
@@ -20,10 +21,25 @@ def hashed_split(key: str, *, seed: int, val: float, test: float) -> tuple[str, 
     return ("test" if place < test else "val" if place < test + val else "train"), place
 
 
-def divided(records: list[Record]) -> list[str]:
+class Patients:
+    """Which patients and groups lie in more than one split. Holds a 64-bit hash of each, not its name."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._splits: dict[int, str] = {}
+        self._divided: set[str] = set()
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        key = patient_key(record)
+        if key is not None and self._splits.setdefault(hash(key), record.split) != record.split:
+            self._divided.add(key)
+
+    def divided(self) -> list[str]:
+        """The patients and groups in more than one split, sorted."""
+        return sorted(self._divided)
+
+
+def divided(records: Iterable[Record]) -> list[str]:
     """The patients and groups that lie in more than one split."""
-    splits: dict[str, set[str]] = {}
-    for record in records:
-        if (key := patient_key(record)) is not None:
-            splits.setdefault(key, set()).add(record.split)
-    return sorted(key for key, where in splits.items() if len(where) > 1)
+    return Patients(records).divided()

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from vesalius.data.card import write_card
+from vesalius.data.card import Tally, write_card
 from vesalius.data.columns import uniform
 from vesalius.data.hounsfield import AIR, encode_windows, hu_png
 from vesalius.data.image import Float32, Uint8, fit_square, load_square, png_bytes, read_hu, to_uint8
@@ -282,7 +282,7 @@ def unpack(config: PackConfig) -> dict[str, Any]:
     config.out.parent.mkdir(parents=True, exist_ok=True)
     with hold(config.out), tempfile.TemporaryDirectory(dir=config.out.parent, prefix=f".{config.out.name}.") as folder:
         records = [_unpack_one(Path(folder), row) for row in progress(table.to_pylist(), "unpack", table.num_rows)]
-        card = write_card(config.out.resolve().name, records)
+        card = write_card(config.out.resolve().name, Tally(records))
         write_dataset(Path(folder), records, card=card, manifest={"pack": manifest})
         for path in sorted(Path(folder).iterdir(), key=lambda p: p.name == "manifest.json"):
             path.rename(config.out / path.name)

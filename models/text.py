@@ -40,6 +40,18 @@ def train_tokenizer(texts: Iterable[str], sizes: Architecture) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=sizes.context)
 
 
+def open_tokenizer(base: str) -> Any:
+    """The tokenizer of a base, without its weights. ValueError where there is no such base, or it has none."""
+    from transformers import CLIPTokenizer
+
+    from vesalius.models.base import base_folder
+
+    folder = base_folder(base) / "tokenizer"
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such tokenizer; name another base")
+    return CLIPTokenizer.from_pretrained(folder)
+
+
 def split_chunks(tokenizer: Any, text: str) -> list[str]:
     """Cut a text at sentences into pieces that each fit one context; a longer sentence is cut at words.
 

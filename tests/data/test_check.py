@@ -12,7 +12,9 @@ from PIL import Image
 
 from vesalius.data.build import BuildConfig, build
 from vesalius.data.check import CheckConfig, CheckSummary, check
-from vesalius.data.record import load_records
+from vesalius.data.phantom import draw_phantom
+from vesalius.data.record import digest_file, load_records
+from vesalius.data.shards import ExportConfig, export_shards
 
 
 @pytest.fixture
@@ -120,3 +122,101 @@ def test_missing_split_and_link_out_are_found(folder: Path, tmp_path: Path) -> N
 def test_no_dataset_is_a_value_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such dataset folder"):
         run(tmp_path / "nothing")
+
+
+def redraw(folder: Path, split: str, number: int, image: Image.Image) -> str:
+    """Put another image into a record; the record says so."""
+    record = load_records(folder, split)[number]
+    image.save(folder / record.file_name)
+    edit(folder, split, number, sha256=digest_file(folder / record.file_name))
+    return record.file_name
+
+
+def test_a_copy_that_was_saved_anew_in_another_split_is_a_problem(folder: Path, tmp_path: Path) -> None:
+    picture = Image.fromarray(draw_phantom(4, "MRI", size=128).image[..., 0])
+    one = redraw(folder, "train", 0, picture)
+    picture.save(tmp_path / "copy.jpg", quality=60)
+    with Image.open(tmp_path / "copy.jpg") as copy:
+        two = redraw(folder, "test", 0, copy.resize((100, 100)))
+    summary = check(CheckConfig(folder=folder, page=tmp_path / "page.html", json=True))
+    assert (summary.num_alike, summary.num_alike_across, summary.num_repeated) == (1, 1, 0)
+    assert any(f"{folder / one} (train) looks like {two} (test)" in p for p in summary.problems)
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "Alike, in two splits" in page
+
+
+def test_nearly_blank_and_clipped_images_and_impossible_labels_are_warnings(folder: Path) -> None:
+    nearly = np.full((64, 64), 7, np.uint8)
+    nearly[0, :5] = 200
+    clipped = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    clipped[:20] = 255
+    redraw(folder, "train", 0, Image.fromarray(nearly))
+    redraw(folder, "train", 1, Image.fromarray(clipped))
+    edit(folder, "val", 0, text="Fundus of an eye.")
+    summary = run(folder)
+    assert (summary.num_flawed, summary.num_implausible) == (2, 1)
+    told = "\n".join(summary.warnings)
+    assert "nearly blank: 99.9 %" in told
+    assert "clipped: 31 %" in told
+    assert "its text names fundus" in told
+
+
+def test_texts_are_measured_in_the_tokens_of_a_tokenizer(folder: Path) -> None:
+    from types import SimpleNamespace
+
+    class Letters:
+        model_max_length = 8
+
+        def __call__(self, text: str) -> SimpleNamespace:
+            return SimpleNamespace(input_ids=list(text))
+
+    texts = check(CheckConfig(folder=folder, json=True), Letters()).texts
+    assert (texts.unit, texts.median, texts.longest) == ("tokens", 7, 8)  # "Case 3." and "Case 11."
+    assert texts.share_cut == 0
+    edit(folder, "val", 0, text="nine tokens and more")
+    assert check(CheckConfig(folder=folder, json=True), Letters()).texts.share_cut == pytest.approx(1 / 12)
+    assert run(folder).texts.unit == "words"
+
+
+def test_the_page_holds_everything_in_itself_and_escapes_texts(folder: Path, tmp_path: Path) -> None:
+    edit(folder, "val", 0, text="<script>alert(1)</script> MRI", label="<b>x</b>")
+    check(CheckConfig(folder=folder, page=tmp_path / "deep" / "page.html", json=True))
+    page = (tmp_path / "deep" / "page.html").read_text()
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "http" not in page
+    assert "Records by split" in page
+
+
+def test_card_and_croissant_are_written_and_a_dry_run_writes_nothing(folder: Path, tmp_path: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    check(CheckConfig(folder=folder, json=True, dry_run=True))
+    assert sorted(folder.rglob("*")) == before
+    assert run(folder).ok
+    card = (folder / "card.md").read_text()
+    assert card.startswith("---\npretty_name: out\n")
+    assert "## Measured by `vesalius data check`" in card
+    assert "0 images repeat another" in card
+    assert run(folder).ok, "what a check writes is no part of what it checks"
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_croissant_is_valid_and_reads_the_records(folder: Path, tmp_path: Path, kind: str) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant", reason="needs mlcroissant")
+    if kind == "parquet":
+        export_shards(ExportConfig(folder=folder, out=tmp_path / "shards", json=True))
+        folder = tmp_path / "shards"
+    run(folder)
+    opened = mlcroissant.Dataset(jsonld=folder / "croissant.json")
+    assert not opened.metadata.ctx.issues.errors
+    name = "val" if kind == "folder" else "val-00000"
+    rows = list(opened.records(record_set=name))
+    assert {row[f"{name}/text"].decode() for row in rows} == {f"Case {i}." for i in (2, 6, 10)}
+
+
+def test_a_folder_that_cannot_be_written_to_is_checked_all_the_same(folder: Path) -> None:
+    (folder / "card.md").mkdir()
+    summary = run(folder)
+    assert summary.ok
+    assert any("card.md and croissant.json were not written" in w for w in summary.warnings)
