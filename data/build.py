@@ -17,16 +17,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
 from vesalius.data.card import write_card
 from vesalius.data.journal import WORK, append, read_journal, read_object, reusable, tidy
-from vesalius.data.modality import find_modality
 from vesalius.data.progress import Progress
+from vesalius.data.pseudonyms import OPEN_SALT
+from vesalius.data.reading import Reading, check_reading, notes_of, reading_of
 from vesalius.data.record import SPLITS, Record, digest_file, hold, read_rows, write_atomic, write_dataset, write_json
-from vesalius.data.sources import Draft, Reading, Refused, drafts
+from vesalius.data.sources import Draft, Refused, drafts
 from vesalius.data.split import divided, hashed_split, patient_key
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -53,11 +54,24 @@ class BuildConfig:
     size: int = 0
     """Longest side of the stored images in pixels, never enlarged; 0 keeps each as it is."""
     modality: str | None = None
-    """Modality of sources that do not say theirs, such as folders named for classes."""
-    salt: str = "vesalius"
-    """Secret that keys the hash of DICOM patient ids; set your own before you share the dataset."""
+    """Modality of sources that do not say theirs, such as folders named for classes, and NIfTI."""
+    slices: str = "all"
+    """Of a series or volume: middle, every:N or all. Slices are counted by their position; blank ones do not count."""
+    plane: Literal["axial", "coronal", "sagittal"] | None = None
+    """Plane of the slices of NIfTI volumes; none: across their longest voxel edge, axial where all are alike."""
+    mpp: float | None = 1.0
+    """Microns per pixel of the tiles of slides, whose edge is --size (256 where that is 0); none: the slide's own."""
+    tiles: int = 16
+    """Most tiles of tissue from one slide, spread evenly over it; 0: all."""
+    reports: Path | None = None
+    """Reports of DICOM, NIfTI and slides: a table, a text, a Structured Report, or a folder of them. They are paired by
+    accession number, study UID or file name."""
+    salt: str = OPEN_SALT
+    """Secret that keys the hash of identifiers and the shift of dates; set your own before you share the dataset."""
+    mapping: Path | None = None
+    """CSV to write with what stands for each patient, study and series; keep it secret. none: not written."""
     allow_burned_in: bool = False
-    """Take DICOM images that say that text is burned into their pixels."""
+    """Take DICOM images that say, or in which tesseract finds, that text is burned into their pixels."""
     json: bool = False
     """Print the summary as JSON, without progress."""
     dry_run: bool = False
@@ -98,6 +112,7 @@ def build(config: BuildConfig) -> BuildSummary:
             splits=dict(survey.splits),
             modalities=dict(survey.modalities),
             quarantined=tuple(survey.refused),
+            notes=tuple(survey.notes),
             dry_run=True,
         )
     with hold(config.out):
@@ -132,6 +147,7 @@ def _check(config: BuildConfig) -> None:
         )
     if config.size < 0:
         raise ValueError(f"size {config.size}: expected the longest side in pixels, or 0 to keep images as they are")
+    check_reading(config)
     out = config.out.resolve()
     for source in config.sources:
         if out.is_relative_to(source.resolve()):
@@ -150,6 +166,7 @@ class _Survey:
     refused: list[Refused] = dataclasses.field(default_factory=list)
     content: str = ""
     named: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclass
@@ -161,20 +178,20 @@ class _Written:
     bytes: int = 0
 
 
-def _drafts(config: BuildConfig) -> Iterator[Draft | Refused]:
-    modality = find_modality(config.modality) if config.modality else None
-    reading = Reading(modality=modality, salt=config.salt, allow_burned_in=config.allow_burned_in)
+def _drafts(config: BuildConfig, reading: Reading) -> Iterator[Draft | Refused]:
     for source in config.sources:
         yield from drafts(source, reading)
 
 
 def _survey(config: BuildConfig) -> _Survey:
-    free = ("sources", "out", "keep_going", "json", "dry_run")
+    free = ("sources", "out", "keep_going", "json", "dry_run", "mapping")
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
     settings["sources"] = [str(s.resolve()) for s in config.sources]
+    reading = reading_of(config)
     survey = _Survey(settings=_digest(settings))
     content, unnamed = hashlib.blake2b(digest_size=16), Counter[str | None]()
-    for each in _drafts(config):
+    unsearched = 0
+    for each in _drafts(config, reading):
         if isinstance(each, Refused):
             if not config.keep_going:
                 raise ValueError(each.reason)
@@ -182,7 +199,8 @@ def _survey(config: BuildConfig) -> _Survey:
             content.update(each.reason.encode())
             continue
         survey.num_drafts += 1
-        survey.num_bytes += each.path.stat().st_size
+        survey.num_bytes += each.state()[0]
+        unsearched += each.search_text
         survey.modalities[each.record.modality] += 1
         split = None if config.resplit else each.split
         key = patient_key(each.record)
@@ -196,6 +214,9 @@ def _survey(config: BuildConfig) -> _Survey:
         if count:
             survey.splits[_hashed(config, survey, key)[0] if key else "by content"] += count
     survey.content = content.hexdigest()
+    survey.notes = notes_of(reading, unsearched)
+    if config.mapping and not config.dry_run:
+        reading.names.write(config.mapping)
     if not survey.num_drafts:
         first = f"; the first: {survey.refused[0].reason}" if survey.refused else ""
         raise ValueError(
@@ -210,9 +231,8 @@ def _digest(value: Any) -> str:
 
 def _draft_key(draft: Draft) -> str:
     """Names a draft and the state of its file: the same key means that the image need not be made again."""
-    state = draft.path.stat()
     row = draft.record.to_json()
-    return _digest([draft.where, str(draft.path), state.st_size, state.st_mtime_ns, row, draft.split, draft.dicom])
+    return _digest([draft.where, str(draft.path), *draft.state(), row, draft.split, draft.kind, draft.part])
 
 
 def _hashed(config: BuildConfig, survey: _Survey, key: str) -> tuple[str, float | None]:
@@ -279,7 +299,7 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
     # Each draft becomes an image and a line of the journal, or a line of the quarantine.
     with (work / "journal.jsonl").open("a", encoding="utf-8") as log, _progress(config, survey) as bar:
         log.write("\n")  # ends a line that a full disk or a kill cut short
-        for each in _drafts(config):
+        for each in _drafts(config, reading_of(config)):
             if isinstance(each, Refused):
                 refused.append(each)
                 continue
@@ -291,8 +311,7 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
                 except ValueError as error:
                     if not config.keep_going:
                         raise
-                    file, _, row = each.where.rpartition(":") if each.where != str(each.path) else (each.where, "", "")
-                    refused.append(Refused(file=file, row=int(row) if row else None, reason=str(error)))
+                    refused.append(each.refused(str(error)))
                     bar.step()
                     continue
                 append(log, {"key": key, "place": done[1], "record": done[0].to_json()})
@@ -310,6 +329,7 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
 
     # Train is never empty: where chance left it so, the patient nearest to it moves there.
     final, notes = _fill_train(out, records)
+    notes = [*survey.notes, *notes]
     torn = divided(final)
     if torn:
         notes.append(

@@ -165,7 +165,7 @@ def test_dicom_names_and_ids_do_not_reach_the_dataset(tmp_path: Path) -> None:
     for secret in (b"SMITH", b"JOHN", b"1CT1", b"CompressedSamples"):
         assert secret not in blob
     (record,) = load_records(tmp_path / "out")
-    assert (record.text, record.extra["window"]) == ("Axial CT slice.", "W400 L40")
+    assert (record.text, record.hounsfield) == ("Axial CT slice.", True)
 
 
 def bad_source(folder: Path) -> Path:

@@ -190,7 +190,7 @@ def test_dicom_folder_is_read_with_and_without_suffix(tmp_path: Path) -> None:
 def test_csv_may_name_dicom_files(tmp_path: Path) -> None:
     (tmp_path / "x.dcm").write_bytes(Path(str(get_testdata_file("CT_small.dcm", download=False))).read_bytes())
     (draft,), _ = read(table(tmp_path, "path,text,modality\nx.dcm,A report.,CT\n"))
-    assert draft.dicom
+    assert (draft.kind, draft.part) == ("dicom", (0,))
     assert draft.record.text == "A report."
     assert draft.record.patient_id
     assert draft.record.extra["plane"] == "Axial"
