@@ -21,6 +21,8 @@ def header(dataset: Any, names: Pseudonyms, allow_burned_in: bool) -> DicomHeade
     kind = dataset.get("SOPClassUID")
     if not dataset.get("Rows") or not dataset.get("Columns"):
         name = getattr(kind, "name", None) or "no image object, or cut off before its image"
+        if name.endswith(" SR Storage"):
+            raise Refusal(f"holds no image ({name}); pass its folder as --reports to pair it, or leave it out")
         raise Refusal(f"holds no image ({name}); leave it out, or export the image series instead")
     burned = str(dataset.get("BurnedInAnnotation") or "").upper()
     if burned == "YES" and not allow_burned_in:

@@ -29,14 +29,15 @@ def report(dataset: Any) -> tuple[str, tuple[str, ...]]:
     """
     if not is_structured(dataset):
         raise Refusal("is no Structured Report; leave it out")
-    text = "\n".join(_lines(dataset, 0)).strip()
+    text = "\n".join(_lines(dataset, 0, None)).strip()
     if not text:
         raise Refusal("is a Structured Report without a text; leave it out")
     keys = (str(dataset.get(name) or "").strip() for name in ("AccessionNumber", "StudyInstanceUID"))
     return text, tuple(key for key in keys if key)
 
 
-def _lines(node: Any, depth: int) -> Iterator[str]:
+def _lines(node: Any, depth: int, within: str | None) -> Iterator[str]:
+    """The lines of a node's content, which stands under the heading `within`."""
     if depth > MAX_DEPTH:
         raise Refusal(f"nests its content deeper than {MAX_DEPTH}; leave it out")
     for child in node.get("ContentSequence") or []:
@@ -44,11 +45,11 @@ def _lines(node: Any, depth: int) -> Iterator[str]:
         heading = _HEADINGS.get(name.lower())
         value = _value(child)
         if value:
-            yield f"{heading or name}: {value}" if name else value
+            yield f"{heading or name}: {value}" if name and (not heading or heading != within) else value
         elif heading:
             yield f"{heading}:"
         if child.get("RelationshipType") not in ("HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS ACQ CONTEXT"):
-            yield from _lines(child, depth + 1)
+            yield from _lines(child, depth + 1, heading or within)
 
 
 def _value(child: Any) -> str:
@@ -64,7 +65,7 @@ def _value(child: Any) -> str:
         measured = (child.get("MeasuredValueSequence") or [{}])[0]
         units = (measured.get("MeasurementUnitsCodeSequence") or [{}])[0]
         number = measured.get("NumericValue")
-        return "" if number is None else f"{number} {units.get('CodeValue') or ''}".strip()
+        return "" if number is None else f"{float(number):g} {units.get('CodeValue') or ''}".strip()
     return ""
 
 

@@ -69,7 +69,8 @@ def dicom_draft(draft: Draft, header: DicomHeader, reading: Reading) -> Draft:
         record, file_name="", modality=modality.name, patient_id=patient, organ=organ, hounsfield=hounsfield,
         extra={**own, **record.extra},
     )  # fmt: skip
-    record = _texted(record, (*header.keys, _stem(draft.path)), header.caption(modality), "dicom header", reading)
+    keys = (*header.keys, _stem(draft.path), draft.path.name)
+    record = _texted(record, keys, header.caption(modality), "dicom header", reading)
     return dataclasses.replace(draft, record=record, search_text=header.may_hold_text)
 
 
