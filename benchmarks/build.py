@@ -124,7 +124,8 @@ def decode_all(paths: list[Path], workers: int) -> None:
 
 
 def speed(config: Speed) -> dict[str, Any]:
-    from vesalius.data.build import BuildConfig, build
+    from vesalius.data.build import build
+    from vesalius.data.build_config import BuildConfig
     from vesalius.data.workers import num_workers
 
     workers = num_workers(config.workers, 1_000_000)

@@ -34,7 +34,7 @@ VERBS = (
     ),
     Verb(
         "data build", "DICOM, CSV tables, image folders -> one checked dataset folder",
-        "data.build:BuildConfig", "cli.report:build",
+        "data.build_config:BuildConfig", "cli.report:build",
     ),
     Verb(
         "data check", "whether a dataset folder is what it says",

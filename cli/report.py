@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vesalius.cli.main import CHECK, DONE, PARTIAL, RESUMABLE, print_json
 
 if TYPE_CHECKING:
-    from vesalius.data.build import BuildConfig
+    from vesalius.data.build_config import BuildConfig
     from vesalius.data.check import CheckConfig
     from vesalius.data.filter import FilterConfig
     from vesalius.data.merge import MergeConfig

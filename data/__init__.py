@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vesalius.data.build import BuildConfig, BuildSummary
+    from vesalius.data.build import BuildSummary
+    from vesalius.data.build_config import BuildConfig
     from vesalius.data.check import CheckConfig, CheckSummary
     from vesalius.data.modality import MODALITIES, Modality, find_modality
     from vesalius.data.phantom import Phantom, draw_phantom, write_phantoms
@@ -31,7 +32,7 @@ __all__ = [
     "write_phantoms",
 ]
 _HOME = {
-    "BuildConfig": "build",
+    "BuildConfig": "build_config",
     "BuildSummary": "build",
     "CheckConfig": "check",
     "CheckSummary": "check",

@@ -21,55 +21,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
+from vesalius.data.build_config import BuildConfig, check_config
 from vesalius.data.card import Tally, write_card
+from vesalius.data.draft import Draft, Refused
 from vesalius.data.journal import WORK, Aside, Journal, read_object, reusable, tidy
-from vesalius.data.modality import find_modality
 from vesalius.data.placing import Done, Placing, fresh_folder
 from vesalius.data.progress import Progress
+from vesalius.data.reading import Reading, notes_of, reading_of
 from vesalius.data.record import SPLITS, digest_file, hold, open_atomic, read_rows, write_dataset, write_json
-from vesalius.data.sources import Draft, Reading, Refused, drafts
+from vesalius.data.sources import drafts
 from vesalius.data.split import hashed_split, patient_key
 from vesalius.data.workers import Encoded, Encoder, num_workers
 
 MOST_TOLD = 1000
 """Quarantined rows that a summary holds; `quarantine.jsonl` has all."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildConfig:
-    """What to read, where to write, and how to split."""
-
-    sources: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders or files to read: metadata.jsonl folders, CSV tables, DICOM, folders named for classes."""
-    out: Path
-    """Dataset folder to write; new, empty, or left by the same command when it was stopped."""
-    keep_going: bool = False
-    """Set bad rows aside in quarantine.jsonl and build from the rest, instead of stopping at the first."""
-    val: float = 0.1
-    """Share of patients in the validation split, where the sources name no split."""
-    test: float = 0.1
-    """Share of patients in the test split, where the sources name no split."""
-    seed: int = 0
-    """Seed of the split: a patient's split depends on it and on the patient alone, so it survives additions."""
-    resplit: bool = False
-    """Ignore the splits that the sources name, and split by patient."""
-    size: int = 0
-    """Longest side of the stored images in pixels, never enlarged; 0 keeps each as it is."""
-    modality: str | None = None
-    """Modality of sources that do not say theirs, such as folders named for classes."""
-    salt: str = "vesalius"
-    """Secret that keys the hash of DICOM patient ids; set your own before you share the dataset."""
-    allow_burned_in: bool = False
-    """Take DICOM images that say that text is burned into their pixels."""
-    workers: int = 0
-    """Processes that decode images; 0: one for each core. The dataset is the same for any number."""
-    json: bool = False
-    """Print the summary as JSON, without progress."""
-    dry_run: bool = False
-    """Read the sources without their pixels, report, and write nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +65,7 @@ def build(config: BuildConfig) -> BuildSummary:
     ValueError names the file (and line) of the first thing wrong and its remedy; with `keep_going` only where a source
     as a whole cannot be read or nothing is left. OSError where the disk is full. Neither leaves a manifest.
     """
-    _check(config)
+    check_config(config)
     survey = _survey(config)
     if config.dry_run:
         return BuildSummary(
@@ -109,6 +75,7 @@ def build(config: BuildConfig) -> BuildSummary:
             modalities=dict(survey.modalities),
             quarantined=tuple(survey.refused),
             num_quarantined=survey.num_refused,
+            notes=tuple(survey.notes),
             dry_run=True,
         )
     with hold(config.out):
@@ -134,23 +101,6 @@ def _fill(config: BuildConfig, survey: _Survey) -> BuildSummary:
         ) from None
 
 
-def _check(config: BuildConfig) -> None:
-    if not config.sources:
-        raise ValueError("no SOURCE; name at least one folder or file to read")
-    if min(config.val, config.test) < 0 or config.val + config.test >= 1:
-        raise ValueError(
-            f"val {config.val} and test {config.test}: expected shares from 0 that leave some of 1 for train"
-        )
-    if config.workers < 0:
-        raise ValueError(f"workers {config.workers}: expected a number of processes, or 0 for one on each core")
-    if config.size < 0:
-        raise ValueError(f"size {config.size}: expected the longest side in pixels, or 0 to keep images as they are")
-    out = config.out.resolve()
-    for source in config.sources:
-        if out.is_relative_to(source.resolve()):
-            raise ValueError(f"{config.out}: lies inside the source {source}; choose another --out")
-
-
 @dataclass
 class _Survey:
     """The first pass: what the sources say before any pixel is read.
@@ -169,6 +119,7 @@ class _Survey:
     num_refused: int = 0
     content: str = ""
     named: dict[int, str] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclass
@@ -180,20 +131,20 @@ class _Written:
     bytes: int = 0
 
 
-def _drafts(config: BuildConfig) -> Iterator[Draft | Refused]:
-    modality = find_modality(config.modality) if config.modality else None
-    reading = Reading(modality=modality, salt=config.salt, allow_burned_in=config.allow_burned_in)
+def _drafts(config: BuildConfig, reading: Reading) -> Iterator[Draft | Refused]:
     for source in config.sources:
         yield from drafts(source, reading)
 
 
 def _survey(config: BuildConfig) -> _Survey:
-    free = ("sources", "out", "keep_going", "workers", "json", "dry_run")
+    free = ("sources", "out", "keep_going", "workers", "json", "dry_run", "mapping")
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
     settings["sources"] = [str(s.resolve()) for s in config.sources]
+    reading = reading_of(config)
     survey = _Survey(settings=_digest(settings), drafts=Aside(config.out))
     content, unnamed = hashlib.blake2b(digest_size=16), Counter[tuple[int, str]]()
-    for each in _drafts(config):
+    unsearched = 0
+    for each in _drafts(config, reading):
         if isinstance(each, Refused):
             if not config.keep_going:
                 raise ValueError(each.reason)
@@ -204,7 +155,8 @@ def _survey(config: BuildConfig) -> _Survey:
                 survey.drafts.add(each)
             continue
         survey.num_drafts += 1
-        survey.num_bytes += each.path.stat().st_size
+        survey.num_bytes += each.state()[0]
+        unsearched += each.search_text
         survey.modalities[each.record.modality] += 1
         split = None if config.resplit else each.split
         patient = patient_key(each.record)
@@ -222,6 +174,9 @@ def _survey(config: BuildConfig) -> _Survey:
     for (patient_hash, by_hash), count in unnamed.items():
         survey.splits[survey.named.get(patient_hash, by_hash) if by_hash else "by content"] += count
     survey.content = content.hexdigest()
+    survey.notes = notes_of(reading, unsearched)
+    if config.mapping and not config.dry_run:
+        reading.names.write(config.mapping)
     if not survey.num_drafts:
         first = f"; the first: {survey.refused[0].reason}" if survey.refused else ""
         raise ValueError(
@@ -236,9 +191,8 @@ def _digest(value: Any) -> str:
 
 def _draft_key(draft: Draft) -> str:
     """Names a draft and the state of its file: the same key means that the image need not be made again."""
-    state = draft.path.stat()
     row = draft.record.to_json()
-    return _digest([draft.where, str(draft.path), state.st_size, state.st_mtime_ns, row, draft.split, draft.dicom])
+    return _digest([draft.where, str(draft.path), *draft.state(), row, draft.split, draft.kind, draft.part])
 
 
 def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
@@ -341,6 +295,7 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
 
     # Train is never empty: where chance left it so, the patient nearest to it moves there.
     final, notes = placing.fill_train(rows)
+    notes = [*survey.notes, *notes]
     tally = Tally(record for record, _ in final)
     if torn := tally.patients.divided():
         notes.append(
@@ -382,5 +337,4 @@ def _encode(config: BuildConfig, encoder: Encoder, draft: Draft, name: str) -> E
     except ValueError as error:
         if not config.keep_going:
             raise
-        file, _, row = draft.where.rpartition(":") if draft.where != str(draft.path) else (draft.where, "", "")
-        return Refused(file=file, row=int(row) if row else None, reason=str(error))
+        return draft.refused(str(error))

@@ -1,19 +1,21 @@
-"""DICOM in: one displayable 8-bit image and a short white list of header facts; nothing else leaves a file."""
+"""DICOM in: one frame, and a short white list of header facts; nothing else leaves a file."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-import re
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from vesalius.data.archive import Place
 from vesalius.data.modality import Modality
+from vesalius.data.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
-    from vesalius.data.image import Uint8
+    from vesalius.data.image import Float32, Uint8
+
+T = TypeVar("T")
 
 BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 PLANES = ("Sagittal", "Coronal", "Axial")
@@ -36,25 +38,36 @@ BODY_PARTS = {
 """Defined terms of Body Part Examined (PS3.16 Annex L) and the words for a caption; other words may name a person."""
 
 _NOUNS = {"CT": "CT slice", "MRI": "MRI slice", "ultrasound": "ultrasound image", "OCT": "OCT B-scan"}
-_PLACEHOLDERS = {"", "0", "anon", "anonymous", "anonymized", "none", "unknown", "na", "n/a", "patient"}
 _HEADER_TAGS = [
     "Modality", "SOPClassUID", "BodyPartExamined", "PatientID", "PatientSex", "PatientAge", "StudyInstanceUID",
     "SeriesInstanceUID", "Laterality", "ImageLaterality", "ViewPosition", "PixelSpacing", "ImagerPixelSpacing",
     "SliceThickness", "ImageOrientationPatient", "NumberOfFrames", "Rows", "Columns", "BurnedInAnnotation",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "AccessionNumber", "StudyDate", "ImageType",
+    "ImagePositionPatient", "InstanceNumber", "RescaleIntercept", "RescaleSlope", "RescaleType", "PixelRepresentation",
+    "SamplesPerPixel", "PhotometricInterpretation", "PixelAspectRatio",
 ]  # fmt: skip
+MAX_BYTES = 2_100_000_000
+"""Most bytes of one file: it is held in memory while it is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DicomHeader:
     """What may leave a DICOM header.
 
-    code: the attribute Modality, "" where absent. patient: keyed hash of the patient's (else study's) identifier.
-    age in years, at most 90. spacing_mm: between rows. side: of the patient, "left", "right" or "bilateral".
+    code: the attribute Modality, "" where absent. patient, study, series: keyed hashes of identifiers (patient's, else
+    study's). study_date: shifted. age in years, at most 90. spacing_mm: edge of a square pixel. side: of the patient,
+    "left", "right" or "bilateral". hounsfield: whether values are Hounsfield units. localizer: a scout view of CT.
+
+    Not for records: height and width in square pixels; frames: those of the file in the order of their position; stack
+    and position: which slices belong together, and the place along their normal in mm; may_hold_text: the kind of
+    image that people burn text into; keys: accession number and study UID, to find a report by.
     """
 
     code: str
     patient: str | None = None
+    study: str | None = None
+    series: str | None = None
+    study_date: str | None = None
     organ: str | None = None
     plane: str | None = None
     view: str | None = None
@@ -63,20 +76,32 @@ class DicomHeader:
     age: int | None = None
     spacing_mm: float | None = None
     slice_thickness_mm: float | None = None
+    hounsfield: bool = False
+    localizer: bool = False
+    height: int = 1
+    width: int = 1
+    frames: tuple[int, ...] = (0,)
+    stack: tuple[Any, ...] = field(default=(), repr=False)
+    position: float = 0.0
+    may_hold_text: bool = False
+    keys: tuple[str, ...] = field(default=(), repr=False)
 
     def caption(self, modality: Modality) -> str:
         """A line such as "Axial chest CT slice." for a file that comes without a report."""
-        words = [self.plane, self.view, self.side, self.organ, _NOUNS.get(modality.name, modality.name)]
+        noun = "CT localizer" if self.localizer else _NOUNS.get(modality.name, modality.name)
+        words = [self.plane, self.view, self.side, self.organ, noun]
         line = " ".join(w for w in words if w)
         return f"{line[0].upper()}{line[1:]}."
 
     def columns(self) -> dict[str, Any]:
         """The facts that have no field of their own in a record."""
-        names = ("plane", "view", "side", "sex", "age", "spacing_mm", "slice_thickness_mm")
+        names = (
+            "plane", "view", "side", "sex", "age", "spacing_mm", "slice_thickness_mm", "study", "series", "study_date",
+        )  # fmt: skip
         return {n: v for n in names if (v := getattr(self, n)) is not None}
 
 
-def is_dicom(path: Path) -> bool:
+def is_dicom(path: Place) -> bool:
     """Whether a file's first bytes are those of DICOM, with the preamble or (old files) without."""
     with path.open("rb") as file:
         head = file.read(132)
@@ -96,55 +121,94 @@ def is_dicom(path: Path) -> bool:
     return False
 
 
-def read_header(path: Path, *, salt: str, allow_burned_in: bool = False) -> DicomHeader:
+def read_header(path: Place, *, names: Pseudonyms, allow_burned_in: bool = False) -> DicomHeader:
     """The white-listed facts of a DICOM file, without touching its pixels.
 
-    salt: the secret that keys the hash of the patient's identifier.
     ValueError names the file where it holds no image or says that text is burned into its pixels.
+    """
+    from vesalius.data.dicom_header import header
+
+    return _named(path, lambda: header(_open(path, header=True), names, allow_burned_in), _BAD_HEADER)
+
+
+def read_dicom(path: Place, modality: Modality, frame: int | None = None) -> tuple[Uint8, str | None]:
+    """One frame (None: the middle one) as HWC uint8, 1 or 3 channels, with square pixels, and the window that was used
+    ("W400 L40") or None.
+
+    ValueError names the file, the reason and the remedy: no pixels, truncated, too large, or a syntax without decoder.
+    """
+    from vesalius.data.dicom_pixels import render
+
+    return _named(path, lambda: render(_cached(path), modality, frame), _BAD_PIXELS)
+
+
+def read_dicom_hu(path: Place, frame: int | None = None) -> Float32:
+    """One frame of CT in Hounsfield units, HW float32, with square pixels; padding is as empty as air's limit, -1024.
+
+    ValueError as `read_dicom`, and where the values cannot be Hounsfield units.
+    """
+    from vesalius.data.dicom_pixels import hounsfield
+
+    return _named(path, lambda: hounsfield(_cached(path), frame), _BAD_PIXELS)
+
+
+def read_report(path: Place) -> tuple[str, tuple[str, ...]]:
+    """The text of a Structured Report, and its accession number and study UID. ValueError where it is none."""
+    from vesalius.data.dicom_report import report
+
+    return _named(path, lambda: report(_open(path, header=False)), _BAD_HEADER)
+
+
+def is_report(path: Place) -> bool:
+    """Whether a DICOM file is a Structured Report."""
+    from vesalius.data.dicom_report import is_structured
+
+    return _named(path, lambda: is_structured(_open(path, header=True)), _BAD_HEADER)
+
+
+_BAD_HEADER = "damaged DICOM header ({}); export it again or leave it out"
+_BAD_PIXELS = (
+    "its pixels cannot be decoded ({}); re-save it uncompressed (`dcmdjpeg`, `gdcmconv --raw`) or leave it out"
+)
+
+
+def _named(path: Place, read: Callable[[], T], message: str) -> T:
+    """What `read` returns. Whatever a damaged file makes it raise becomes a ValueError that names the file.
+
+    Headers raise anything, from struct.error to AttributeError, and decoders are third-party C code behind plug-ins: no
+    list of their errors is complete.
     """
     from vesalius.data.dicom_pixels import Refusal
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _header(_open(path, header=True), salt, allow_burned_in)
+            return read()
     except Refusal as reason:
         raise ValueError(f"{path}: {reason}") from None
-    except OSError:
+    except (PermissionError, FileNotFoundError):
         raise
-    except Exception as error:  # a damaged header raises anything, from struct.error to AttributeError
-        raise ValueError(f"{path}: damaged DICOM header ({_line(error)}); export it again or leave it out") from None
+    except MemoryError:
+        raise ValueError(f"{path}: needs more memory than there is; export single frames") from None
+    except Exception as error:
+        line = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path}: {message.format(line)}") from None
 
 
-def read_dicom(path: Path, modality: Modality) -> tuple[Uint8, str | None]:
-    """One frame (the middle one) as HWC uint8, 1 or 3 channels, and the window that was used ("W400 L40") or None.
-
-    ValueError names the file, the reason and the remedy: no pixels, truncated, too large, or a syntax without decoder.
-    """
-    from vesalius.data.dicom_pixels import Refusal, render
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return render(_open(path, header=False), modality)
-    except Refusal as reason:
-        raise ValueError(f"{path}: {reason}") from None
-    except (MemoryError, PermissionError, FileNotFoundError):
-        raise
-    except Exception as error:  # decoders are third-party C code behind plug-ins: no list of their errors is complete
-        raise ValueError(
-            f"{path}: its pixels cannot be decoded ({_line(error)}); re-save it uncompressed "
-            "(`dcmdjpeg`, `gdcmconv --raw`) or leave it out"
-        ) from None
+def _cached(path: Place) -> Any:
+    state = path.stat()
+    return _whole(path, state.st_size, state.st_mtime_ns)
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+@lru_cache(maxsize=1)
+def _whole(path: Place, size: int, mtime_ns: int) -> Any:
+    """The file with its pixels; the last one is kept, since the frames of a file are asked for one after another."""
+    return _open(path, header=False)
 
 
-def _open(path: Path, *, header: bool) -> Any:
+def _open(path: Place, *, header: bool) -> Any:
     import pydicom
-    from pydicom.filereader import read_file_meta_info
+    from pydicom.filereader import _read_file_meta_info, read_preamble
     from pydicom.uid import (
         DeflatedExplicitVRLittleEndian,
         ExplicitVRBigEndian,
@@ -152,17 +216,22 @@ def _open(path: Path, *, header: bool) -> Any:
         ImplicitVRLittleEndian,
     )
 
-    from vesalius.data.dicom_pixels import check_inflated
+    from vesalius.data.dicom_pixels import Refusal, check_inflated
 
+    if path.stat().st_size > MAX_BYTES:
+        raise Refusal(f"holds {path.stat().st_size} bytes, more than {MAX_BYTES}; export single frames")
     with path.open("rb") as file:
         if file.read(132)[128:] == b"DICM":
-            meta = read_file_meta_info(path)
+            file.seek(0)
+            read_preamble(file, force=False)
+            meta = _read_file_meta_info(file)  # its public form opens paths alone
             if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
                 file.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
                 check_inflated(file)
-    dataset = pydicom.dcmread(
-        path, force=True, stop_before_pixels=header, specific_tags=_HEADER_TAGS if header else None
-    )
+        file.seek(0)
+        dataset = pydicom.dcmread(
+            file, force=True, stop_before_pixels=header, specific_tags=_HEADER_TAGS if header else None
+        )
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         guess = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
@@ -170,60 +239,11 @@ def _open(path: Path, *, header: bool) -> Any:
     return dataset
 
 
-def _header(dataset: Any, salt: str, allow_burned_in: bool) -> DicomHeader:
-    from vesalius.data.dicom_pixels import Refusal, flat, number
+def directory(path: Place) -> list[str] | None:
+    """The files that a DICOMDIR (PS3.3 F) names, relative to its folder; None where it is none.
 
-    kind = dataset.get("SOPClassUID")
-    if not dataset.get("Rows") or not dataset.get("Columns"):
-        name = getattr(kind, "name", None) or "no image object, or cut off before its image"
-        raise Refusal(f"holds no image ({name}); leave it out, or export the image series instead")
-    if str(dataset.get("BurnedInAnnotation", "")).upper() == "YES" and not allow_burned_in:
-        raise Refusal(
-            "says that text is burned into its pixels; redact it, or pass --allow-burned-in where it names nobody"
-        )
-    view = flat(dataset, int(dataset.get("NumberOfFrames") or 1) // 2)
-    body = re.sub(r"[^A-Z]", "", str(dataset.get("BodyPartExamined") or "").upper())
-    sides = {"L": "left", "R": "right", "B": "bilateral"}
-    position = str(dataset.get("ViewPosition") or "")
-    sex = str(dataset.get("PatientSex") or "")
-    spacing = number(view, "PixelSpacing") or number(view, "ImagerPixelSpacing")
-    return DicomHeader(
-        code=str(dataset.get("Modality") or ""),
-        patient=_patient(dataset, salt),
-        organ=BODY_PARTS.get(body),
-        plane=_plane(view.get("ImageOrientationPatient")),
-        view=position if position in ("PA", "AP", "LL", "RL", "CC", "MLO") else None,
-        side=sides.get(str(dataset.get("ImageLaterality") or dataset.get("Laterality") or "")),
-        sex=sex if sex in ("M", "F", "O") else None,
-        age=_age(str(dataset.get("PatientAge") or "")),
-        spacing_mm=round(spacing, 4) if spacing and spacing > 1e-3 else None,
-        slice_thickness_mm=number(view, "SliceThickness"),
-    )
+    ValueError where it is damaged.
+    """
+    from vesalius.data.dicom_report import directory_names
 
-
-def _patient(dataset: Any, salt: str) -> str | None:
-    for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
-        value = str(dataset.get(name) or "").strip()
-        if value.lower() not in _PLACEHOLDERS:
-            key = hashlib.sha256(salt.encode()).digest()
-            return hashlib.blake2b(value.encode(), key=key, digest_size=8).hexdigest()
-    return None
-
-
-def _plane(orientation: Any) -> str | None:
-    """The plane that a slice's normal is nearest to; oblique slices (over 30 degrees away) have none."""
-    if orientation is None or len(orientation) != 6:
-        return None
-    a, b, c, d, e, f = (float(v) for v in orientation)
-    normal = (abs(b * f - c * e), abs(c * d - a * f), abs(a * e - b * d))
-    axis = normal.index(max(normal))
-    return PLANES[axis] if normal[axis] > math.cos(math.pi / 6) else None
-
-
-def _age(text: str) -> int | None:
-    """Years of a DICOM age string ("049Y", "018M"); ages over 89 identify people and become 90."""
-    match = re.fullmatch(r"(\d{1,3})([DWMY])", text.strip())
-    if not match or text.startswith("000"):  # writers put 000Y where they know no age
-        return None
-    per_year = {"D": 365, "W": 52, "M": 12, "Y": 1}[match[2]]
-    return min(int(match[1]) // per_year, 90)
+    return _named(path, lambda: directory_names(_open(path, header=False)), _BAD_HEADER) if is_dicom(path) else None

@@ -1,4 +1,4 @@
-"""The pixels of a DICOM dataset as one displayable 8-bit frame.
+"""The pixels of a DICOM dataset as one frame: 8 bits to look at, or Hounsfield units.
 
 The grey pipeline is that of PS3.3 C.11 in its order: stored values -> Modality LUT or rescale -> VOI LUT or window ->
 inversion for MONOCHROME1. Padding (PS3.3 C.7.5.1.1.2) becomes black and never takes part in a choice of window.
@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.data.image import MAX_PIXELS, Uint8, to_uint8
+from vesalius.data.image import MAX_PIXELS, Float32, Uint8, to_uint8
 from vesalius.data.modality import Modality
+from vesalius.data.resample import squared
 
 MAX_VOXELS = 2_000_000_000
 """Most values (rows x columns x frames x channels) that a file may announce, or bytes that it may inflate to."""
+
+LOWEST_HU = -1024.0
+"""The lowest value that a record's picture keeps."""
 
 _MACROS = (
     "PixelValueTransformationSequence",
@@ -61,8 +65,9 @@ def flat(dataset: Any, frame: int) -> Any:
     view = Dataset()
     view.file_meta = dataset.file_meta
     for name in (
-        "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth",
-        "VOILUTFunction", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness", "ImageOrientationPatient",
+        "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType", "VOILUTSequence", "WindowCenter",
+        "WindowWidth", "VOILUTFunction", "PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio", "SliceThickness",
+        "ImageOrientationPatient",
     ):  # fmt: skip
         if dataset.get(name) not in (None, ""):
             view[name] = dataset[name]
@@ -75,29 +80,85 @@ def flat(dataset: Any, frame: int) -> Any:
     return view
 
 
-def render(dataset: Any, modality: Modality) -> tuple[Uint8, str | None]:
-    """The middle frame as HWC uint8 with 1 or 3 channels, and the window used. Refusal where it cannot be shown."""
-    from pydicom.pixels import apply_color_lut, pixel_array
+def pixel_edges(view: Any) -> tuple[float, float]:
+    """Height and width of a pixel in mm; (0, 0) where a file does not tell, or tells what no scanner has."""
+    for name in ("PixelSpacing", "ImagerPixelSpacing"):
+        value = view.get(name)
+        if value is not None and not isinstance(value, str) and len(value) == 2:
+            height, width = (float(v) for v in value)
+            if 1e-3 < height < 1e3 and 1e-3 < width < 1e3:
+                return height, width
+    return 0.0, 0.0
+
+
+def _aspect(view: Any) -> float:
+    """A pixel's height in widths."""
+    height, width = pixel_edges(view)
+    ratio = view.get("PixelAspectRatio")
+    if not height and ratio is not None and len(ratio) == 2 and all(int(v) > 0 for v in ratio):
+        height, width = (float(v) for v in ratio)
+    return height / width if height else 1.0
+
+
+def _square(image: Any, view: Any) -> Any:
+    try:
+        return squared(image, _aspect(view))
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+
+
+def _frame(dataset: Any, frame: int | None) -> tuple[NDArray[Any], int]:
+    """The stored values of a frame (None: the middle one) and its number. Refusal where there are none."""
+    from pydicom.pixels import pixel_array
 
     if not {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(dataset.dir("PixelData")):
         raise Refusal(
             "holds no pixels (a report, a directory, or cut off before them); leave it out or export it again"
         )
     frames = int(dataset.get("NumberOfFrames") or 1)
+    frame = frames // 2 if frame is None else frame
     _check_size(dataset, frames)
-    _check_stream(dataset, frames)
-    stored: NDArray[Any] = pixel_array(dataset, index=frames // 2)
+    _check_stream(dataset, frame, frames)
+    stored: NDArray[Any] = pixel_array(dataset, index=frame)
+    if not np.isfinite(stored).all():
+        raise Refusal("holds NaN or infinite pixels; export it again or leave it out")
+    return stored, frame
+
+
+def render(dataset: Any, modality: Modality, frame: int | None = None) -> tuple[Uint8, str | None]:
+    """A frame as HWC uint8 with 1 or 3 channels, and the window used. Refusal where it cannot be shown."""
+    from pydicom.pixels import apply_color_lut
+
+    stored, frame = _frame(dataset, frame)
+    view = flat(dataset, frame)
     kind = str(dataset.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)
-        return to_uint8(stored, 0, np.iinfo(stored.dtype).max), None
+        return _square(to_uint8(stored, 0, np.iinfo(stored.dtype).max), view), None
     if stored.ndim == 3:
-        return to_uint8(stored, 0, 2 ** int(dataset.BitsStored) - 1), None
-    grey, window = _grey(stored, dataset, flat(dataset, frames // 2), modality)
+        return _square(to_uint8(stored, 0, 2 ** int(dataset.BitsStored) - 1), view), None
+    grey, window = _grey(stored, dataset, view, modality)
     if kind == "MONOCHROME1":
         grey = 255 - grey
     grey[_padding(stored, dataset)] = 0
-    return grey[..., None], window
+    return _square(grey[..., None], view), window
+
+
+def hounsfield(dataset: Any, frame: int | None = None) -> Float32:
+    """A frame of CT in Hounsfield units, HW float32. Refusal where its values cannot be such."""
+    from pydicom.pixels import apply_modality_lut
+
+    stored, frame = _frame(dataset, frame)
+    view = flat(dataset, frame)
+    values: Float32 = np.asarray(apply_modality_lut(stored, view), np.float32).copy()
+    padding = _padding(stored, dataset)
+    shown = values[~padding]
+    if not shown.size or not -2000 <= float(np.median(shown)) <= 4000:
+        raise Refusal(
+            "its values are no Hounsfield units, which its header says that they are; leave it out or export it again"
+        )
+    values[padding] = LOWEST_HU
+    return np.asarray(_square(values, view), np.float32)
 
 
 def _check_size(dataset: Any, frames: int) -> None:
@@ -118,14 +179,14 @@ def _check_size(dataset: Any, frames: int) -> None:
             raise Refusal(f"truncated: {len(dataset.PixelData)} of {need} bytes of pixels; copy or export it again")
 
 
-def _check_stream(dataset: Any, frames: int) -> None:
+def _check_stream(dataset: Any, frame: int, frames: int) -> None:
     """A compressed frame says its own size, and decoders believe it rather than the header: compare before decoding."""
     from pydicom.encaps import get_frame
 
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
         return
-    stream = get_frame(dataset.PixelData, frames // 2, number_of_frames=frames)
+    stream = get_frame(dataset.PixelData, frame, number_of_frames=frames)
     size = _stream_size(stream)
     if size is not None and size[0] * size[1] > 4 * int(dataset.Rows) * int(dataset.Columns) + 65536:
         raise Refusal(

@@ -1,57 +1,78 @@
-"""A draft's file -> the PNG that a dataset holds."""
+"""A draft -> the PNG that a dataset holds."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from vesalius.data.dicom import read_dicom
+from vesalius.data.burned_in import can_search, words_in
+from vesalius.data.dicom import read_dicom, read_dicom_hu
+from vesalius.data.draft import Draft
 from vesalius.data.hounsfield import hu_png
 from vesalius.data.image import Float32, Uint8, png_bytes, read_hu, read_image
 from vesalius.data.modality import MODALITIES
-from vesalius.data.sources import Draft
+from vesalius.data.resample import fitted
 
 
 def encode(draft: Draft, size: int = 0) -> tuple[bytes, str | None]:
-    """The PNG of a draft (8 bits; one channel for grey modalities) and the window it was seen through.
+    """The PNG of a draft (8 bits, one channel for grey modalities; or Hounsfield units) and the window it was seen
+    through.
 
     size: longest side in pixels, never enlarged; 0 keeps the image as it is.
-    ValueError begins with `draft.where`: corrupt, too large, blank, or not decodable.
+    ValueError begins with `draft.where`: corrupt, too large, blank, not decodable, or with text burned into it.
     """
-    modality, window = MODALITIES[draft.record.modality], None
-    image: Uint8
     try:
         if draft.record.hounsfield:
-            return _encode_hu(read_hu(draft.path), draft.path, size), None
-        if draft.dicom:
-            image, window = read_dicom(draft.path, modality)
-        else:
-            image = read_image(draft.path)
-        if image.min() == image.max():
-            raise ValueError(f"{draft.path}: blank, every pixel is {image.min()}; replace or remove it")
+            return _hu_png(_hounsfield(draft), draft, size), None
+        return _png(draft, size)
     except ValueError as error:
-        message = str(error) if draft.where == str(draft.path) else f"{draft.where}: {error}"
-        raise ValueError(message) from None
+        raise ValueError(str(error) if draft.where == str(draft.path) else f"{draft.where}: {error}") from None
+
+
+def _png(draft: Draft, size: int) -> tuple[bytes, str | None]:
+    modality = MODALITIES[draft.record.modality]
+    image, window = _picture(draft)
+    if image.min() == image.max():
+        raise ValueError(f"{draft.path}: blank, every pixel is {image.min()}; replace or remove it")
+    if draft.search_text and can_search() and (words := words_in(image)):
+        raise ValueError(
+            f"{draft.path}: {len(words)} words seem to be burned into its pixels; redact it, or pass --allow-burned-in "
+            "where they name nobody"
+        )
     if modality.channels == 1 and image.shape[2] == 3:
         image = np.rint(image.astype(np.float32).mean(axis=2, keepdims=True)).astype(np.uint8)
-    if size and max(image.shape[:2]) > size:
-        scale = size / max(image.shape[:2])
-        height, width = (max(1, round(edge * scale)) for edge in image.shape[:2])
-        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-        image = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS)).reshape(
-            height, width, image.shape[2]
-        )
-    return png_bytes(image), window
+    return png_bytes(fitted(image, size)), window
 
 
-def _encode_hu(hu: Float32, path: Path, size: int) -> bytes:
+def _picture(draft: Draft) -> tuple[Uint8, str | None]:
+    if draft.kind == "dicom":
+        return read_dicom(draft.path, MODALITIES[draft.record.modality], *draft.part)
+    if draft.kind == "nifti":
+        from vesalius.data.nifti import read_slice
+
+        return read_slice(draft.path, *draft.part)
+    assert isinstance(draft.path, Path)
+    if draft.kind == "slide":
+        from vesalius.data.slides import read_tile
+
+        return read_tile(draft.path, *draft.part), None
+    return read_image(draft.path), None
+
+
+def _hounsfield(draft: Draft) -> Float32:
+    if draft.kind == "dicom":
+        return read_dicom_hu(draft.path, *draft.part)
+    if draft.kind == "nifti":
+        from vesalius.data.nifti import read_slice_hu
+
+        return read_slice_hu(draft.path, *draft.part)
+    assert isinstance(draft.path, Path)
+    return read_hu(draft.path)
+
+
+def _hu_png(hu: Float32, draft: Draft, size: int) -> bytes:
     """The 16-bit PNG of Hounsfield units. ValueError where they are all one."""
     if hu.min() == hu.max():
-        raise ValueError(f"{path}: blank, every pixel is {hu.min():g} HU; replace or remove it")
-    if size and max(hu.shape) > size:
-        scale = size / max(hu.shape)
-        height, width = (max(1, round(edge * scale)) for edge in hu.shape)
-        hu = np.asarray(Image.fromarray(hu).resize((width, height), Image.Resampling.LANCZOS))
-    return hu_png(hu)
+        raise ValueError(f"{draft.path}: blank, every pixel is {hu.min():g} HU; replace or remove it")
+    return hu_png(fitted(hu, size))

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from vesalius.data.draft import Draft
 from vesalius.data.journal import Aside
 from vesalius.data.record import SPLITS, Record
-from vesalius.data.sources import Draft
 from vesalius.data.split import hashed_split, patient_key
 from vesalius.data.workers import Encoded
 

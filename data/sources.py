@@ -4,7 +4,7 @@ A source is known by its content:
 
     a folder with metadata.jsonl or metadata.csv (at the top, or in train/, val/, test/)
     a CSV or TSV (`path, Text, modality` and its common spellings), or a folder with one such table
-    DICOM files, and folders of them
+    DICOM, NIfTI and slide files, ZIP archives of DICOM and NIfTI, a DICOMDIR, and folders of them
     a folder whose sub-folders are named for classes, with a modality given for all
 """
 
@@ -13,61 +13,28 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from vesalius.data.dicom import is_dicom, read_header
-from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_from_dicom
+from vesalius.data.archive import Place, members
+from vesalius.data.dicom import directory
+from vesalius.data.draft import Draft, Kind, Refused
+from vesalius.data.modality import MODALITIES, Modality, find_modality
+from vesalius.data.pictures import from_file, kind_of, pictures
+from vesalius.data.reading import Reading
 from vesalius.data.record import Record
+from vesalius.data.series import series_drafts
 from vesalius.data.tables import csv_rows, draft_fields, json_rows
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+Found = tuple[Place, Kind] | Refused
 TABLE_SUFFIXES = (".csv", ".tsv")
 SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
 WANTED = (
-    "give a folder with a metadata.jsonl, a CSV with the columns path, text and modality, DICOM files, or a folder "
-    "whose sub-folders are named for classes"
+    "give a folder with a metadata.jsonl, a CSV with the columns path, text and modality, DICOM, NIfTI or slide files, "
+    "or a folder whose sub-folders are named for classes"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draft:
-    """One image of a source with what is known of it before its pixels are read.
-
-    where: "cases.csv:17" or the file's name, for messages. path: the image or DICOM file.
-    record: its text and columns; file_name is still the source's. split: the source's own word for it, or None.
-    """
-
-    where: str
-    path: Path
-    record: Record
-    split: str | None = None
-    dicom: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """One row or file that cannot become a record. reason is a whole message that names the file, and the remedy."""
-
-    file: str
-    row: int | None
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How to read sources.
-
-    modality: for sources that do not say theirs. salt: keys the hash of DICOM patient identifiers.
-    """
-
-    modality: Modality | None = None
-    salt: str = "vesalius"
-    allow_burned_in: bool = False
 
 
 def drafts(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
@@ -101,12 +68,20 @@ def drafts(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
 
 def _file(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
     suffix = source.suffix.lower()
+    if not source.stat().st_size:
+        raise ValueError(f"{source}: is empty (0 bytes); copy it again")
     if suffix in (".jsonl", *TABLE_SUFFIXES):
         yield from _rows(source, reading, None)
-    elif suffix in DICOM_SUFFIXES or is_dicom(source):
-        yield _dicom(source, reading)
-    elif suffix in IMAGE_SUFFIXES:
+    elif suffix == ".zip":
+        yield from _medical(_archived(source), reading)
+    elif source.name.upper().startswith("DICOMDIR") and (listed := directory(source)) is not None:
+        if not listed:
+            raise ValueError(f"{source}: a DICOM directory that lists no file; name the folder instead")
+        yield from _medical(_listed(source, listed), reading)
+    elif (kind := kind_of(source)) == "image":
         raise ValueError(f"{source}: an image without its text; {WANTED}")
+    elif kind:
+        yield from _medical(iter([(source, kind)]), reading)
     else:
         raise ValueError(f"{source}: not a known kind of source; {WANTED}")
 
@@ -136,18 +111,11 @@ def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | 
                 raise row
             fields = draft_fields(row, where)
             path = _inside(root, fields.path, where, absolute=not is_json)
-            dicom = path.suffix.lower() in DICOM_SUFFIXES or (
-                path.suffix.lower() not in IMAGE_SUFFIXES and is_dicom(path)
-            )
             modality = _modality(fields.modality, reading, where)
             record = dataclasses.replace(fields.record, modality=modality.name)
-            if dicom:
-                header = read_header(path, salt=reading.salt, allow_burned_in=reading.allow_burned_in)
-                patient, organ = record.patient_id or header.patient, record.organ or header.organ
-                record = dataclasses.replace(
-                    record, file_name="", patient_id=patient, organ=organ, extra={**header.columns(), **record.extra}
-                )
-            yield Draft(where=where, path=path, record=record, split=_split(fields.split, where) or split, dicom=dicom)
+            split_word = _split(fields.split, where) or split
+            kind = "image" if record.hounsfield else kind_of(path) or "image"
+            yield from pictures(Draft(where=where, path=path, record=record, split=split_word, kind=kind), reading)
         except ValueError as error:
             yield Refused(file=str(table), row=number, reason=str(error))
     if not seen:
@@ -188,16 +156,33 @@ def _split(word: str | None, where: str) -> str | None:
 
 
 def _tree(folder: Path, reading: Reading) -> Iterator[Draft | Refused]:
-    """A folder without a table: DICOM files anywhere in it, or else images in folders named for classes."""
+    """A folder without a table: DICOM, NIfTI, slides and archives of them anywhere in it, or else images in folders
+    named for classes."""
     names: list[Path] = []
-    dicoms = 0
-    for path in _walk(folder):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            names.append(path)
-        elif path.name.upper() != "DICOMDIR" and (path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path)):
-            dicoms += 1
-            yield _dicom(path, reading)
-    if dicoms:
+    medical = False
+
+    def places() -> Iterator[Found]:
+        nonlocal medical
+        for path in _walk(folder):
+            if isinstance(path, Refused):
+                yield path
+            elif reading.reports and reading.reports.holds(path):
+                continue
+            elif path.suffix.lower() == ".zip":
+                medical = True
+                yield from _archived(path)
+            elif path.name.upper() != "DICOMDIR" and (kind := kind_of(path)):
+                if kind == "image":
+                    names.append(path)
+                else:
+                    medical = True
+                    yield path, kind
+
+    yield from _medical(places(), reading)
+    if medical:
+        for path in names:
+            reason = f"{path}: an image without a text among medical files; name it in a CSV, or take it out"
+            yield Refused(file=str(path), row=None, reason=reason)
         return
     if not names:
         raise ValueError(f"{folder}: no images, no DICOM files and no table of them; {WANTED}")
@@ -221,28 +206,76 @@ def _tree(folder: Path, reading: Reading) -> Iterator[Draft | Refused]:
         yield Draft(where=str(path), path=path, record=record, split=split)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path) -> Iterator[Path | Refused]:
+    """The files of a folder in a stable order; links are followed to files inside it alone."""
+    root = folder.resolve()
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        yield from (Path(place, f) for f in sorted(files) if not f.startswith(".") and Path(place, f).is_file())
+        for name in [*folders, *sorted(files)]:
+            path = Path(place, name)
+            if path.is_symlink() and not name.startswith("."):
+                target = path.resolve()
+                if path.is_dir() or not target.is_relative_to(root):
+                    reason = f"{path}: a link to {target}, which is not followed; name it as a source, or copy it here"
+                    yield Refused(file=str(path), row=None, reason=reason)
+                    continue
+            if name in files and not name.startswith(".") and path.is_file():
+                yield path
 
 
-def _dicom(path: Path, reading: Reading) -> Draft | Refused:
+def _archived(archive: Path) -> Iterator[Found]:
+    """The files of a ZIP that are medical images; the others are passed over, and those that are unsafe refused."""
     try:
-        if not is_dicom(path):
-            raise ValueError(f"{path}: named as DICOM, but its content is not; export it again or leave it out")
-        header = read_header(path, salt=reading.salt, allow_burned_in=reading.allow_burned_in)
-        try:
-            modality = modality_from_dicom(header.code)
-        except ValueError as error:
-            if reading.modality is None:
-                raise ValueError(f"{path}: {error}; pass --modality to say what it shows, or leave it out") from None
-            modality = reading.modality
+        for member in members(archive):
+            if isinstance(member, str):
+                yield Refused(file=str(archive), row=None, reason=member)
+                continue
+            try:
+                kind = kind_of(member)
+            except ValueError as error:
+                yield Refused(file=str(archive), row=None, reason=str(error))
+                continue
+            if kind == "image":
+                reason = f"{member}: an image without its text; unpack {archive.name} and name it in a CSV"
+                yield Refused(file=str(archive), row=None, reason=reason)
+            elif kind and member.name.upper() != "DICOMDIR":
+                yield member, kind
     except ValueError as error:
-        return Refused(file=str(path), row=None, reason=str(error))
-    record = Record(
-        file_name="",  # a DICOM file's name may be its patient's
-        text=header.caption(modality), modality=modality.name, organ=header.organ, patient_id=header.patient,
-        extra={**header.columns(), "text_origin": "dicom header"},
-    )  # fmt: skip
-    return Draft(where=str(path), path=path, record=record, dicom=True)
+        yield Refused(file=str(archive), row=None, reason=str(error))
+
+
+def _listed(source: Path, listed: list[str]) -> Iterator[Found]:
+    """The files that a DICOMDIR names, beside it and nowhere else."""
+    root = source.parent.resolve()
+    for name in listed:
+        path = source.parent / name
+        if not path.resolve().is_relative_to(root):
+            yield Refused(file=str(source), row=None, reason=f"{source}: names '{name}', which leads out of {root}")
+        elif not path.is_file():
+            reason = f"{source}: names '{name}', which is not there; copy the whole medium, or name the folder instead"
+            yield Refused(file=str(source), row=None, reason=reason)
+        else:
+            yield path, "dicom"
+
+
+def _medical(places: Iterator[Found], reading: Reading) -> Iterator[Draft | Refused]:
+    """Drafts of medical files. DICOM files go together, since their series may need to be known whole."""
+    others: list[tuple[Place, Kind] | Refused] = []
+
+    def dicoms() -> Iterator[Place]:
+        for found in places:
+            if not isinstance(found, Refused) and found[1] == "dicom":
+                yield found[0]
+            else:
+                others.append(found)
+
+    yield from series_drafts(dicoms(), reading)
+    for found in others:
+        if isinstance(found, Refused):
+            yield found
+            continue
+        draft = from_file(*found)
+        try:
+            yield from pictures(draft, reading)
+        except ValueError as error:
+            yield draft.refused(str(error))

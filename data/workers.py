@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from vesalius.data.sources import Draft
+from vesalius.data.draft import Draft
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from vesalius.data.build import BuildConfig, BuildSummary, build
+from vesalius.data.build import BuildSummary, build
+from vesalius.data.build_config import BuildConfig
 from vesalius.data.check import CheckConfig, check
 from vesalius.data.record import load_records
 
@@ -165,7 +166,7 @@ def test_dicom_names_and_ids_do_not_reach_the_dataset(tmp_path: Path) -> None:
     for secret in (b"SMITH", b"JOHN", b"1CT1", b"CompressedSamples"):
         assert secret not in blob
     (record,) = load_records(tmp_path / "out")
-    assert (record.text, record.extra["window"]) == ("Axial CT slice.", "W400 L40")
+    assert (record.text, record.hounsfield) == ("Axial CT slice.", True)
 
 
 def bad_source(folder: Path) -> Path:
@@ -271,7 +272,8 @@ def test_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
 COMMAND = """
 import sys
 from pathlib import Path
-from vesalius.data.build import BuildConfig, build
+from vesalius.data.build import build
+from vesalius.data.build_config import BuildConfig
 build(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True))
 """
 

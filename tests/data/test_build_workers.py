@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.build import BuildConfig, BuildSummary, build
+from vesalius.data.build import BuildSummary, build
+from vesalius.data.build_config import BuildConfig
 from vesalius.data.check import CheckConfig, check
 
 COMMAND = """
 import sys
 from pathlib import Path
-from vesalius.data.build import BuildConfig, build
+from vesalius.data.build import build
+from vesalius.data.build_config import BuildConfig
 build(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True, workers=2))
 """
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.build import BuildConfig, build
+from vesalius.data.build import build
+from vesalius.data.build_config import BuildConfig
 from vesalius.data.check import CheckConfig, CheckSummary, check
 from vesalius.data.phantom import draw_phantom
 from vesalius.data.record import digest_file, load_records

@@ -23,6 +23,7 @@ from pydicom.uid import (
 from vesalius.data import dicom_pixels
 from vesalius.data.dicom import is_dicom, read_dicom, read_header
 from vesalius.data.modality import MODALITIES
+from vesalius.data.pseudonyms import Pseudonyms
 
 CT, MRI, XRAY = MODALITIES["CT"], MODALITIES["MRI"], MODALITIES["X-ray"]
 
@@ -157,7 +158,7 @@ def test_colour_comes_out_as_rgb(name: str) -> None:
 def test_objects_without_image_are_refused_by_name(name: str) -> None:
     path = bundled(name)
     with pytest.raises(ValueError, match=rf"{name}: holds no image .*leave it out"):
-        read_header(path, salt="x")
+        read_header(path, names=Pseudonyms("x"))
 
 
 def test_truncated_file_is_refused_with_remedy() -> None:
@@ -192,7 +193,7 @@ def test_inflated_size_is_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert read_dicom(path, CT)[0].shape == (512, 512, 1)
     monkeypatch.setattr(dicom_pixels, "MAX_VOXELS", 100_000)
     with pytest.raises(ValueError, match="inflates to more than 100000 bytes"):
-        read_header(path, salt="x")
+        read_header(path, names=Pseudonyms("x"))
 
 
 def test_compressed_frame_larger_than_its_header_is_refused(tmp_path: Path) -> None:
@@ -214,15 +215,15 @@ def test_only_the_white_list_leaves_the_header(tmp_path: Path) -> None:
         PixelSpacing=[0.7, 0.7],
         ImageOrientationPatient=[1, 0, 0, 0, 0, -1], SliceThickness="2.5", ImageLaterality="L",
     )  # fmt: skip
-    header = read_header(path, salt="secret")
+    header = read_header(path, names=Pseudonyms("secret"))
     assert header.columns() == {
         "plane": "Coronal", "side": "left", "sex": "F", "age": 90, "spacing_mm": 0.7, "slice_thickness_mm": 2.5,
     }  # fmt: skip
     assert header.organ is None
     assert header.caption(CT) == "Coronal left CT slice."
     assert not any(word in repr(header) for word in ("MRN", "Doe", "Jane", "Who"))
-    assert header.patient == read_header(path, salt="secret").patient
-    assert header.patient != read_header(path, salt="other").patient
+    assert header.patient == read_header(path, names=Pseudonyms("secret")).patient
+    assert header.patient != read_header(path, names=Pseudonyms("other")).patient
 
 
 def test_caption_names_plane_body_part_and_modality(tmp_path: Path) -> None:
@@ -232,14 +233,14 @@ def test_caption_names_plane_body_part_and_modality(tmp_path: Path) -> None:
         BodyPartExamined="CHEST",
         ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
     )
-    assert read_header(path, salt="").caption(CT) == "Axial chest CT slice."
+    assert read_header(path, names=Pseudonyms("")).caption(CT) == "Axial chest CT slice."
 
 
 def test_burned_in_text_is_refused_unless_allowed(tmp_path: Path) -> None:
     path = make(tmp_path / "a.dcm", np.zeros((4, 4), np.uint8), BurnedInAnnotation="YES")
     with pytest.raises(ValueError, match=r"burned into its pixels.*--allow-burned-in"):
-        read_header(path, salt="")
-    assert read_header(path, salt="", allow_burned_in=True).code == "CT"
+        read_header(path, names=Pseudonyms(""))
+    assert read_header(path, names=Pseudonyms(""), allow_burned_in=True).code == "CT"
 
 
 def test_files_without_preamble_are_known_and_others_are_not(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+from vesalius.data.draft import Draft, Refused
 from vesalius.data.modality import MODALITIES
-from vesalius.data.sources import Draft, Reading, Refused, drafts
+from vesalius.data.reading import Reading
+from vesalius.data.sources import drafts
 
 
 def picture(path: Path, seed: int = 0) -> Path:
@@ -190,7 +192,7 @@ def test_dicom_folder_is_read_with_and_without_suffix(tmp_path: Path) -> None:
 def test_csv_may_name_dicom_files(tmp_path: Path) -> None:
     (tmp_path / "x.dcm").write_bytes(Path(str(get_testdata_file("CT_small.dcm", download=False))).read_bytes())
     (draft,), _ = read(table(tmp_path, "path,text,modality\nx.dcm,A report.,CT\n"))
-    assert draft.dicom
+    assert (draft.kind, draft.part) == ("dicom", (0,))
     assert draft.record.text == "A report."
     assert draft.record.patient_id
     assert draft.record.extra["plane"] == "Axial"

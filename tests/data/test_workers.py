@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vesalius.data.draft import Draft
 from vesalius.data.record import Record
-from vesalius.data.sources import Draft
 from vesalius.data.workers import Encoder, num_workers
 
 

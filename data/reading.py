@@ -1,0 +1,61 @@
+"""How sources are read, made from a build's configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vesalius.data.modality import Modality, find_modality
+from vesalius.data.pseudonyms import Pseudonyms
+
+if TYPE_CHECKING:
+    from vesalius.data.build_config import BuildConfig
+    from vesalius.data.reports import Reports
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How to read sources.
+
+    modality: for sources that do not say theirs. names: what stands for identifiers.
+    slices: "middle", "every:N" or "all" of a series or volume. plane: of volumes, "axial", "coronal" or "sagittal";
+    None: across their longest voxel edge. size: longest side of stored images in pixels, 0 for as they are, and the
+    edge of a slide's tiles (0: 256). mpp: microns per pixel of tiles, None for the slide's own. tiles: most of a slide,
+    0 for all. reports: texts by accession number, study UID or file name.
+    """
+
+    modality: Modality | None = None
+    names: Pseudonyms = dataclasses.field(default_factory=Pseudonyms)
+    allow_burned_in: bool = False
+    slices: str = "all"
+    plane: str | None = None
+    size: int = 0
+    mpp: float | None = 1.0
+    tiles: int = 16
+    reports: Reports | None = None
+
+
+def reading_of(config: BuildConfig) -> Reading:
+    """ValueError where the reports cannot be read or the modality is not known."""
+    from vesalius.data.reports import Reports
+
+    return Reading(
+        modality=find_modality(config.modality) if config.modality else None,
+        names=Pseudonyms(config.salt, keep=config.mapping is not None),
+        reports=Reports(config.reports) if config.reports else None,
+        **{name: getattr(config, name) for name in ("allow_burned_in", "slices", "plane", "size", "mpp", "tiles")},
+    )
+
+
+def notes_of(reading: Reading, num_to_search: int) -> list[str]:
+    """What the first pass has to tell: reports paired, and text that was not looked for in so many images."""
+    from vesalius.data.burned_in import can_search
+
+    notes = [reading.reports.note()] if reading.reports else []
+    if num_to_search and not can_search():
+        notes.append(
+            f"{num_to_search} images of kinds that often have text burned in were not searched for it, "
+            "since tesseract is not installed"
+        )
+    return notes
