@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,9 +24,9 @@ from vesalius.data.card import write_card
 from vesalius.data.journal import WORK, append, read_journal, read_object, reusable, tidy
 from vesalius.data.progress import Progress
 from vesalius.data.pseudonyms import OPEN_SALT
-from vesalius.data.reading import Reading, check_reading, notes_of, reading_of
+from vesalius.data.reading import check_reading, notes_of, reading_of
 from vesalius.data.record import SPLITS, Record, digest_file, hold, read_rows, write_atomic, write_dataset, write_json
-from vesalius.data.sources import Draft, Refused, drafts
+from vesalius.data.sources import Draft, Refused, drafts_of
 from vesalius.data.split import divided, hashed_split, patient_key
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -38,7 +37,7 @@ class BuildConfig:
     """What to read, where to write, and how to split."""
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders or files to read: metadata.jsonl folders, CSV tables, DICOM, folders named for classes."""
+    """Folders or files: metadata.jsonl folders, CSV tables, DICOM, NIfTI, slides, ZIPs, folders named for classes."""
     out: Path
     """Dataset folder to write; new, empty, or left by the same command when it was stopped."""
     keep_going: bool = False
@@ -64,8 +63,7 @@ class BuildConfig:
     tiles: int = 16
     """Most tiles of tissue from one slide, spread evenly over it; 0: all."""
     reports: Path | None = None
-    """Reports of DICOM, NIfTI and slides: a table, a text, a Structured Report, or a folder of them. They are paired by
-    accession number, study UID or file name."""
+    """Table, text, Structured Report, or folder of them: paired by accession number, study UID or file name."""
     salt: str = OPEN_SALT
     """Secret that keys the hash of identifiers and the shift of dates; set your own before you share the dataset."""
     mapping: Path | None = None
@@ -178,11 +176,6 @@ class _Written:
     bytes: int = 0
 
 
-def _drafts(config: BuildConfig, reading: Reading) -> Iterator[Draft | Refused]:
-    for source in config.sources:
-        yield from drafts(source, reading)
-
-
 def _survey(config: BuildConfig) -> _Survey:
     free = ("sources", "out", "keep_going", "json", "dry_run", "mapping")
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
@@ -191,7 +184,7 @@ def _survey(config: BuildConfig) -> _Survey:
     survey = _Survey(settings=_digest(settings))
     content, unnamed = hashlib.blake2b(digest_size=16), Counter[str | None]()
     unsearched = 0
-    for each in _drafts(config, reading):
+    for each in drafts_of(config.sources, reading):
         if isinstance(each, Refused):
             if not config.keep_going:
                 raise ValueError(each.reason)
@@ -299,7 +292,7 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
     # Each draft becomes an image and a line of the journal, or a line of the quarantine.
     with (work / "journal.jsonl").open("a", encoding="utf-8") as log, _progress(config, survey) as bar:
         log.write("\n")  # ends a line that a full disk or a kill cut short
-        for each in _drafts(config, reading_of(config)):
+        for each in drafts_of(config.sources, reading_of(config)):
             if isinstance(each, Refused):
                 refused.append(each)
                 continue
