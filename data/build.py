@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,9 @@ from vesalius.data.draft import Draft, Refused
 from vesalius.data.journal import WORK, Aside, Journal, read_object, reusable, tidy
 from vesalius.data.placing import Done, Placing, fresh_folder
 from vesalius.data.progress import Progress
-from vesalius.data.reading import Reading, notes_of, reading_of
+from vesalius.data.reading import notes_of, reading_of
 from vesalius.data.record import SPLITS, digest_file, hold, open_atomic, read_rows, write_dataset, write_json
-from vesalius.data.sources import drafts
+from vesalius.data.sources import drafts_of
 from vesalius.data.split import hashed_split, patient_key
 from vesalius.data.workers import Encoded, Encoder, num_workers
 
@@ -131,11 +130,6 @@ class _Written:
     bytes: int = 0
 
 
-def _drafts(config: BuildConfig, reading: Reading) -> Iterator[Draft | Refused]:
-    for source in config.sources:
-        yield from drafts(source, reading)
-
-
 def _survey(config: BuildConfig) -> _Survey:
     free = ("sources", "out", "keep_going", "workers", "json", "dry_run", "mapping")
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
@@ -144,7 +138,7 @@ def _survey(config: BuildConfig) -> _Survey:
     survey = _Survey(settings=_digest(settings), drafts=Aside(config.out))
     content, unnamed = hashlib.blake2b(digest_size=16), Counter[tuple[int, str]]()
     unsearched = 0
-    for each in _drafts(config, reading):
+    for each in drafts_of(config.sources, reading):
         if isinstance(each, Refused):
             if not config.keep_going:
                 raise ValueError(each.reason)

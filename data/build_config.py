@@ -43,8 +43,7 @@ class BuildConfig:
     tiles: int = 16
     """Most tiles of tissue from one slide, spread evenly over it; 0: all."""
     reports: Path | None = None
-    """Reports of DICOM, NIfTI and slides: a table, a text, a Structured Report, or a folder of them. They are paired by
-    accession number, study UID or file name."""
+    """Table, text, Structured Report, or folder of them: paired by accession number, study UID or file name."""
     salt: str = OPEN_SALT
     """Secret that keys the hash of identifiers and the shift of dates; set your own before you share the dataset."""
     mapping: Path | None = None

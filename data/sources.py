@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vesalius.data.archive import Place, members
@@ -64,6 +64,12 @@ def drafts(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
             yield from _rows(part, reading, split)
     else:
         yield from _tree(source, reading)
+
+
+def drafts_of(sources: Sequence[Path], reading: Reading) -> Iterator[Draft | Refused]:
+    """The drafts of several sources, one after another. ValueError as `drafts`."""
+    for source in sources:
+        yield from drafts(source, reading)
 
 
 def _file(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
