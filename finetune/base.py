@@ -78,7 +78,7 @@ class BaseConfig:
     """share of samples trained without text, for guidance"""
     chinese_share: float = 0.25
     """share of texts in Chinese"""
-    views: int = 6
+    views: int = 3
     """views of each real image: itself, and others flipped where that is safe, or moved by a little"""
     wordings: int = 3
     """texts of each record, each drawn once and encoded once"""

@@ -25,7 +25,7 @@ fi
 data=(--data "$out/phantoms" "$out/real")
 
 "$python" -m vesalius.finetune.autoencoder "${data[@]}" --out "$out/autoencoder" --steps 6000
-"$python" -m vesalius.finetune.text --data "$out/real" --out "$out/text" --steps 800
+"$python" -m vesalius.finetune.text --data "$out/real" --out "$out/text" --steps 3500
 # Layout is learnt at half the size, where a step costs half as much, then detail at the size that ships.
 $launch vesalius.finetune.base "${data[@]}" --autoencoder "$out/autoencoder/vae" --text "$out/text" \
   --out "$out/base-64" --steps "$((steps / 2))" --sizes.image-size 64
