@@ -22,6 +22,7 @@ from typing import Any
 import tyro
 
 from vesalius.data.card import write_card
+from vesalius.data.findings import as_findings, findings_in
 from vesalius.data.journal import WORK, append, read_journal, read_object, reusable, tidy
 from vesalius.data.modality import find_modality
 from vesalius.data.progress import Progress
@@ -58,6 +59,8 @@ class BuildConfig:
     """Secret that keys the hash of DICOM patient ids; set your own before you share the dataset."""
     allow_burned_in: bool = False
     """Take DICOM images that say that text is burned into their pixels."""
+    read_findings: bool = False
+    """Read the findings of rows that list none from their texts, by rules for English and Chinese reports."""
     json: bool = False
     """Print the summary as JSON, without progress."""
     dry_run: bool = False
@@ -165,7 +168,14 @@ def _drafts(config: BuildConfig) -> Iterator[Draft | Refused]:
     modality = find_modality(config.modality) if config.modality else None
     reading = Reading(modality=modality, salt=config.salt, allow_burned_in=config.allow_burned_in)
     for source in config.sources:
-        yield from drafts(source, reading)
+        for each in drafts(source, reading):
+            yield _read(each) if config.read_findings and isinstance(each, Draft) else each
+
+
+def _read(draft: Draft) -> Draft:
+    """The draft with the findings that its text states, where its row lists none."""
+    findings = draft.record.findings or as_findings(findings_in(draft.record.text))
+    return dataclasses.replace(draft, record=dataclasses.replace(draft.record, findings=findings))
 
 
 def _survey(config: BuildConfig) -> _Survey:

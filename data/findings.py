@@ -4,7 +4,7 @@
     as_findings(mentions)    what of these a record can hold
 
 The rules are those of NegEx (Chapman et al., J Biomed Inform 2001) and ConText (Harkema et al., J Biomed Inform
-2009): cues with a direction, and scopes that end at conjunctions. All that is a word lies in `findings_words` and
+2009): cues with a direction, and scopes that end at conjunctions. All that is a word lies in `findings_en` and
 `findings_zh`; of the phrases that begin at a place the longest is read, in one pass for both languages, since no word
 of one is a word of the other. Indications, history and advice speak of no image and give nothing.
 """
@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from vesalius.data.findings_en import ENGLISH
 from vesalius.data.findings_rules import Item, Status, settle
-from vesalius.data.findings_words import ENGLISH, Cue, Words
+from vesalius.data.findings_words import Cue, Words
 from vesalius.data.findings_zh import CHINESE
 from vesalius.data.prompt import is_chinese, section_spans
 from vesalius.data.record import Finding, Side
@@ -32,6 +33,8 @@ _BREAK = re.compile(
     r"(?<=[!;。！；])|(?<=\?)(?=\s)|(?<=？)|(?<=\.)(?<!\bvs\.)(?<!\bDr\.)(?<!\bca\.)(?<!approx\.)(?<!e\.g\.)(?<!i\.e\.)(?=\s|[A-Z][a-z]|[\u4e00-\u9fff])"
     r"|\n(?=\s*\n|\s*(?:\d+[.)、]|[-*•])|\s*[A-Z][a-z]|\s*[\u4e00-\u9fff])"
 )
+_GENERIC = ("lesion", "opacity")
+_THIS = ("the", "this", "these", "该", "此")
 _SIDE = re.compile("[左右]")
 _NUMBER = r"\d{1,4}(?:\.\d{1,3})?"
 _UNIT = r"(?:mm|cm|毫米|厘米|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z])"
@@ -66,6 +69,8 @@ def findings_in(text: str) -> tuple[Mention, ...]:
         before: list[Mention] = []  # of the sentence before, for one that says how large "it" is
         for first, last in _sentences(text, start, end):
             items = _items(text[first:last], first)
+            if mentions:
+                _point_back(items)
             settle(items, is_chinese(text[first:last]))
             read = [_mention(item) for item in items if item.role in ("kind", "normal") and item.status]
             size = next((i.value for i in items if i.role == "size"), None)
@@ -104,6 +109,13 @@ def as_findings(mentions: Iterable[Mention]) -> tuple[Finding, ...]:
 
 
 # ------------------------------------------------------------------------------------------------ text to phrases
+
+
+def _point_back(items: list[Item]) -> None:
+    """Make "the lesion" a word for the finding before, as "it" is."""
+    for before, item in zip([None, *items], items, strict=False):
+        if item.value in _GENERIC and (before.text in _THIS if before else not item.text.isascii()):
+            item.role, item.cues = "word", frozenset({"it"})
 
 
 def _mention(item: Item) -> Mention:
@@ -156,7 +168,20 @@ def _plurals(phrase: str) -> Iterator[str]:
             yield f"{phrase[:-2]}es"
 
 
-_MANY = ("opacities", "masses", "bullae", "calculi", "metastases", "foci", "mitoses", "emboli", "densities", "thrombi", "stones", "intensities")
+_MANY = (
+    "opacities",
+    "masses",
+    "bullae",
+    "calculi",
+    "metastases",
+    "foci",
+    "mitoses",
+    "emboli",
+    "densities",
+    "thrombi",
+    "stones",
+    "intensities",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

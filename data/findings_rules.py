@@ -12,8 +12,14 @@ from vesalius.data.findings_words import UNSIDED, Cue
 
 Status = Literal["present", "absent", "uncertain"]
 
-_AT = frozenset((*"in on at of within involving throughout to along near overlying".split(), *"于在位"))
+_AT = frozenset(
+    (
+        "in", "on", "at", "of", "within", "involving", "throughout", "to", "along", "near", "overlying", "inside",
+        "于", "在", "见于", "位于",
+    )
+)  # fmt: skip
 _TURNS = frozenset(("but", "however", "although", "though", "while", "whereas", *"但而余除", "但是", "其余", "然而"))
+_COLON = (":", "：")
 _FINE = frozenset(("clear", "normal", "unremarkable", "intact"))
 _ONE = frozenset(("is", "has", "was"))
 _NOT_A_COUNT = frozenset(
@@ -114,6 +120,9 @@ def _forward(items: Sequence[Item]) -> None:
 def _reaches(items: Sequence[Item], i: int, forward: Cue, backward: Cue) -> bool:
     """Whether a cue speaks of what follows: one of both directions does where a finding follows."""
     item = items[i]
+    last = i + 1 == len(items) or not items[i + 1].text.isalnum()
+    if last and i > 0 and items[i - 1].text in _COLON and item.has("denies"):  # nodules: no
+        return False
     both: Cue = "denies or denied" if forward == "denies" else "doubts or doubted"
     if item.has(both) or (item.has(forward) and item.has(backward)):
         more = item.text.startswith("未") and i + 1 < len(items) and items[i + 1].text.isalnum()  # 未见异常
@@ -128,7 +137,7 @@ def _opens(items: Sequence[Item], i: int) -> bool:
 def _backward(items: Sequence[Item]) -> None:
     """Cues that reach to what stands before."""
     for i, item in enumerate(items):
-        denied = item.has("denied", "denies or denied") and not _reaches(items, i, "denies", "denied")
+        denied = item.has("denied", "denies or denied", "denies") and not _reaches(items, i, "denies", "denied")
         doubted = item.has("doubted", "doubts or doubted") and not _reaches(items, i, "doubts", "doubted")
         if item.has("unasserted before"):
             for kind in _before(items, i):
@@ -161,7 +170,11 @@ def _before(items: Sequence[Item], i: int) -> Iterator[Item]:
             if not found or not (listed or _in_list(items, item, i)):
                 return
             listed = True
-        elif item.has("with", "denied", "doubted") or (found and item.has("verb", "seen")):
+        elif (
+            (item.has("with") and item.text not in _COLON)
+            or item.has("denied", "doubted")
+            or (found and item.has("verb", "seen"))
+        ):
             return
 
 
@@ -186,8 +199,8 @@ def _sides(items: Sequence[Item], bounds: set[int]) -> None:
         if owner is not None:
             for kind in _listed(items, owner):
                 kind.side = kind.side or side_or_none
-        elif not _after(items, last, side_or_none, bounds) and (kind := _apposed(items, i, last)):
-            kind.side = side_or_none
+        elif not _after(items, last, side_or_none, bounds) and (apposed := _apposed(items, i, last)):
+            apposed.side = side_or_none
     for item in items:
         if item.value in UNSIDED:
             item.side = None
@@ -257,10 +270,19 @@ def _after(items: Sequence[Item], i: int, side: str | None, bounds: set[int]) ->
         if item.role in ("kind", "normal"):
             item.side, given = item.side or side, True
         elif item.role in ("side", "comma") or item.text in _TURNS:
-            break
+            if given or not (item.role == "comma" and _fronted(items, i, j)):
+                break
         elif given and (j in bounds or item.has("denies", "with", "seen", "end", "doubts")):
             break
     return given
+
+
+def _fronted(items: Sequence[Item], i: int, comma: int) -> bool:
+    """Whether a clause only says where ("In the right lung, there is"): what is there comes after its comma."""
+    if comma - i > 5 or comma + 1 >= len(items) or any(x.cues or x.text in _FINE for x in items[i + 1 : comma]):
+        return False
+    opened = any(x.text in _AT for x in items[max(0, i - 2) : i])
+    return opened or (i == 0 and items[comma + 1].has("end"))
 
 
 def _sizes(items: Sequence[Item], chinese: bool) -> None:
@@ -274,9 +296,7 @@ def _sizes(items: Sequence[Item], chinese: bool) -> None:
         if item.role != "size" or not isinstance(item.value, float) or not kinds or _elsewhere(items, i):
             continue
         told = any(x.has("it", "verb") for x in items[max(0, i - 4) : i])  # "it measures 5 mm" looks back
-        cost, nearest = min(
-            (abs(k - i) + abs(walls[k] - walls[i]) + (k > i) * (6 * told - 0.5), k) for k in kinds
-        )
+        cost, nearest = min((abs(k - i) + abs(walls[k] - walls[i]) + (k > i) * (6 * told - 0.5), k) for k in kinds)
         if cost < 25:
             items[nearest].size_mm = max(item.value, items[nearest].size_mm or 0)
 
