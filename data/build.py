@@ -23,6 +23,7 @@ from typing import Any
 from vesalius.data.build_config import BuildConfig, check_config
 from vesalius.data.card import Tally, write_card
 from vesalius.data.draft import Draft, Refused
+from vesalius.data.findings import as_findings, findings_in
 from vesalius.data.journal import WORK, Aside, Journal, read_object, reusable, tidy
 from vesalius.data.placing import Done, Placing, fresh_folder
 from vesalius.data.progress import Progress
@@ -130,6 +131,12 @@ class _Written:
     bytes: int = 0
 
 
+def _read(draft: Draft) -> Draft:
+    """The draft with the findings that its text states, where its row lists none."""
+    findings = draft.record.findings or as_findings(findings_in(draft.record.text))
+    return dataclasses.replace(draft, record=dataclasses.replace(draft.record, findings=findings))
+
+
 def _survey(config: BuildConfig) -> _Survey:
     free = ("sources", "out", "keep_going", "workers", "json", "dry_run", "mapping")
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
@@ -148,6 +155,8 @@ def _survey(config: BuildConfig) -> _Survey:
             if not config.dry_run:
                 survey.drafts.add(each)
             continue
+        if config.read_findings:
+            each = _read(each)
         survey.num_drafts += 1
         survey.num_bytes += each.state()[0]
         unsearched += each.search_text

@@ -50,6 +50,8 @@ class BuildConfig:
     """CSV to write with what stands for each patient, study and series; keep it secret. none: not written."""
     allow_burned_in: bool = False
     """Take DICOM images that say, or in which tesseract finds, that text is burned into their pixels."""
+    read_findings: bool = False
+    """Read the findings of rows that list none from their texts, by rules for English and Chinese reports."""
     workers: int = 0
     """Processes that decode images; 0: one for each core. The dataset is the same for any number."""
     json: bool = False

@@ -54,13 +54,18 @@ def is_chinese(text: str) -> bool:
 
 def sections(report: str) -> dict[str, str]:
     """A report's sections by English lower-case heading; empty where it has no headings."""
+    return {heading: report[start:end].strip() for heading, _, start, end in section_spans(report)}
+
+
+def section_spans(report: str) -> list[tuple[str, int, int, int]]:
+    """Each section's English lower-case heading, and where in the report heading, body and end lie, in order."""
     marks = list(_HEADING.finditer(report))
     ends = [*(m.start() for m in marks[1:]), len(report)][: len(marks)]
     heads = [(m.group(1) or m.group(2)).lower() for m in marks]
-    return {
-        CHINESE_SECTIONS.get(head, head): report[m.end() : end].strip()
+    return [
+        (CHINESE_SECTIONS.get(head, head), m.start(), m.end(), end)
         for head, m, end in zip(heads, marks, ends, strict=True)
-    }
+    ]
 
 
 def sentences(text: str) -> list[str]:

@@ -1,0 +1,194 @@
+"""What a report says is read as a radiologist would: present, denied, open; left, right; how large and how many."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from vesalius.data.build import build
+from vesalius.data.build_config import BuildConfig
+from vesalius.data.findings import LANGUAGES, Mention, as_findings, findings_in
+from vesalius.data.findings_en import ENGLISH
+from vesalius.data.findings_words import UNSIDED, Words
+from vesalius.data.findings_zh import CHINESE
+from vesalius.data.phantom import KINDS
+from vesalius.data.prompt import is_chinese, swap_sides
+from vesalius.data.record import Finding, load_records
+
+STATUS = {"+": "present", "-": "absent", "?": "uncertain"}
+SIGN = {status: sign for sign, status in STATUS.items()}
+_EXPECTED = re.compile(
+    r"([-+?])(.+?)(?: (left|right|bilateral))?(?: ([\d.]+)mm)?(?: x(\d+|\*))?"
+)  # status, kind, side, size, count
+
+
+def table(name: str = "findings_sentences.tsv") -> list[tuple[str, list[str]]]:
+    """Sentences, and what a reader finds in them: "+nodule right 12mm x2; -pleural effusion"."""
+    with (Path(__file__).parent / name).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [(text.replace("\\n", "\n"), [e for e in expected.split("; ") if e]) for text, expected in rows]
+
+
+def told(mention: Mention, *, measures: bool) -> str:
+    side = f" {mention.side}" if mention.side else ""
+    size = f" {mention.size_mm:g}mm" if mention.size_mm and measures else ""
+    count = "" if mention.count == 1 or not measures else f" x{mention.count or '*'}"
+    return f"{SIGN[mention.status]}{mention.kind}{side}{size}{count}"
+
+
+def without_measures(expected: str) -> str:
+    match = _EXPECTED.fullmatch(expected)
+    assert match, expected
+    return f"{match[1]}{match[2]}{f' {match[3]}' if match[3] else ''}"
+
+
+def score(rows: list[tuple[str, list[str]]], *, measures: bool) -> tuple[float, list[str]]:
+    """The share of mentions that are right, of those expected and those read too much; and what is wrong."""
+    right, total, wrong = 0, 0, []
+    for text, expected in rows:
+        want = Counter(expected if measures else map(without_measures, expected))
+        got = Counter(told(m, measures=measures) for m in findings_in(text))
+        right += (want & got).total()
+        total += (want | got).total()
+        if want != got:
+            wrong.append(f"{text!r}: expected {sorted(want.elements())}, got {sorted(got.elements())}")
+    return right / total, wrong
+
+
+@pytest.mark.parametrize(("chinese", "least"), [(False, 120), (True, 80)], ids=["English", "Chinese"])
+@pytest.mark.parametrize("measures", [False, True], ids=["status and side", "size and count too"])
+def test_of_all_mentions_95_percent_are_read_right(chinese: bool, least: int, measures: bool) -> None:
+    rows = [row for row in table() if is_chinese(row[0]) == chinese]
+    assert len(rows) >= least
+    share, wrong = score(rows, measures=measures)
+    print(f"{share:.1%} of the mentions in {len(rows)} sentences", *wrong, sep="\n")
+    assert share >= 0.95, "\n".join(wrong)
+
+
+ASIDES = {"en": "The trachea is central. ", "zh": "气管居中。"}
+# Abbreviations, and lobes that one lung alone has, name a side without the word for it.
+_OTHER_SIDES = re.compile(r"\b[RL][UML]L\b|lingula|middle lobe|中叶|舌", re.IGNORECASE)
+sentences = st.sampled_from(table())
+names = st.one_of(
+    st.sampled_from([("en", kind, n) for kind, ns in ENGLISH.kinds.items() for n in (kind, *ns)]),
+    st.sampled_from([("zh", kind, n) for kind, ns in CHINESE.kinds.items() for n in ns]),
+)
+SIMPLE = {
+    "en": ("The study shows {} on the left.", "The study shows no {} on the left.", "Possible {} on the left."),
+    "zh": ("左侧可见{}。", "左侧未见{}。", "左侧可疑{}。"),
+}
+
+
+@given(sentences, st.sampled_from(sorted(ASIDES)))
+def test_an_unrelated_sentence_before_changes_nothing(row: tuple[str, list[str]], language: str) -> None:
+    aside = ASIDES[language]
+    if not (text := row[0]).lstrip("【1").startswith(("检", "临", "病", "INDICATION", "History", "CLINICAL")):
+        moved = [
+            (m.kind, m.status, m.side, m.size_mm, m.count, m.start - len(aside)) for m in findings_in(aside + text)
+        ]
+        assert moved == [(m.kind, m.status, m.side, m.size_mm, m.count, m.start) for m in findings_in(text)]
+
+
+@given(sentences)
+def test_left_and_right_exchanged_in_the_text_are_exchanged_in_the_findings(row: tuple[str, list[str]]) -> None:
+    swapped = swap_sides(row[0])
+    if swapped is not None and not _OTHER_SIDES.search(row[0]):
+        other = {"left": "right", "right": "left"}
+        want = [(m.kind, other.get(m.side or "", m.side)) for m in findings_in(row[0])]
+        assert [(m.kind, m.side) for m in findings_in(swapped)] == want
+
+
+@given(names)
+def test_a_simple_sentence_negated_turns_present_to_absent_and_doubted_to_uncertain(name: tuple[str, str, str]) -> None:
+    language, kind, word = name
+    for sentence, status in zip(SIMPLE[language], ("present", "absent", "uncertain"), strict=True):
+        (mention,) = findings_in(sentence.format(word))
+        assert (mention.kind, mention.status) == (kind, status)
+        if kind not in UNSIDED:
+            assert mention.side == "left"
+
+
+@given(
+    st.lists(
+        st.sampled_from([*"，。、：左右双12,.:;?()[] \n", *SIMPLE["en"], *SIMPLE["zh"], "no ", "2 x 3 cm", "mass "])
+    )
+)
+def test_no_text_breaks_the_reader_and_spans_lie_in_the_text_in_order(parts: list[str]) -> None:
+    text = "".join(parts)
+    found = findings_in(text)
+    assert all(0 <= m.start < m.end <= len(text) for m in found)
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
+
+
+def test_spans_are_the_words_that_were_read() -> None:
+    text = "INDICATION: mass. FINDINGS: No pleural effusion."
+    (mention,) = findings_in(text)
+    assert text[mention.start : mention.end] == "pleural effusion"
+
+
+@pytest.mark.parametrize("unit", ["No nodule in the left lung. ", "nodule 5 mm, left ", "双肺未见结节，", "1"])
+def test_time_is_linear_in_the_text(unit: str) -> None:
+    def seconds(letters: int) -> float:
+        text = unit * (letters // len(unit))
+        began = time.process_time()
+        findings_in(text)
+        return time.process_time() - began
+
+    findings_in("")
+    short, long = seconds(100_000), seconds(1_000_000)
+    assert long < 30 * short + 1, f"{short:.2f} s for 100 kB, {long:.2f} s for 1 MB"
+
+
+def test_a_record_holds_no_doubt_and_denies_nothing_that_is_there() -> None:
+    read = findings_in(
+        "Two left nodules, up to 9 mm. The nodules are stable. No other nodules. Possible pneumonia. No mass."
+    )
+    assert as_findings(read) == (
+        Finding(kind="nodule", side="left", size_mm=9, count=2),
+        Finding(kind="mass", present=False),
+    )
+    assert [m.kind for m in read if m.status == "uncertain"] == ["pneumonia"]
+
+
+def test_several_without_a_number_are_counted_as_one() -> None:
+    (mention,) = findings_in("Multiple nodules.")
+    assert mention.count is None
+    assert as_findings([mention]) == (Finding(kind="nodule"),)
+
+
+@pytest.mark.parametrize("words", LANGUAGES, ids=["English", "Chinese"])
+def test_no_name_stands_for_two_kinds(words: Words) -> None:
+    named = Counter(name for kind, others in words.kinds.items() for name in {kind, *others})
+    assert [name for name, count in named.items() if count > 1] == []
+
+
+def test_both_languages_name_the_same_kinds_and_all_that_phantoms_show() -> None:
+    assert set(CHINESE.kinds) <= set(ENGLISH.kinds)
+    assert {kind for kinds in KINDS.values() for kind in kinds} <= set(CHINESE.kinds)
+    assert set(ENGLISH.kinds) >= UNSIDED
+
+
+def test_build_reads_findings_only_where_asked_and_only_of_rows_that_list_none(tmp_path: Path) -> None:
+    listed = [{"kind": "mass", "present": True}]
+    rows = [{"text": "No mass. Left effusion."}, {"text": "Possible mass."}, {"text": "No mass.", "findings": listed}]
+    (tmp_path / "in").mkdir()
+    for i, row in enumerate(rows):
+        Image.new("L", (16, 16), i).save(tmp_path / "in" / f"{i}.png")
+        row |= {"file_name": f"{i}.png", "modality": "CT", "patient_id": str(i), "split": "train"}
+    (tmp_path / "in" / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mass = Finding(kind="mass")
+    effusion, no_mass = Finding(kind="pleural effusion", side="left"), Finding(kind="mass", present=False)
+    for asked, want in ((False, [(), (), (mass,)]), (True, [(effusion, no_mass), (), (mass,)])):
+        out = tmp_path / f"out-{asked}"
+        build(BuildConfig(sources=(tmp_path / "in",), out=out, json=True, read_findings=asked))
+        assert [r.findings for r in sorted(load_records(out), key=lambda r: str(r.patient_id))] == want
