@@ -19,7 +19,7 @@ from vesalius.data.archive import Place, members
 from vesalius.data.dicom import directory
 from vesalius.data.draft import Draft, Kind, Refused
 from vesalius.data.modality import MODALITIES, Modality, find_modality
-from vesalius.data.pictures import from_file, kind_of, pictures
+from vesalius.data.pictures import IMAGE_SUFFIXES, from_file, kind_of, pictures
 from vesalius.data.reading import Reading
 from vesalius.data.record import Record
 from vesalius.data.series import series_drafts
@@ -28,6 +28,7 @@ from vesalius.data.tables import csv_rows, draft_fields, json_rows
 __all__ = ["Draft", "Reading", "Refused", "drafts", "drafts_of"]
 
 Found = tuple[Place, Kind] | Refused
+SLIDES = (".svs", ".ndpi", ".scn", ".bif")
 TABLE_SUFFIXES = (".csv", ".tsv")
 SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -228,28 +229,36 @@ def _walk(folder: Path) -> Iterator[Path | Refused]:
                     yield Refused(file=str(path), row=None, reason=reason)
                     continue
             if name in files and not name.startswith(".") and path.is_file():
-                yield path
+                if os.access(path, os.R_OK):
+                    yield path
+                else:
+                    reason = f"{path}: may not be read; change its permissions, or leave it out"
+                    yield Refused(file=str(path), row=None, reason=reason)
 
 
 def _archived(archive: Path) -> Iterator[Found]:
-    """The files of a ZIP that are medical images; the others are passed over, and those that are unsafe refused."""
+    """The DICOM and NIfTI files of a ZIP. What else is of use there is refused; notes and the like are passed over."""
+
+    def refused(reason: str) -> Refused:
+        return Refused(file=str(archive), row=None, reason=reason)
+
+    told = False
     try:
         for member in members(archive):
             if isinstance(member, str):
-                yield Refused(file=str(archive), row=None, reason=member)
-                continue
-            try:
-                kind = kind_of(member)
-            except ValueError as error:
-                yield Refused(file=str(archive), row=None, reason=str(error))
-                continue
-            if kind == "image":
-                reason = f"{member}: an image without its text; unpack {archive.name} and name it in a CSV"
-                yield Refused(file=str(archive), row=None, reason=reason)
-            elif kind and member.name.upper() != "DICOMDIR":
+                told, found = True, refused(member)
+                yield found
+            elif member.name.lower().endswith((*TABLE_SUFFIXES, ".jsonl", *SLIDES, *IMAGE_SUFFIXES)):
+                told = True
+                yield refused(f"{member}: a table, image or slide in an archive; unpack it, and name the folder")
+            elif member.name.upper() != "DICOMDIR" and (kind := kind_of(member)):
+                told = True
                 yield member, kind
     except ValueError as error:
-        yield Refused(file=str(archive), row=None, reason=str(error))
+        told = True
+        yield refused(str(error))
+    if not told:
+        yield refused(f"{archive}: holds no DICOM and no NIfTI file; {WANTED}")
 
 
 def _listed(source: Path, listed: list[str]) -> Iterator[Found]:
