@@ -128,9 +128,7 @@ def test_other_tables_of_a_folder_of_reports_are_passed_over(tmp_path: Path) -> 
     (tmp_path / "doses.csv").write_text("scanner,dose\nA,3\n")
     (tmp_path / "ACC-0.txt").write_text("One.")
     assert Reports(tmp_path).find(("ACC-0",)) == "One."
-    with pytest.raises(
-        ValueError, match=r"doses\.csv:2: expected a column such as .*found scanner, dose"
-    ):
+    with pytest.raises(ValueError, match=r"doses\.csv:2: expected a column such as .*found scanner, dose"):
         Reports(tmp_path / "doses.csv")
 
 
