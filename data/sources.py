@@ -19,13 +19,14 @@ from vesalius.data.archive import Place, members
 from vesalius.data.dicom import directory
 from vesalius.data.draft import Draft, Kind, Refused
 from vesalius.data.modality import MODALITIES, Modality, find_modality
-from vesalius.data.pictures import from_file, kind_of, pictures
+from vesalius.data.pictures import IMAGE_SUFFIXES, from_file, kind_of, pictures
 from vesalius.data.reading import Reading
 from vesalius.data.record import Record
 from vesalius.data.series import series_drafts
 from vesalius.data.tables import csv_rows, draft_fields, json_rows
 
 Found = tuple[Place, Kind] | Refused
+SLIDES = (".svs", ".ndpi", ".scn", ".bif")
 TABLE_SUFFIXES = (".csv", ".tsv")
 SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -50,13 +51,13 @@ def drafts(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
         raise ValueError(f"{source}: no such file or folder; check the path")
     if not any(source.iterdir()):
         raise ValueError(f"{source}: the folder is empty; {WANTED}")
-    table = _table(source)
+    table = _table(source, reading)
     splits = [
         (c, SPLIT_WORDS[c.name.lower()])
         for c in sorted(source.iterdir())
         if c.is_dir() and c.name.lower() in SPLIT_WORDS
     ]
-    parts = [(t, split) for child, split in splits if (t := _table(child))]
+    parts = [(t, split) for child, split in splits if (t := _table(child, reading))]
     if table:
         yield from _rows(table, reading, None)
     elif parts:
@@ -92,11 +93,13 @@ def _file(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
         raise ValueError(f"{source}: not a known kind of source; {WANTED}")
 
 
-def _table(folder: Path) -> Path | None:
+def _table(folder: Path, reading: Reading) -> Path | None:
+    """The table of a folder's images; one of reports is none. ValueError where there are several."""
     for name in ("metadata.jsonl", "metadata.csv"):
         if (folder / name).is_file():
             return folder / name
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and p.is_file())
+    tables = sorted(p for p in folder.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and p.is_file())
+    found = [p for p in tables if not (reading.reports and reading.reports.holds(p))]
     if len(found) > 1:
         raise ValueError(
             f"{folder}: holds {len(found)} tables ({', '.join(p.name for p in found[:5])}); name the one to read"
@@ -226,28 +229,36 @@ def _walk(folder: Path) -> Iterator[Path | Refused]:
                     yield Refused(file=str(path), row=None, reason=reason)
                     continue
             if name in files and not name.startswith(".") and path.is_file():
-                yield path
+                if os.access(path, os.R_OK):
+                    yield path
+                else:
+                    reason = f"{path}: may not be read; change its permissions, or leave it out"
+                    yield Refused(file=str(path), row=None, reason=reason)
 
 
 def _archived(archive: Path) -> Iterator[Found]:
-    """The files of a ZIP that are medical images; the others are passed over, and those that are unsafe refused."""
+    """The DICOM and NIfTI files of a ZIP. What else is of use there is refused; notes and the like are passed over."""
+
+    def refused(reason: str) -> Refused:
+        return Refused(file=str(archive), row=None, reason=reason)
+
+    told = False
     try:
         for member in members(archive):
             if isinstance(member, str):
-                yield Refused(file=str(archive), row=None, reason=member)
-                continue
-            try:
-                kind = kind_of(member)
-            except ValueError as error:
-                yield Refused(file=str(archive), row=None, reason=str(error))
-                continue
-            if kind == "image":
-                reason = f"{member}: an image without its text; unpack {archive.name} and name it in a CSV"
-                yield Refused(file=str(archive), row=None, reason=reason)
-            elif kind and member.name.upper() != "DICOMDIR":
+                told, found = True, refused(member)
+                yield found
+            elif member.name.lower().endswith((*TABLE_SUFFIXES, ".jsonl", *SLIDES, *IMAGE_SUFFIXES)):
+                told = True
+                yield refused(f"{member}: a table, image or slide in an archive; unpack it, and name the folder")
+            elif member.name.upper() != "DICOMDIR" and (kind := kind_of(member)):
+                told = True
                 yield member, kind
     except ValueError as error:
-        yield Refused(file=str(archive), row=None, reason=str(error))
+        told = True
+        yield refused(str(error))
+    if not told:
+        yield refused(f"{archive}: holds no DICOM and no NIfTI file; {WANTED}")
 
 
 def _listed(source: Path, listed: list[str]) -> Iterator[Found]:

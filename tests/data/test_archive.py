@@ -62,7 +62,9 @@ def test_archive_inside_a_folder_is_read_too(tmp_path: Path) -> None:
         ("C:evil.dcm", "its name leads out of the archive"),
         ("inner.zip", "an archive inside an archive"),
         ("inner.tar.gz", "an archive inside an archive"),
-        ("photo.png", "an image without its text"),
+        ("photo.png", "a table, image or slide in an archive"),
+        ("metadata.csv", "a table, image or slide in an archive"),
+        ("slide.svs", "a table, image or slide in an archive"),
         ("empty.dcm", "named as DICOM, but its content is not"),
     ],
 )
@@ -126,6 +128,11 @@ def test_overlapping_members_are_refused_whole(tmp_path: Path) -> None:
     path.write_bytes(content[:start] + copies + tail)
     with pytest.raises(ValueError, match="which none of its size can; leave it out"):
         list(members(path))
+
+
+def test_archive_without_any_image_says_what_is_wanted(tmp_path: Path) -> None:
+    assert "holds no DICOM and no NIfTI file; give a" in read(packed(tmp_path / "a.zip", notes=b"x"))[1][0].reason
+    assert "holds no DICOM" in read(packed(tmp_path / "b.zip"))[1][0].reason
 
 
 @pytest.mark.parametrize("content", [b"PK\3\4 nothing", b"plain text", bytes(1000)])
