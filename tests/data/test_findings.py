@@ -183,7 +183,7 @@ def test_build_reads_findings_only_where_asked_and_only_of_rows_that_list_none(t
     rows = [{"text": "No mass. Left effusion."}, {"text": "Possible mass."}, {"text": "No mass.", "findings": listed}]
     (tmp_path / "in").mkdir()
     for i, row in enumerate(rows):
-        Image.new("L", (16, 16), i).save(tmp_path / "in" / f"{i}.png")
+        Image.linear_gradient("L").resize((16, 16 + i)).save(tmp_path / "in" / f"{i}.png")
         row |= {"file_name": f"{i}.png", "modality": "CT", "patient_id": str(i), "split": "train"}
     (tmp_path / "in" / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     mass = Finding(kind="mass")
