@@ -69,6 +69,7 @@ def dicom_draft(draft: Draft, header: DicomHeader, reading: Reading) -> Draft:
         record, file_name="", modality=modality.name, patient_id=patient, organ=organ, hounsfield=hounsfield,
         extra={**own, **record.extra},
     )  # fmt: skip
+    record = _owned(record, None, _stem(draft.path), reading)
     keys = (*header.keys, _stem(draft.path), draft.path.name)
     record = _texted(record, keys, header.caption(modality), "dicom header", reading)
     return dataclasses.replace(draft, record=record, search_text=header.may_hold_text)

@@ -96,7 +96,7 @@ def _texts(path: Path, *, alone: bool) -> Iterator[tuple[tuple[str, ...], str, s
     """(keys, text, where) of each report in a file; files of other kinds are passed over unless named alone."""
     suffix = path.suffix.lower()
     if suffix in TABLES:
-        yield from _rows(path)
+        yield from _rows(path, alone=alone)
     elif suffix == ".txt":
         yield (path.stem,), _plain(path), str(path)
     elif is_dicom(path) and (alone or is_report(path)):
@@ -120,9 +120,16 @@ def _decoded(path: Path) -> str:
         raise ValueError(f"{path}: not UTF-8 text; save it as UTF-8") from None
 
 
-def _rows(path: Path) -> Iterator[tuple[tuple[str, ...], str, str]]:
+def _rows(path: Path, *, alone: bool) -> Iterator[tuple[tuple[str, ...], str, str]]:
     for number, row in numbered_rows(path) if path.suffix.lower() == ".jsonl" else _csv_rows(path):
         columns = {"_".join(str(k).strip().lower().replace("-", " ").split()): v for k, v in row.items() if k}
+        if not (columns.keys() & set(KEYS) and columns.keys() & set(TEXTS)):
+            if not alone:
+                return  # a table of something else, which happens to lie there
+            raise ValueError(
+                f"{path}:{number}: expected a column such as accession_number, study_uid or file_name, and one of "
+                f"{', '.join(TEXTS)}; found {', '.join(columns)}"
+            )
         keys = tuple(k for name in KEYS if (k := _cell(columns, name)))
         text = next((t for name in TEXTS if (t := _cell(columns, name))), "")
         yield keys, text, f"{path}:{number}"

@@ -53,13 +53,13 @@ def drafts(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
         raise ValueError(f"{source}: no such file or folder; check the path")
     if not any(source.iterdir()):
         raise ValueError(f"{source}: the folder is empty; {WANTED}")
-    table = _table(source)
+    table = _table(source, reading)
     splits = [
         (c, SPLIT_WORDS[c.name.lower()])
         for c in sorted(source.iterdir())
         if c.is_dir() and c.name.lower() in SPLIT_WORDS
     ]
-    parts = [(t, split) for child, split in splits if (t := _table(child))]
+    parts = [(t, split) for child, split in splits if (t := _table(child, reading))]
     if table:
         yield from _rows(table, reading, None)
     elif parts:
@@ -95,11 +95,13 @@ def _file(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
         raise ValueError(f"{source}: not a known kind of source; {WANTED}")
 
 
-def _table(folder: Path) -> Path | None:
+def _table(folder: Path, reading: Reading) -> Path | None:
+    """The table of a folder's images; one of reports is none. ValueError where there are several."""
     for name in ("metadata.jsonl", "metadata.csv"):
         if (folder / name).is_file():
             return folder / name
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and p.is_file())
+    tables = sorted(p for p in folder.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and p.is_file())
+    found = [p for p in tables if not (reading.reports and reading.reports.holds(p))]
     if len(found) > 1:
         raise ValueError(
             f"{folder}: holds {len(found)} tables ({', '.join(p.name for p in found[:5])}); name the one to read"

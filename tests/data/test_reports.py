@@ -118,6 +118,20 @@ def test_tables_name_images_in_any_of_the_usual_columns(tmp_path: Path, name: st
     assert built(tmp_path, tmp_path / name)[0] == {"0": "One, two.", "1": "MRI slice.", "2": "Three."}
 
 
+def test_table_of_reports_among_the_images_is_no_table_of_images(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "reports.csv").write_text("accession,report\nACC-0,One.\n")
+    assert built(tmp_path, tmp_path / "in" / "reports.csv")[0] == {"0": "One.", "1": "MRI slice.", "2": "MRI slice."}
+
+
+def test_other_tables_of_a_folder_of_reports_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "doses.csv").write_text("scanner,dose\nA,3\n")
+    (tmp_path / "ACC-0.txt").write_text("One.")
+    assert Reports(tmp_path).find(("ACC-0",)) == "One."
+    with pytest.raises(ValueError, match=r"doses\.csv:2: expected a column such as .*found scanner, dose"):
+        Reports(tmp_path / "doses.csv")
+
+
 def test_structured_report_becomes_sections_without_persons_and_dates(tmp_path: Path) -> None:
     text, keys = read_report(structured(tmp_path / "sr.dcm", "1.2.0", *nodes()))
     assert text == (
@@ -160,7 +174,8 @@ def test_real_structured_reports_are_read_or_say_nothing() -> None:
         ("a.txt", b"x\0y", "no plain text"),
         ("a.csv", b"accession,report\nA,One.\nA,Two.\n", "a.csv:3: a second, other report for the same images"),
         ("a.csv", b"accession,report\nA,\n", "a.csv:2: the report is empty"),
-        ("a.csv", b"name,report\nA,One.\n", "names no accession number"),
+        ("a.csv", b"name,report\nA,One.\n", "a.csv:2: expected a column such as accession_number"),
+        ("a.csv", b"accession,report\n,One.\n", "a.csv:2: names no accession number"),
         ("a.csv", b"accession,report\nA," + b"x" * 200_000 + b"\n", "not CSV"),
         ("a.jsonl", b"{broken\n", "a.jsonl:1: not JSON"),
         ("a.pdf", b"%PDF", "no report; give a .txt"),

@@ -292,6 +292,17 @@ def test_bad_files_among_good_ones_are_refused_each_with_its_reason(tmp_path: Pa
     assert "an image without a text among medical files" in reasons["photo.png"]
 
 
+def test_frames_of_a_file_that_names_nobody_share_a_group(tmp_path: Path) -> None:
+    path = frames_file(tmp_path / "SMITH.dcm", *range(6))
+    file = pydicom.dcmread(path)
+    del file.PatientID, file.StudyInstanceUID, file.SeriesInstanceUID
+    file.save_as(path)
+    good, _ = read(path)
+    assert [d.record.patient_id for d in good] == [None] * 6
+    assert len({d.record.extra["group"] for d in good}) == 1
+    assert "SMITH" not in str(good[0].record.to_json())
+
+
 def test_row_of_a_table_stands_for_every_chosen_slice_of_its_file(tmp_path: Path) -> None:
     frames_file(tmp_path / "a.dcm", *range(10))
     (tmp_path / "t.csv").write_text("path,text,modality\na.dcm,A report.,CT\n")
