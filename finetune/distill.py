@@ -279,8 +279,10 @@ def make_scheduler(base: Base, steps: int) -> Any:
     """DDIM over the base's own noise levels, in trailing steps: those of few steps are among those of many."""
     from diffusers import DDIMScheduler
 
-    settings = {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": True}
-    scheduler = DDIMScheduler.from_config(base.pipeline.scheduler.config, **settings)
+    known = DDIMScheduler().config  # the base may draw with any sampler, whose further settings mean nothing here
+    settings = {k: v for k, v in base.pipeline.scheduler.config.items() if k in known and not k.startswith("_")}
+    settings |= {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": True}
+    scheduler = DDIMScheduler(**settings)
     scheduler.set_timesteps(steps)
     return scheduler
 
