@@ -281,6 +281,7 @@ def write_dataset(
     Rows are put aside on disk until the last has told which columns there are, so memory does not grow with them. The
     manifest is written last; it holds the count of each split and the digest of each metadata file.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)  # from here until the end the folder is not whole
     columns, counts = Columns(), dict[str, int]()
     with ExitStack() as stack:
