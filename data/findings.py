@@ -28,7 +28,7 @@ LANGUAGES: tuple[Words, ...] = (ENGLISH, CHINESE)
 
 _UNREAD = ("indication", "clinical history", "history", "technique", "comparison")
 _LONGEST = 2000  # letters of a sentence; one that goes on is cut, so that time stays linear in the text
-_TOKEN = re.compile(r"[^\W\d_\u4e00-\u9fff]+(?:'[a-z]+)?|\d+(?:\.\d+)?|[\u4e00-\u9fff]|[^\w\s-]", re.IGNORECASE)
+_TOKEN = re.compile(r"[^\W\d_\u4e00-\u9fff]+(?:['’][a-z]+)?|\d+(?:\.\d+)?|[\u4e00-\u9fff]|[^\w\s-]", re.IGNORECASE)
 _BREAK = re.compile(
     r"(?<=[!;。！；])|(?<=\?)(?=\s)|(?<=？)|(?<=\.)(?<!\bvs\.)(?<!\bDr\.)(?<!\bca\.)(?<!approx\.)(?<!e\.g\.)(?<!i\.e\.)(?=\s|[A-Z][a-z]|[\u4e00-\u9fff])"
     r"|\n(?=\s*\n|\s*(?:\d+[.)、]|[-*•])|\s*[A-Z][a-z]|\s*[\u4e00-\u9fff])"
@@ -169,19 +169,9 @@ def _plurals(phrase: str) -> Iterator[str]:
 
 
 _MANY = (
-    "opacities",
-    "masses",
-    "bullae",
-    "calculi",
-    "metastases",
-    "foci",
-    "mitoses",
-    "emboli",
-    "densities",
-    "thrombi",
-    "stones",
-    "intensities",
-)
+    "opacities", "masses", "bullae", "calculi", "metastases", "foci", "mitoses", "emboli", "densities", "thrombi",
+    "stones", "intensities",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -182,6 +182,7 @@ ENGLISH = Words(
     },
     normal={
         "cardiomegaly": (
+            "no enlargement of the cardiac silhouette", "no enlargement of the heart",
             "heart size is normal", "heart is normal in size", "heart is not enlarged", "normal heart size",
             "heart size normal", "heart size is within normal limits", "cardiac silhouette is normal",
             "cardiac silhouette is not enlarged", "heart is of normal size", "heart size is not enlarged",
@@ -195,8 +196,8 @@ ENGLISH = Words(
             "midline is not shifted", "midline structures are not shifted", "midline structures are central",
         ),
         "lymphadenopathy": ("lymph nodes are not enlarged", "nodes are not enlarged", "lymph nodes are normal"),
-        "hepatomegaly": ("liver is not enlarged", "liver is normal in size"),
-        "splenomegaly": ("spleen is not enlarged", "spleen is normal in size"),
+        "hepatomegaly": ("no enlargement of the liver", "liver is not enlarged", "liver is normal in size"),
+        "splenomegaly": ("no enlargement of the spleen", "spleen is not enlarged", "spleen is normal in size"),
     },
     cues={
         "denies": (
@@ -309,7 +310,7 @@ ENGLISH = Words(
             "no interval change", "no interval change in", "no significant change", "no significant change in",
             "no significant interval change", "no significant interval change in", "not changed", "no longer than",
             "not significantly changed", "no matter", "no decrease in", "no progression of", "no growth of",
-            "not increased", "no larger", "no further increase in", "without change",
+            "no enlargement of", "not increased", "no larger", "no further increase in", "without change",
             "without interval change", "without significant change", "not large", "not resolved",
             "incompletely resolved", "partially resolved", "partial resolution of", "not completely resolved",
             "no difference in", "without increase in", "without change in", "without difficulty", "unresolved",
@@ -318,7 +319,8 @@ ENGLISH = Words(
             "not yet resolved", "no resolution of", "with no change in", "not enlarged", "no interval decrease in",
             "not significantly increased", "no doubt about", "history of present illness", "not appreciably changed",
             "has not changed", "have not changed", "if any", "not seen previously", "not previously seen",
-            "not seen on the prior", "not present previously", "mass effect upon", "pleural effusion protocol",
+            "not seen on the prior", "not present previously", "mass effect upon", "joint effusion",
+            "knee effusion", "mastoid effusion", "subdural effusion", "ear effusion", "pleural effusion protocol",
             "effusion protocol", "not as large", "no smaller", "cell mass", "body mass index", "muscle mass",
             "lean mass", "stroke volume", "stroke work", "not only a", "bone mass", "gland size", "thyroid gland",
             "adrenal gland", "adrenal glands", "pituitary gland", "parotid gland", "prostate gland", "salivary gland",
