@@ -29,6 +29,7 @@ from vesalius.data.placing import Done, Placing, fresh_folder
 from vesalius.data.progress import Progress
 from vesalius.data.reading import notes_of, reading_of
 from vesalius.data.record import SPLITS, digest_file, hold, open_atomic, read_rows, write_dataset, write_json
+from vesalius.data.scrub import scrub_drafts, told
 from vesalius.data.sources import drafts_of
 from vesalius.data.split import hashed_split, patient_key
 from vesalius.data.workers import Encoded, Encoder, num_workers
@@ -44,6 +45,7 @@ class BuildSummary:
 
     quarantined: the first of the bad rows; num_quarantined: how many there are. num_reused: images kept from a stopped
     build. unchanged: the folder was whole already and nothing was written.
+    removed: identifiers taken out of the texts, by kind.
     In a dry run `splits` counts what is known before pixels are read; the rest is under "by content".
     """
 
@@ -54,6 +56,7 @@ class BuildSummary:
     quarantined: tuple[Refused, ...] = ()
     num_quarantined: int = 0
     notes: tuple[str, ...] = ()
+    removed: dict[str, int] = dataclasses.field(default_factory=dict)
     num_reused: int = 0
     unchanged: bool = False
     dry_run: bool = False
@@ -76,6 +79,7 @@ def build(config: BuildConfig) -> BuildSummary:
             quarantined=tuple(survey.refused),
             num_quarantined=survey.num_refused,
             notes=tuple(survey.notes),
+            removed=dict(survey.removed),
             dry_run=True,
         )
     with hold(config.out):
@@ -120,6 +124,7 @@ class _Survey:
     content: str = ""
     named: dict[int, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+    removed: Counter[str] = dataclasses.field(default_factory=Counter)
 
 
 @dataclass
@@ -145,7 +150,8 @@ def _survey(config: BuildConfig) -> _Survey:
     survey = _Survey(settings=_digest(settings), drafts=Aside(config.out))
     content, unnamed = hashlib.blake2b(digest_size=16), Counter[tuple[int, str]]()
     unsearched = 0
-    for each in drafts_of(config.sources, reading):
+    read = drafts_of(config.sources, reading)
+    for each in read if config.keep_identifiers else scrub_drafts(read, survey.removed):
         if isinstance(each, Refused):
             if not config.keep_going:
                 raise ValueError(each.reason)
@@ -177,7 +183,7 @@ def _survey(config: BuildConfig) -> _Survey:
     for (patient_hash, by_hash), count in unnamed.items():
         survey.splits[survey.named.get(patient_hash, by_hash) if by_hash else "by content"] += count
     survey.content = content.hexdigest()
-    survey.notes = notes_of(reading, unsearched)
+    survey.notes = [*notes_of(reading, unsearched), *told(survey.removed)]
     if config.mapping and not config.dry_run:
         reading.names.write(config.mapping)
     if not survey.num_drafts:
@@ -227,6 +233,7 @@ def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
             quarantined=refused,
             num_quarantined=made["num_quarantined"],
             notes=tuple(made["notes"]),
+            removed=made.get("removed", {}),
             unchanged=True,
         )
     mark = out / WORK / "settings.json"
@@ -319,6 +326,7 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
         "num_quarantined": num_refused,
         "modalities": modalities,
         "notes": notes,
+        "removed": dict(survey.removed),
         **{name: getattr(config, name) for name in ("seed", "val", "test", "size", "resplit")},
     }
     card = write_card(out.resolve().name, tally, num_refused, notes)
@@ -329,7 +337,7 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
     return BuildSummary(
         path=out, num_records=tally.num_records, splits={s: tally.splits[s] for s in SPLITS if tally.splits[s]},
         modalities=modalities, quarantined=tuple(refused), num_quarantined=num_refused, notes=tuple(notes),
-        num_reused=num_reused,
+        num_reused=num_reused, removed=dict(survey.removed),
     )  # fmt: skip
 
 

@@ -50,6 +50,8 @@ class BuildConfig:
     """CSV to write with what stands for each patient, study and series; keep it secret. none: not written."""
     allow_burned_in: bool = False
     """Take DICOM images that say, or in which tesseract finds, that text is burned into their pixels."""
+    keep_identifiers: bool = False
+    """Keep the names, numbers, addresses and dates that texts hold, which else are taken out of them and counted."""
     read_findings: bool = False
     """Read the findings of rows that list none from their texts, by rules for English and Chinese reports."""
     workers: int = 0

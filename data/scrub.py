@@ -1,0 +1,162 @@
+"""Texts without what names a person: names, numbers, addresses, dates, and the marks of earlier de-identification.
+
+Rules, not a network: nothing to download, the same answer every time, and time linear in the length of a text. What
+they take out leaves nothing, or everyday words ("the physician", "an earlier date"), never a token of its own: one that
+stands in a third of all reports is what models draw from first. Years alone and relative dates ("3 months ago") stay.
+A name without a label, a title or a common given name is not found: read a sample of the texts before you share them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from vesalius.data import scrub_words as words
+from vesalius.data.draft import Draft, Refused
+from vesalius.data.prompt import is_chinese
+from vesalius.data.record import Record
+from vesalius.data.scrub_dates import AGES, BIRTHS, DATES, DAYS, GAP, MONTHS, age, date
+from vesalius.data.scrub_names import NAMES
+from vesalius.data.scrub_numbers import ADDRESSES, CARDS, EMAILS, PHONES, RECORDS, URLS, Rule
+
+MOST_PASSES = 8
+"""What is taken out may bring the ends of another identifier together; so many times it is looked again."""
+
+_H = "\u4e00-\u9fff"
+_MARKS = re.compile(
+    r"\[\*\*[^\]\n]{0,80}\*\*\]|_{2,}(?:[/-]_{2,}){0,2}(?:[ -]?(?:years?|yrs?)[ -]old|[ ]?y/?o\b)?"
+    r"|(?<![A-Za-z0-9])(?:X{2,4}[/-]X{2,4}[/-]X{2,4}|X{4,}|x{4,})(?![A-Za-z0-9])"
+    rf"|[×✕╳█■]{{2,}}|(?<![\w*])\*{{3,}}(?![\w*])|(?<=[{_H}])\*{{2,}}(?!\w)"
+    rf"|(?:\[|<{{1,2}}|\{{{{1,2}})[ ]?(?i:{words.PLACEHOLDERS})(?:[ _-]?(?:\d{{1,4}}|[A-Z]))?[ ]?"
+    r"(?:\]|>{1,2}|\}{1,2})"
+)
+
+
+def _gone(match: re.Match[str]) -> str:
+    return GAP
+
+
+RULES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
+    ("marks", ((_MARKS, _gone),)),
+    ("web addresses", URLS),
+    ("e-mail addresses", EMAILS),
+    ("identity cards", CARDS),
+    ("dates", ((DATES, date), (BIRTHS, _gone), (MONTHS, _gone), (DAYS, _gone))),
+    ("phone numbers", PHONES),
+    ("record numbers", RECORDS),
+    ("postal addresses", ADDRESSES),
+    ("names", NAMES),
+    ("ages over 89", ((AGES, age),)),
+)
+"""By kind, in the order in which they are used."""
+
+_G = GAP
+_SOON = r"(?=[ ]{0,2}(?:[.,;:)\n]|$))"
+_MARKED = r"[ \t,;:.|，。；、：-]{0,8}"
+SEAMS = tuple(
+    (re.compile(pattern, re.MULTILINE), instead)
+    for pattern, instead in (
+        (rf"{_G}(?:[ \t,/;|，、-]{{0,4}}{_G})+", _G),
+        (rf"[ ]?[(（\[【][ ]{{0,2}}{_G}[ ,;，；]{{0,2}}[)）\]】]", _G),
+        (rf"[ ]\b(?:on|dated|at|by|from|since|of|in|to|with|and|for|as of)[ ]{_G}{_SOON}", _G),
+        (rf"[ ]\b(?:on|dated|since)[ ]{_G}", _G),
+        # a heading that has lost all that stood under it
+        (rf"^[ \t]{{0,8}}[A-Za-z][A-Za-z ]{{0,30}}:[ \t]{{0,4}}{_G}[ \t.]{{0,4}}$\n?", _G),
+        (rf"(?:^|(?<=[。；]))[{_H}]{{2,8}}[:：][ ]{{0,2}}{_G}[。；]?", _G),
+        (rf"^[ \t]{{0,8}}{_G}{_MARKED}\n", ""),
+        (rf"^[ \t]{{0,8}}{_G}{_MARKED}", ""),
+        (rf"(?<=[.。!?])[ ]{{0,2}}{_G}[ ]{{0,2}}[.,;:，。；]", ""),
+        (rf"[ ]{{0,4}}[,;|，；、][ ]{{0,4}}{_G}[ ]{{0,4}}(?=[,;.|，；、。)）\n]|$)", ""),
+        (rf"[ ]{{0,4}}{_G}[ ]{{0,4}}(?=[,:;.)，；、。）\n]|$)", ""),
+        (rf"(?<=[ (（]){_G}[ ]{{1,4}}|{_G}[ ]{{1,4}}(?=[ ])", ""),
+        (rf"(?<=[{_H}，。；、：])[ ]?{_G}[ ]?(?=[{_H}])", ""),
+        (rf"(?<=[^\s]){_G}(?=[A-Za-z0-9])", " "),
+        (_G, ""),
+    )
+)
+"""What stood around a gap, mended in this order; repetitions are bounded, so that no text is slow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scrubbed:
+    """A text without identifiers, and how many of each kind were taken out."""
+
+    text: str
+    removed: Counter[str]
+
+
+def scrub(text: str) -> Scrubbed:
+    """Take out what names a person. A text without identifiers comes back as it is, to the last blank."""
+    removed = Counter(marks=text.count(GAP))  # no text has any use for a NUL
+    text = text.replace(GAP, "")
+    for _ in range(MOST_PASSES):
+        after = text
+        for kind, rules in RULES:
+            for pattern, put in rules:
+                after = pattern.sub(_counted(put, removed, kind), after)
+        if after == text:
+            break
+        for pattern, instead in SEAMS:
+            after = pattern.sub(instead, after)
+        text = after.strip()
+    return Scrubbed(text=text, removed=+removed)
+
+
+def _counted(
+    put: Callable[[re.Match[str]], str | None], removed: Counter[str], kind: str
+) -> Callable[[re.Match[str]], str]:
+    """What to put in place of each match, counted unless it holds a gap, which was counted when it was made."""
+
+    def one(match: re.Match[str]) -> str:
+        new = put(match)
+        if new is None or new == match[0]:
+            return match[0]
+        removed[kind] += GAP not in match[0]
+        return new
+
+    return one
+
+
+def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
+    """A record whose text, caption and columns of free text are scrubbed, and what was taken out of them."""
+    removed: Counter[str] = Counter()
+
+    def clean(text: str) -> str:
+        result = scrub(text)
+        removed.update(result.removed)
+        return result.text
+
+    extra = {k: clean(v) if isinstance(v, str) and _is_free(v) else v for k, v in record.extra.items()}
+    caption = record.caption and clean(record.caption)
+    return dataclasses.replace(record, text=clean(record.text), caption=caption, extra=extra), removed
+
+
+def _is_free(value: str) -> bool:
+    """Whether a column's value is running text rather than a word, a code or a shifted date."""
+    return value.count(" ") > 1 or (is_chinese(value) and len(value) > 6)
+
+
+def scrub_drafts(drafts: Iterable[Draft | Refused], removed: Counter[str]) -> Iterator[Draft | Refused]:
+    """Drafts with scrubbed texts; what was taken out is added to `removed`. Refused where nothing is left of a text."""
+    for each in drafts:
+        if isinstance(each, Refused):
+            yield each
+            continue
+        record, found = scrub_record(each.record)
+        if found and each.record.text.strip() and not record.text.strip(" \n\t.,;:。，；："):
+            yield each.refused(
+                f"{each.where}: nothing is left of its text without {', '.join(found)}; tell what the image shows, "
+                "or pass --keep-identifiers"
+            )
+            continue
+        removed.update(found)
+        yield dataclasses.replace(each, record=record)
+
+
+def told(removed: Counter[str]) -> list[str]:
+    """How many of each kind were taken out, for people: no line where there was nothing."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in removed.most_common())
+    return [f"taken out of the texts that were read: {kinds}"] if kinds else []
