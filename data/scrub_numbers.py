@@ -64,7 +64,7 @@ EMAILS = _rules(
 PHONES = _rules(
     rf"{_BEFORE}(?i:{words.PHONE_LABELS})[ ]{{0,3}}[:：\#]?[ ]{{0,3}}(?:\+?\d{{1,3}}[ -])?"
     rf"(?:\(\d{{1,4}}\)|\d)[\d(). -]{{1,18}}\d{_PHONE_END}",
-    rf"(?:{words.ZH_PHONE_LABELS}){_MAYBE_COLON}[+\d][\d() -]{{3,18}}\d",
+    rf"{_BEFORE}(?:{words.ZH_PHONE_LABELS}){_MAYBE_COLON}[+\d][\d() -]{{3,18}}\d",
     rf"{_BEFORE}(?<![\d.+-])(?:\+?1[ .-]?)?(?:\(\d{{3}}\)[ ]?|\d{{3}}[.-])\d{{3}}[ .-]\d{{4}}{_PHONE_END}",
     rf"{_BEFORE}\+\d{{1,3}}[ .-]?(?:\(\d{{1,4}}\)[ .-]?)?\d{{1,4}}(?:[ .-]?\d{{2,4}}){{2,4}}{_PHONE_END}",
     r"(?<![\d.])(?:\+?86[ -]?)?1[3-9]\d(?:[ -]?\d{4}){2}(?!\d)",
@@ -72,7 +72,7 @@ PHONES = _rules(
 )
 RECORDS = _rules(
     rf"{_BEFORE}(?i:{words.NUMBER_LABELS}){_IS}(?:{GAP}|{_VALUE})",
-    rf"(?:{words.ZH_NUMBER_LABELS})[ ]{{0,3}}(?:[:：=]|为|是)?[ ]{{0,3}}"
+    rf"{_BEFORE}(?:{words.ZH_NUMBER_LABELS})[ ]{{0,3}}(?:[:：=]|为|是)?[ ]{{0,3}}"
     rf"(?:{GAP}|(?=[A-Za-z-]{{0,6}}[\d*×])[A-Za-z0-9*×-]{{1,30}}床?)",
     # a pathology or accession number by its shape: S20-12345
     rf"{_BEFORE}[A-Z]{{1,3}}\d{{2}}-\d{{4,7}}(?![A-Za-z0-9])",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,21 @@ def test_a_chinese_report_keeps_its_findings_and_loses_who_and_when() -> None:
         "检查所见：左肺上叶见一枚结节，直径约12 mm，与此前片比较无变化。\n"
         "诊断印象：左肺上叶结节，建议3个月后复查。"
     )
+
+
+def test_sentences_from_which_findings_are_read_name_nobody() -> None:
+    told = (Path(__file__).parent / "findings_sentences.tsv").read_text(encoding="utf-8").splitlines()
+    sentences = [line.split("\t")[0].replace("\\n", "\n") for line in told]
+    assert len(sentences) > 200
+    assert [s for s in sentences if scrub(s).text != s] == []
+
+
+def test_captions_of_real_images_lose_ages_over_89_alone(real_data: Path) -> None:
+    rows = (json.loads(line) for table in real_data.glob("*/metadata.jsonl") for line in table.open(encoding="utf-8"))
+    removed = Counter[str]()
+    for text in {row["text"] for row in rows}:
+        removed += scrub(text).removed
+    assert set(removed) <= {"ages over 89"}
 
 
 def test_what_was_taken_out_is_counted_by_kind() -> None:

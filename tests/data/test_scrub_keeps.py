@@ -146,6 +146,8 @@ The tip is at T4/5/6.
 Contrast: Omnipaque 350 100 mL.
 Siemens Somatom 64, kVp 120, DLP 345.6.
 Ward 7B, bed 12.
+PA chest X-ray of a male patient with COVID-19, 13 days after admission.
+COVID 19 pneumonia, OVID-7.
 Accession of fluid in the pleura.
 """.strip().splitlines()
 
