@@ -40,10 +40,13 @@ def _person(text: str, first: frozenset[str] = words.PLAIN) -> str:
     end = 0
     for found in re.finditer(r"[^\s,]+", text):
         word = found[0].strip(".,'’-").lower().removesuffix("'s").removesuffix("’s")
-        if word in (words.PLAIN if end else first) and not (end and len(word) == 1):
+        initial = len(word) == 1 and (end or found[0].endswith(".") or first is words.FUNCTION)
+        if word in (words.PLAIN if end else first) and not initial:
             break
         end = found.end()
     name = text[:end].rstrip(", ")
+    if len(name) < 3 and first is words.PLAIN:
+        return ""  # "Patient: M."
     return name[:-2] if name.endswith(("'s", "’s")) else name
 
 

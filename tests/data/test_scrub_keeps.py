@@ -148,6 +148,12 @@ Siemens Somatom 64, kVp 120, DLP 345.6.
 Ward 7B, bed 12.
 PA chest X-ray of a male patient with COVID-19, 13 days after admission.
 COVID 19 pneumonia, OVID-7.
+Patient: M.
+Patient: 45 M
+Physician: unknown.
+Lesion 5/6/2 x 3 cm.
+Mass 3/4/20 mm.
+James Ewing sarcoma.
 Accession of fluid in the pleura.
 """.strip().splitlines()
 
@@ -222,6 +228,9 @@ HE染色，×400。
 住院期间病情平稳。
 电话随访，未见复发。
 报告：陈旧性骨折。
+患者张口受限，男性。
+患者白内障，男，60岁。
+黄韧带增厚，男，50岁。
 老年，女，咳嗽。
 地址不详。
 """.strip().splitlines()

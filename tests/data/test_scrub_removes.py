@@ -151,6 +151,11 @@ REFERRING MD: Robert Chen  ATTENDING: S. PATEL | Chen; PATEL |
 Signed by: LEE, K (Resident) | LEE; K |
 CT of 5May2019. | 5May; 2019 | CT
 Seen 03.2020, stable. | 2020 | stable
+Seen by Dr. A. Smith today. | Smith; A. | Seen by the physician today
+Fellow: Dr A B Cee | Cee |
+Referring physician: A. Smith | Smith |
+Dr. I. M. Pei called. | Pei; I. | called
+XXXX-year-old XXXX with dyspnea. | XXXX; year | with dyspnea
 [REDACTED] nodule. | REDACTED | nodule
 """.strip().splitlines()
 
