@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vesalius.data.cells import Cell
 from vesalius.data.dicom import read_dicom
 from vesalius.data.hounsfield import hu_png
 from vesalius.data.image import Float32, Uint8, png_bytes, read_hu, read_image
@@ -26,6 +27,7 @@ def encode(draft: Draft, size: int = 0) -> tuple[bytes, str | None]:
         if draft.record.hounsfield:
             return _encode_hu(read_hu(draft.path), draft.path, size), None
         if draft.dicom:
+            assert isinstance(draft.path, Path)
             image, window = read_dicom(draft.path, modality)
         else:
             image = read_image(draft.path)
@@ -46,7 +48,7 @@ def encode(draft: Draft, size: int = 0) -> tuple[bytes, str | None]:
     return png_bytes(image), window
 
 
-def _encode_hu(hu: Float32, path: Path, size: int) -> bytes:
+def _encode_hu(hu: Float32, path: Path | Cell, size: int) -> bytes:
     """The 16-bit PNG of Hounsfield units. ValueError where they are all one."""
     if hu.min() == hu.max():
         raise ValueError(f"{path}: blank, every pixel is {hu.min():g} HU; replace or remove it")

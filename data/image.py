@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from vesalius.data.cells import Cell
 from vesalius.data.hounsfield import (
     AIR,
     CHUNK,
@@ -44,14 +45,14 @@ def to_uint8(values: NDArray[Any], low: float, high: float) -> Uint8:
     return result
 
 
-def read_image(path: Path | str) -> Uint8:
+def read_image(path: Path | Cell | str) -> Uint8:
     """An image file as HWC uint8 with 1 or 3 channels.
 
     Deeper greys are windowed to their own 0.5th to 99.5th percentile first (Pillow's "RGB" conversion saturates them),
     and Hounsfield units through one curve from lung to bone.
     ValueError names the file where it is corrupt, truncated, too large or no image.
     """
-    array, is_hu = _decode(Path(path))
+    array, is_hu = _decode(Path(path) if isinstance(path, str) else path)
     if array.dtype == np.uint8:
         return array
     if is_hu:
@@ -62,7 +63,7 @@ def read_image(path: Path | str) -> Uint8:
     return to_uint8(array, float(low), float(high))
 
 
-def read_hu(path: Path) -> Float32:
+def read_hu(path: Path | Cell) -> Float32:
     """Hounsfield units HW float32 of a PNG that `hu_png` made, or of any other 16-bit grey image of HU + 1024.
 
     ValueError names the file where it is neither.
@@ -73,12 +74,13 @@ def read_hu(path: Path) -> Float32:
     return array[..., 0] if is_hu else array[..., 0] - 1024
 
 
-def _decode(path: Path) -> tuple[NDArray[Any], bool]:
+def _decode(path: Path | Cell) -> tuple[NDArray[Any], bool]:
     """HWC, uint8 or (deeper greys) float32, and whether the values are HU. ValueError as `read_image`."""
+    source = path.open() if isinstance(path, Cell) else path
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(source, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 image.load()

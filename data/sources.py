@@ -4,6 +4,8 @@ A source is known by its content:
 
     a folder with metadata.jsonl or metadata.csv (at the top, or in train/, val/, test/)
     a CSV or TSV (`path, Text, modality` and its common spellings), or a folder with one such table
+    Parquet files, and folders that Hugging Face datasets saved, with the images in them or beside them
+    ROCO, ROCOv2 and covid-chestxray-dataset as they are published
     DICOM files, and folders of them
     a folder whose sub-folders are named for classes, with a modality given for all
 """
@@ -16,18 +18,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vesalius.data.cells import Cell
 from vesalius.data.dicom import is_dicom, read_header
+from vesalius.data.inside import inside
+from vesalius.data.layouts import is_roco, parts_of
 from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_from_dicom
 from vesalius.data.record import Record
-from vesalius.data.tables import csv_rows, draft_fields, json_rows
+from vesalius.data.split import SPLIT_WORDS
+from vesalius.data.tables import JSON_SUFFIXES, PACKED_SUFFIXES, draft_fields, table_rows
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 TABLE_SUFFIXES = (".csv", ".tsv")
-SPLIT_WORDS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 WANTED = (
     "give a folder with a metadata.jsonl, a CSV with the columns path, text and modality, DICOM files, or a folder "
     "whose sub-folders are named for classes"
@@ -38,12 +40,12 @@ WANTED = (
 class Draft:
     """One image of a source with what is known of it before its pixels are read.
 
-    where: "cases.csv:17" or the file's name, for messages. path: the image or DICOM file.
-    record: its text and columns; file_name is still the source's. split: the source's own word for it, or None.
+    where: "cases.csv:17" or the file's name, for messages. path: the image or DICOM file, or the cell of a table that
+    holds the image. record: its text and columns; file_name is still the source's. split: the source's own word for it, or None.
     """
 
     where: str
-    path: Path
+    path: Path | Cell
     record: Record
     split: str | None = None
     dicom: bool = False
@@ -83,6 +85,10 @@ def drafts(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
         raise ValueError(f"{source}: no such file or folder; check the path")
     if not any(source.iterdir()):
         raise ValueError(f"{source}: the folder is empty; {WANTED}")
+    if found := parts_of(source):
+        for each in found:
+            yield from _rows(each.table, reading, each.split)
+        return
     table = _table(source)
     splits = [
         (c, SPLIT_WORDS[c.name.lower()])
@@ -101,7 +107,7 @@ def drafts(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
 
 def _file(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
     suffix = source.suffix.lower()
-    if suffix in (".jsonl", *TABLE_SUFFIXES):
+    if suffix in (*JSON_SUFFIXES, *PACKED_SUFFIXES, *TABLE_SUFFIXES) or is_roco(source):
         yield from _rows(source, reading, None)
     elif suffix in DICOM_SUFFIXES or is_dicom(source):
         yield _dicom(source, reading)
@@ -125,23 +131,19 @@ def _table(folder: Path) -> Path | None:
 
 def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | Refused]:
     """Rows of a table as drafts. Paths are relative to the table's folder, and must stay in it, links followed."""
-    is_json = table.suffix.lower() == ".jsonl"
-    rows = json_rows(table) if is_json else csv_rows(table, has_modality=reading.modality is not None)
     root, seen = table.parent.resolve(), 0
-    for number, row in rows:
+    for number, row in table_rows(table, reading.modality.name if reading.modality else None):
         seen += 1
         where = f"{table}:{number}"
         try:
             if isinstance(row, ValueError):
                 raise row
             fields = draft_fields(row, where)
-            path = _inside(root, fields.path, where, absolute=not is_json)
-            dicom = path.suffix.lower() in DICOM_SUFFIXES or (
-                path.suffix.lower() not in IMAGE_SUFFIXES and is_dicom(path)
-            )
+            path = fields.path if isinstance(fields.path, Cell) else inside(root, fields.path, where)
             modality = _modality(fields.modality, reading, where)
             record = dataclasses.replace(fields.record, modality=modality.name)
-            if dicom:
+            dicom = isinstance(path, Path) and _is_named_dicom(path)
+            if isinstance(path, Path) and dicom:
                 header = read_header(path, salt=reading.salt, allow_burned_in=reading.allow_burned_in)
                 patient, organ = record.patient_id or header.patient, record.organ or header.organ
                 record = dataclasses.replace(
@@ -154,20 +156,9 @@ def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | 
         raise ValueError(f"{table}: no rows; add one line for each image")
 
 
-def _inside(root: Path, name: str, where: str, *, absolute: bool) -> Path:
-    if Path(name).is_absolute():
-        if not absolute:
-            raise ValueError(f"{where}: absolute path '{name}'; write it relative to {root}, or list it in a CSV")
-        path = Path(name)
-    else:
-        path = root / name
-        if not path.resolve().is_relative_to(root):
-            raise ValueError(
-                f"{where}: '{name}' leads out of {root}; copy the image into it, or write an absolute path in a CSV"
-            )
-    if not path.is_file():
-        raise ValueError(f"{where}: no image at '{path}'; correct the path or delete the row")
-    return path
+def _is_named_dicom(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in DICOM_SUFFIXES or (suffix not in IMAGE_SUFFIXES and is_dicom(path))
 
 
 def _modality(word: str | None, reading: Reading, where: str) -> Modality:
