@@ -54,7 +54,7 @@ def encoding_of(path: Path) -> str:
         if head.startswith(mark):
             return name
     zeros = (head[::2].count(0), head[1::2].count(0))
-    if sum(zeros) * 100 > len(head):
+    if sum(zeros) * 10 > len(head):
         if max(zeros) * 4 >= len(head) and min(zeros) * 20 <= max(zeros):
             return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
         raise ValueError(f"{path}: holds {sum(zeros)} NUL bytes at its head, so it is no text; save it as CSV, UTF-8")

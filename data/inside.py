@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-_ABSOLUTE = re.compile(r"[A-Za-z]:[\\/]|\\\\|/|~")
+_FOREIGN = re.compile(r"[A-Za-z]:[\\/]|\\\\|~[\\/]")
+"""Absolute paths of Windows, and of a shell."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -20,12 +21,12 @@ def inside(root: Path, name: str, where: str) -> Path:
         raise ValueError(f"{where}: the path {name[:80]!r} holds control characters; correct it or delete the row")
     if _REMOTE.match(name):
         raise ValueError(f"{where}: '{name}' is a remote address; download the image and write its path")
-    path = root / name
+    path, foreign = root / name, bool(_FOREIGN.match(name))
     try:
-        if "\\" in name and not _ABSOLUTE.match(name) and not path.is_file():
+        if "\\" in name and not foreign and not path.is_file():
             path = root / name.replace("\\", "/")
-        if not path.resolve().is_relative_to(root) or (_ABSOLUTE.match(name) and not path.is_absolute()):
-            kind = "absolute path" if _ABSOLUTE.match(name) else "path"
+        if foreign or not path.resolve().is_relative_to(root):
+            kind = "absolute path" if foreign or Path(name).is_absolute() else "path"
             raise ValueError(
                 f"{where}: the {kind} '{name}' leads out of {root}; copy the image into it, or put the table in the "
                 "folder that holds the images, and write the path relative to the table"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.cells import is_parquet
-from vesalius.data.modality import find_modality, modality_in
+from vesalius.data.modality import modality_in
 from vesalius.data.split import SPLIT_WORDS
 
 Row = dict[str, Any]
@@ -85,9 +85,8 @@ def _covid(row: Row, table: Path) -> Row:
 
 def _covid_text(modality: str, view: str, label: str) -> str:
     """ "Pneumonia/Viral/COVID-19" seen PA -> "Chest X-ray, PA view: COVID-19 viral pneumonia." """
-    *words, kind = [w if w.isupper() or any(c.isdigit() for c in w) else w for w in reversed(label.split("/"))]
-    named = [words[0], *(w.lower() for w in words[1:])] if words else []
-    finding = " ".join([*named, kind.lower()])
+    *germ, kind = reversed(label.split("/"))
+    finding = " ".join([*germ[:1], *(w.lower() for w in germ[1:]), kind if kind.isupper() else kind.lower()])
     seen = _VIEWS.get(view.lower(), view)
     return f"Chest {modality or 'image'}{f', {seen} view' if seen else ''}: {finding}."
 
@@ -187,7 +186,7 @@ def _roco2_parts(folder: Path) -> tuple[Part, ...]:
 
 
 def _parquet_parts(folder: Path) -> tuple[Part, ...]:
-    """Parquet files in the folder, in data/, and in folders of splits; the beginning of a name may say the split too."""
+    """Parquet files in the folder, in data/, and in folders of splits; a name's beginning may say the split too."""
     below = sorted(p for p in _folders(folder) if not p.name.startswith("."))
     places = [folder, *(p for p in below if p.name == "data" or p.name.lower() in SPLIT_WORDS)]
     places += [p / word for p in below for word in SPLIT_WORDS if (p / word).is_dir()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -73,10 +74,10 @@ def _held(file: Any, group: int, image: str) -> Iterator[bool]:
     facts = file.metadata.row_group(group)
     for index in range(facts.num_columns):
         column = facts.column(index)
-        if column.path_in_schema in (image, f"{image}.bytes") and (stats := column.statistics) is not None:
-            if stats.has_null_count and stats.null_count in (0, facts.num_rows):
-                yield from (stats.null_count == 0 for _ in range(facts.num_rows))
-                return
+        stats = column.statistics if column.path_in_schema in (image, f"{image}.bytes") else None
+        if stats is not None and stats.has_null_count and stats.null_count in (0, facts.num_rows):
+            yield from itertools.repeat(stats.null_count == 0, facts.num_rows)
+            return
     for batch in file.iter_batches(batch_size=16, row_groups=[group], columns=[image], use_threads=False):
         for value in batch.column(0):
             yield _bytes_of(value.as_py()) is not None
@@ -118,9 +119,6 @@ class _Shape:
     """How one file's rows become a table's rows."""
 
     def __init__(self, path: Path, schema: Any, image: str | None, modality: str | None) -> None:
-        twice = {n for n in schema.names if schema.names.count(n) > 1}
-        if twice:
-            raise ValueError(f"{path}: column '{min(twice)}' is there twice; rename one")
         self.path, self.image, self.modality = path, image, modality
         self.classes = _classes(schema)
 
@@ -170,8 +168,12 @@ def _classes(schema: Any) -> dict[str, list[str]]:
 
 
 def _image_column(schema: Any, path: Path) -> str | None:
-    """The column that holds images: bytes, or a struct of bytes and path. ValueError where one of several is meant."""
+    """The column that holds images: bytes, or a struct of bytes and path. ValueError where one of several is meant, and
+    where any two columns share a name."""
     import pyarrow.types as kinds
+
+    if twice := {name for name in schema.names if schema.names.count(name) > 1}:
+        raise ValueError(f"{path}: column '{min(twice)}' is there twice; rename one")
 
     found: list[str] = [
         f.name

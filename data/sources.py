@@ -41,7 +41,8 @@ class Draft:
     """One image of a source with what is known of it before its pixels are read.
 
     where: "cases.csv:17" or the file's name, for messages. path: the image or DICOM file, or the cell of a table that
-    holds the image. record: its text and columns; file_name is still the source's. split: the source's own word for it, or None.
+    holds the image. record: its text and columns; file_name is still the source's.
+    split: the source's own word for it, or None.
     """
 
     where: str
