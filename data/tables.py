@@ -184,7 +184,10 @@ def _record(path: str | Cell, modality: Any, columns: dict[str, Any], where: str
     try:
         record = Record.from_json({**columns, "file_name": name or "image", "modality": str(modality or "?")})
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: column {error} is missing or of the wrong type; mend the row") from None
+        told = str(error).split(":")[0]
+        raise ValueError(
+            f"{where}: its findings or extra columns are not JSON as a dataset's rows have them ({told}); mend the row"
+        ) from None
     if record.origin not in ("real", "phantom", "synthetic") or not isinstance(record.depth, int | str):
         raise ValueError(f"{where}: origin '{record.origin}' is not known (real, phantom, synthetic); mend the row")
     try:

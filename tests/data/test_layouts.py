@@ -31,9 +31,9 @@ def read(source: Path, modality: str | None = None) -> tuple[list[Draft], list[R
 
 def covid(root: Path, /, **cells: str) -> Path:
     row = {
-        "patientid": "4", "sex": "F", "age": "61", "finding": "Pneumonia/Viral/COVID-19", "view": "PA", "modality": "X-ray",
-        "date": "January 2020", "location": "Wuhan, China", "folder": "images", "filename": "a.jpg", "license": "CC BY",
-        "doi": "10.1/x", "url": "https://x.org", **cells,
+        "patientid": "4", "sex": "F", "age": "61", "finding": "Pneumonia/Viral/COVID-19", "view": "PA",
+        "modality": "X-ray", "date": "January 2020", "location": "Wuhan, China", "folder": "images",
+        "filename": "a.jpg", "license": "CC BY", "doi": "10.1/x", "url": "https://x.org", **cells,
     }  # fmt: skip
     picture(root / "images" / "a.jpg")
     line = ",".join(f'"{row.get(name, "")}"' for name in COVID.split(","))
@@ -124,7 +124,8 @@ def test_splits_of_roco_are_its_folders(tmp_path: Path) -> None:
     [
         ("ROCO_00001 no tab", "no tab between identifier and caption"), ("ROCO_00001\t", "no tab between"),
         ("\tA CT.", "no tab between"), ("ROCO_99999\tA CT.", "no image at"), ("../x\tA CT.", "no image at"),
-        ("../../../x\tA CT.", "leads out of"), ("/etc/hosts\tA CT.", "no image at"), ("a\0b\tA CT.", "control characters"),
+        ("../../../x\tA CT.", "leads out of"), ("/etc/hosts\tA CT.", "no image at"),
+        ("a\0b\tA CT.", "control characters"),
     ],
 )  # fmt: skip
 def test_bad_line_of_roco_is_refused(tmp_path: Path, lines: str, message: str) -> None:
@@ -163,7 +164,8 @@ def test_rocov2_is_known_by_its_captions_and_splits(tmp_path: Path, place: Calla
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("x,A CT.", "no image at"), (",A CT.", "the path is empty"), ("a,", "the text"), ("a,A mass.", "says no modality"),
+        ("x,A CT.", "no image at"), (",A CT.", "the path is empty"), ("a,", "the text"),
+        ("a,A mass.", "says no modality"),
         ("../../../a,A CT.", "leads out of"), ("http://x/a,A CT.", "no image at"), ("a\0,A CT.", "control characters"),
         ("a,A CT,of", "3 columns where the header names 2"), ('a,"A CT', "no CT"),
     ],

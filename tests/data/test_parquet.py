@@ -127,7 +127,12 @@ def test_numbered_classes_become_their_names_and_texts(tmp_path: Path) -> None:
 def test_columns_of_every_kind_are_kept_as_json_holds_them(tmp_path: Path) -> None:
     import datetime
 
-    more = {"age": [float("nan")], "when": [datetime.date(2020, 1, 2)], "tags": [["a", "b"]], "other": [b"\0\1"]}
+    more: dict[str, list[Any]] = {
+        "age": [float("nan")],
+        "when": [datetime.date(2020, 1, 2)],
+        "tags": [["a", "b"]],
+        "other": [b"\0\1"],
+    }
     image = pa.array([{"bytes": png(0), "path": None}], type=IMAGE)
     (draft,), _ = read(saved(tmp_path / "x.parquet", rows(1, **more).set_column(0, "image", image)))
     assert draft.record.extra == {"when": "2020-01-02", "tags": ["a", "b"]}
@@ -166,7 +171,8 @@ def test_truncated_and_altered_parquet_is_refused_or_read(tmp_path: Path) -> Non
     ("table", "message"),
     [
         (pa.table({"image": [b"x"], "modality": ["CT"]}), "no column for text"),
-        (pa.table({"capton": ["x"], "path": ["a.png"], "modality": ["CT"]}), "column 'capton': did you mean 'caption'?"),
+        (pa.table({"capton": ["x"], "path": ["a.png"], "modality": ["CT"]}),
+         "column 'capton': did you mean 'caption'?"),
         (pa.table({"a": [b"x"], "b": [b"y"], "text": ["t"]}), "2 columns of images (a, b); name the one meant `image`"),
         (pa.table({"image": [b"x"], "text": ["t"]}), "no column for modality"),
         (pa.table({"image": pa.array([], pa.binary()), "text": pa.array([], pa.string()),

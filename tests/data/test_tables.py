@@ -81,7 +81,8 @@ def test_right_names_are_near_nothing() -> None:
         ("../../x.png,A.,CT", "the path '../../x.png' leads out of"), ("sub/../../x.png,A.,CT", "leads out of"),
         ("..\\..\\x.png,A.,CT", "leads out of"), ("loop.png,A.,CT", "no image at"), ("out/x.png,A.,CT", "leads out of"),
         ("a\0.png,A.,CT", "holds control characters"), ("a.png\x07,A.,CT", "holds control characters"),
-        (f"{'a' * 5000}.png,A.,CT", "no image at"), (f"{'a/' * 3000}a.png,A.,CT", "no image at"), ("sub,A.,CT", "no image at"),
+        (f"{'a' * 5000}.png,A.,CT", "no image at"), (f"{'a/' * 3000}a.png,A.,CT", "no image at"),
+        ("sub,A.,CT", "no image at"),
         (f"a.png,{'a' * 1_000_001},CT", "column text holds a text of 1.0 MB, at most 1 MB; is a quote left open?"),
         (f"a.png,{'a' * 2_000_001},CT", "not CSV (field larger than field limit"), ("a.png,A.,CT,x", "4 columns where"),
     ],
@@ -133,7 +134,8 @@ def test_chinese_table_with_chinese_columns_is_read(tmp_path: Path, encoding: st
     ("line", "message"),
     [
         ("{", "not JSON"), ("[1]", "expected one JSON object"), ("[" * 100_000, "not JSON"), ("9" * 5000, "not JSON"),
-        ('{"a": ' + "9" * 5000 + "}", "not JSON"), ("\0", "not JSON"), ("nul", "not JSON"), ('"a"', "expected one JSON object"),
+        ('{"a": ' + "9" * 5000 + "}", "not JSON"), ("\0", "not JSON"), ("nul", "not JSON"),
+        ('"a"', "expected one JSON object"),
     ],
 )  # fmt: skip
 def test_line_that_is_no_row_is_refused(tmp_path: Path, line: str, message: str) -> None:
@@ -150,9 +152,11 @@ def test_line_that_is_no_row_is_refused(tmp_path: Path, line: str, message: str)
     ("more", "message"),
     [
         ({"text": 5}, "column text holds int, expected text"), ({"path": ["a"]}, "column path holds list"),
-        ({"findings": 5}, "column 'int' object is not iterable"), ({"findings": [{"kind": 5}]}, "'findings'"),
-        ({"depth": float("inf")}, "x:1: "), ({"depth": "9" * 5000}, "not a whole number"), ({"origin": "fake"}, "origin 'fake'"),
-        ({"hounsfield": 7}, "'hounsfield'"), ({"extra": "[["}, "x:1: column"), ({"findings": "[" * 99_999}, "x:1: column"),
+        ({"findings": 5}, "findings or extra"), ({"findings": [{"kind": 5}]}, "'findings'"),
+        ({"depth": float("inf")}, "x:1: "), ({"depth": "9" * 5000}, "not a whole number"),
+        ({"origin": "fake"}, "origin 'fake'"),
+        ({"hounsfield": 7}, "'hounsfield'"), ({"extra": "[["}, "findings or extra"),
+        ({"findings": "[" * 99_999}, "findings or extra"),
     ],
 )  # fmt: skip
 def test_value_of_the_wrong_type_is_refused(more: dict[str, Any], message: str) -> None:
@@ -167,8 +171,8 @@ def test_value_of_the_wrong_type_is_refused(more: dict[str, Any], message: str) 
 
 
 def outcome(path: Path) -> None:
-    """Drafts, refusals or one ValueError that names the file, within a second."""
-    begun, told = time.monotonic(), str(path)
+    """Drafts, refusals or one ValueError that names the file, within a second of the processor."""
+    begun, told = time.process_time(), str(path)
     try:
         for each in drafts(path, Reading()):
             if isinstance(each, Draft):
@@ -178,14 +182,15 @@ def outcome(path: Path) -> None:
     except ValueError as error:
         told = str(error)
     assert told.startswith(str(path))
-    assert time.monotonic() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 pieces = st.sampled_from(
-    [HEAD, "a.png,A.,CT\n", '"', ",", "\n", "\r", "\t", "\0", "é", "肺", "../", "http://x/", "ID,Caption\n", "[1]", ";", "|",
+    [HEAD, "a.png,A.,CT\n", '"', ",", "\n", "\r", "\t", "\0",  "é", "肺", "../", "http://x/", "ID,Caption\n",
+     "[1]", ";", "|",
      "patientid,finding,view,modality,folder,filename\n", "findings", "{", "\x85", "\u2028", "extra"]
 )  # fmt: skip
-fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @fuzz
