@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|//|data:")
 _FOREIGN = re.compile(r"[A-Za-z]:[\\/]|\\\\|~[\\/]")
 """Absolute paths of Windows, and of a shell."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -20,7 +20,7 @@ def inside(root: Path, name: str, where: str) -> Path:
     if _CONTROL.search(name):
         raise ValueError(f"{where}: the path {name[:80]!r} holds control characters; correct it or delete the row")
     if _REMOTE.match(name):
-        raise ValueError(f"{where}: '{name}' is a remote address; download the image and write its path")
+        raise ValueError(f"{where}: '{name[:200]}' is a remote address; download the image and write its path")
     path, foreign = root / name, bool(_FOREIGN.match(name))
     try:
         if "\\" in name and not foreign and not path.is_file():

@@ -26,6 +26,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
 _BETWEEN = re.compile(r"[\s\-_.]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
 _NUMBERED = re.compile(r"unnamed_\d+")
+MOST = 300
+"""Names of a header that are compared; one of thousands is not worth minutes."""
 SURE = 0.8
 """How alike two names must be for one to be a misspelling of the other, from 0 to 1."""
 
@@ -39,7 +41,7 @@ def key_of(name: object) -> str:
 def near(field: str, names: Sequence[str]) -> str | None:
     """ "column 'capton': did you mean 'caption'?" for the name that is nearest to one of the field's, or None."""
     every = {alias for aliases in ALIASES.values() for alias in aliases}
-    unknown = {key: name for name in names if (key := key_of(name)) and key not in every}
+    unknown = {key: name for name in names[:MOST] if (key := key_of(name)) and key not in every}
     pairs = [(key, alias) for key in unknown for alias in ALIASES[field] if alias.isascii()]
     best = max(pairs, key=lambda pair: _alike(*pair), default=None)
     if best is None or _alike(*best) < SURE:
@@ -64,7 +66,7 @@ def check_header(where: str, header: Sequence[str], *, has_modality: bool, remed
         if hints:
             raise ValueError(f"{where}: {hints[0]} Rename or delete that column")
         return
-    names = "; ".join(f"{w} (or {', '.join(a for a in ALIASES[w] if a != w)})" for w in missing)
+    names = "; ".join(f"{w} (or {', '.join([a for a in ALIASES[w] if a != w][:6])}...)" for w in missing)
     flag = ", or pass --modality" if "modality" in missing else ""
     near_miss = f"{' '.join(hints)} " if hints else ""
     shown = ", ".join(name[:40] for name in header[:40]) or "none"

@@ -7,6 +7,7 @@ import decimal
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def _image_column(schema: Any, path: Path) -> str | None:
     where any two columns share a name."""
     import pyarrow.types as kinds
 
-    if twice := {name for name in schema.names if schema.names.count(name) > 1}:
+    if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise ValueError(f"{path}: column '{min(twice)}' is there twice; rename one")
 
     found: list[str] = [

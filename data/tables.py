@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +93,9 @@ def csv_rows(path: Path, *, has_modality: bool = False) -> Iterator[Numbered]:
     except csv.Error as error:
         raise ValueError(f"{path}:1: not CSV ({error}); save the table as CSV, UTF-8") from None
     keys = [key_of(name) for name in header]
-    twice = sorted({k for k in keys if k and keys.count(k) > 1})
+    twice = sorted((key, count) for key, count in Counter(keys).items() if key and count > 1)
     if twice:
-        raise ValueError(f"{path}:1: column '{twice[0]}' is there {keys.count(twice[0])} times; rename or delete one")
+        raise ValueError(f"{path}:1: column '{twice[0][0]}' is there {twice[0][1]} times; rename or delete one")
     layout = layout_of({k for k in keys if k})
     if layout is None:
         check_header(f"{path}:1", header, has_modality=has_modality, remedy="Name the columns in the first line")
@@ -132,7 +133,7 @@ def _cells(path: Path, reader: Any, header: list[str]) -> Iterator[tuple[int, li
                 number,
                 ValueError(
                     f"{path}:{number}: {len(cells)} columns where the header names {len(header)} "
-                    f"({', '.join(header)}); put texts that hold commas or newlines in quotes, and close each quote"
+                    f"({', '.join(header[:40])}); put texts that hold commas or newlines in quotes, and close each quote"
                 ),
             )
             continue

@@ -65,6 +65,13 @@ def test_header_that_is_nearly_right_is_told_what_is_meant(tmp_path: Path, heade
     assert message in str(error.value)
 
 
+def test_header_of_thousands_of_columns_is_refused_in_a_moment(tmp_path: Path) -> None:
+    begun = time.process_time()
+    with pytest.raises(ValueError, match="no column for path"):
+        read(table(tmp_path, ",".join(f"c{i}" for i in range(20_000)) + "\n1\n"))
+    assert time.process_time() - begun < 3
+
+
 def test_right_names_are_near_nothing() -> None:
     assert near("text", ["path", "report", "age", "sex", "view", "date"]) is None
 
@@ -74,6 +81,7 @@ def test_right_names_are_near_nothing() -> None:
     [
         ("https://x.org/a.png,A.,CT", "'https://x.org/a.png' is a remote address; download the image"),
         ("s3://bucket/a.png,A.,CT", "is a remote address"), ("file:///etc/passwd,A.,CT", "is a remote address"),
+        ("//host/a.png,A.,CT", "is a remote address"), ('"data:image/png;base64,AA",A.,CT', "is a remote address"),
         ("/etc/hostname,A.,CT", "the absolute path '/etc/hostname' leads out of"),
         ("C:\\scans\\a.png,A.,CT", "the absolute path 'C:\\scans\\a.png' leads out of"),
         ("\\\\server\\a.png,A.,CT", "the absolute path '\\\\server\\a.png' leads out of"),
