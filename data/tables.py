@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.cells import Cell, is_parquet
+from vesalius.data.cells import Cell
 from vesalius.data.cleaning import cleaned
 from vesalius.data.encodings import text_lines
 from vesalius.data.layouts import is_roco, layout_of, roco_rows
@@ -54,11 +54,6 @@ def table_rows(table: Path, modality: str | None = None) -> Iterator[Numbered]:
     if is_roco(table):
         return roco_rows(text_lines(table), table)
     return csv_rows(table, has_modality=modality is not None)
-
-
-def is_packed(table: Path) -> bool:
-    """Whether a table is of a kind that can hold its images."""
-    return is_parquet(table) or table.suffix.lower() == ".arrow"
 
 
 def json_rows(path: Path) -> Iterator[Numbered]:
@@ -133,7 +128,8 @@ def _cells(path: Path, reader: Any, header: list[str]) -> Iterator[tuple[int, li
                 number,
                 ValueError(
                     f"{path}:{number}: {len(cells)} columns where the header names {len(header)} "
-                    f"({', '.join(header[:40])}); put texts that hold commas or newlines in quotes, and close each quote"
+                    f"({', '.join(header[:40])}); put texts that hold commas or newlines in quotes, "
+                    "and close each quote"
                 ),
             )
             continue
