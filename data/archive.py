@@ -14,6 +14,8 @@ from functools import lru_cache
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
+from vesalius.data.cells import Cell
+
 MAX_MEMBER = 512_000_000
 """Most bytes that one file of an archive may unpack to; it is held in memory while it is read."""
 MAX_RATIO = 1100
@@ -53,8 +55,8 @@ class Member:
         return BytesIO(_content(self, self.archive.stat().st_mtime_ns))
 
 
-Place = Path | Member
-"""Where a file's bytes are: on disk or in an archive."""
+Place = Path | Member | Cell
+"""Where a file's bytes are: on disk, in an archive or in a row of a table."""
 
 
 def members(archive: Path) -> Iterator[Member | str]:

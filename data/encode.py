@@ -52,8 +52,8 @@ def _picture(draft: Draft) -> tuple[Uint8, str | None]:
         from vesalius.data.nifti import read_slice
 
         return read_slice(draft.path, *draft.part)
-    assert isinstance(draft.path, Path)
     if draft.kind == "slide":
+        assert isinstance(draft.path, Path)
         from vesalius.data.slides import read_tile
 
         return read_tile(draft.path, *draft.part), None
@@ -67,7 +67,6 @@ def _hounsfield(draft: Draft) -> Float32:
         from vesalius.data.nifti import read_slice_hu
 
         return read_slice_hu(draft.path, *draft.part)
-    assert isinstance(draft.path, Path)
     return read_hu(draft.path)
 
 

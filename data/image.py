@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from vesalius.data.archive import Place
 from vesalius.data.hounsfield import (
     AIR,
     CHUNK,
@@ -47,14 +48,14 @@ def to_uint8(values: NDArray[Any], low: float, high: float) -> Uint8:
     return scaled.astype(np.uint8)
 
 
-def read_image(path: Path | str, content: bytes | None = None) -> Uint8:
+def read_image(path: Place | str, content: bytes | None = None) -> Uint8:
     """An image file as HWC uint8 with 1 or 3 channels. content: its bytes, where they are at hand.
 
     Deeper greys are windowed to their own 0.5th to 99.5th percentile first (Pillow's "RGB" conversion saturates them),
     and Hounsfield units through one curve from lung to bone.
     ValueError names the file where it is corrupt, truncated, too large or no image.
     """
-    array, is_hu = _decode(Path(path), content)
+    array, is_hu = _decode(Path(path) if isinstance(path, str) else path, content)
     if array.dtype == np.uint8:
         return array
     if is_hu:
@@ -65,7 +66,7 @@ def read_image(path: Path | str, content: bytes | None = None) -> Uint8:
     return to_uint8(array, float(low), float(high))
 
 
-def read_hu(path: Path) -> Float32:
+def read_hu(path: Place) -> Float32:
     """Hounsfield units HW float32 of a PNG that `hu_png` made, or of any other 16-bit grey image of HU + 1024.
 
     ValueError names the file where it is neither.
@@ -76,12 +77,14 @@ def read_hu(path: Path) -> Float32:
     return array[..., 0] if is_hu else array[..., 0] - 1024
 
 
-def _decode(path: Path, content: bytes | None = None) -> tuple[NDArray[Any], bool]:
+def _decode(path: Place, content: bytes | None = None) -> tuple[NDArray[Any], bool]:
     """HWC, uint8 or (deeper greys) float32, and whether the values are HU. ValueError as `read_image`."""
+    source: Path | BytesIO = path if isinstance(path, Path) else path.open()
+    source = BytesIO(content) if content is not None else path if isinstance(path, Path) else path.open()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path if content is None else BytesIO(content), formats=FORMATS) as image:
+            with Image.open(source, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 image.load()

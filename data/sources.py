@@ -4,6 +4,8 @@ A source is known by its content:
 
     a folder with metadata.jsonl or metadata.csv (at the top, or in train/, val/, test/)
     a CSV or TSV (`path, Text, modality` and its common spellings), or a folder with one such table
+    Parquet files, and folders that Hugging Face datasets saved, with the images in them or beside them
+    ROCO, ROCOv2 and covid-chestxray-dataset as they are published
     DICOM, NIfTI and slide files, ZIP archives of DICOM and NIfTI, a DICOMDIR, and folders of them
     a folder whose sub-folders are named for classes, with a modality given for all
 """
@@ -16,22 +18,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vesalius.data.archive import Place, members
+from vesalius.data.cells import Cell
 from vesalius.data.dicom import directory
 from vesalius.data.draft import Draft, Kind, Refused
+from vesalius.data.inside import inside
+from vesalius.data.layouts import is_roco, parts_of
 from vesalius.data.modality import MODALITIES, Modality, find_modality
 from vesalius.data.pictures import IMAGE_SUFFIXES, from_file, kind_of, pictures
 from vesalius.data.reading import Reading
 from vesalius.data.record import Record
 from vesalius.data.series import series_drafts
-from vesalius.data.tables import csv_rows, draft_fields, json_rows
+from vesalius.data.split import SPLIT_WORDS
+from vesalius.data.tables import JSON_SUFFIXES, PACKED_SUFFIXES, draft_fields, table_rows
 
 Found = tuple[Place, Kind] | Refused
 SLIDES = (".svs", ".ndpi", ".scn", ".bif")
 TABLE_SUFFIXES = (".csv", ".tsv")
-SPLIT_WORDS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 WANTED = (
     "give a folder with a metadata.jsonl, a CSV with the columns path, text and modality, DICOM, NIfTI or slide files, "
     "or a folder whose sub-folders are named for classes"
@@ -51,6 +53,10 @@ def drafts(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
         raise ValueError(f"{source}: no such file or folder; check the path")
     if not any(source.iterdir()):
         raise ValueError(f"{source}: the folder is empty; {WANTED}")
+    if found := parts_of(source):
+        for each in found:
+            yield from _rows(each.table, reading, each.split)
+        return
     table = _table(source, reading)
     splits = [
         (c, SPLIT_WORDS[c.name.lower()])
@@ -77,7 +83,7 @@ def _file(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
     suffix = source.suffix.lower()
     if not source.stat().st_size:
         raise ValueError(f"{source}: is empty (0 bytes); copy it again")
-    if suffix in (".jsonl", *TABLE_SUFFIXES):
+    if suffix in (*JSON_SUFFIXES, *PACKED_SUFFIXES, *TABLE_SUFFIXES) or is_roco(source):
         yield from _rows(source, reading, None)
     elif suffix == ".zip":
         yield from _medical(_archived(source), reading)
@@ -109,42 +115,24 @@ def _table(folder: Path, reading: Reading) -> Path | None:
 
 def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | Refused]:
     """Rows of a table as drafts. Paths are relative to the table's folder, and must stay in it, links followed."""
-    is_json = table.suffix.lower() == ".jsonl"
-    rows = json_rows(table) if is_json else csv_rows(table, has_modality=reading.modality is not None)
     root, seen = table.parent.resolve(), 0
-    for number, row in rows:
+    for number, row in table_rows(table, reading.modality.name if reading.modality else None):
         seen += 1
         where = f"{table}:{number}"
         try:
             if isinstance(row, ValueError):
                 raise row
             fields = draft_fields(row, where)
-            path = _inside(root, fields.path, where, absolute=not is_json)
+            path = fields.path if isinstance(fields.path, Cell) else inside(root, fields.path, where)
             modality = _modality(fields.modality, reading, where)
             record = dataclasses.replace(fields.record, modality=modality.name)
             split_word = _split(fields.split, where) or split
-            kind = "image" if record.hounsfield else kind_of(path) or "image"
+            kind = "image" if record.hounsfield or isinstance(path, Cell) else kind_of(path) or "image"
             yield from pictures(Draft(where=where, path=path, record=record, split=split_word, kind=kind), reading)
         except ValueError as error:
             yield Refused(file=str(table), row=number, reason=str(error))
     if not seen:
         raise ValueError(f"{table}: no rows; add one line for each image")
-
-
-def _inside(root: Path, name: str, where: str, *, absolute: bool) -> Path:
-    if Path(name).is_absolute():
-        if not absolute:
-            raise ValueError(f"{where}: absolute path '{name}'; write it relative to {root}, or list it in a CSV")
-        path = Path(name)
-    else:
-        path = root / name
-        if not path.resolve().is_relative_to(root):
-            raise ValueError(
-                f"{where}: '{name}' leads out of {root}; copy the image into it, or write an absolute path in a CSV"
-            )
-    if not path.is_file():
-        raise ValueError(f"{where}: no image at '{path}'; correct the path or delete the row")
-    return path
 
 
 def _modality(word: str | None, reading: Reading, where: str) -> Modality:

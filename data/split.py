@@ -7,6 +7,12 @@ from collections.abc import Iterable
 
 from vesalius.data.record import Record
 
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""What sources call the splits."""
+
 
 def patient_key(record: Record) -> str | None:
     """What must not be divided between splits: the patient, else the group of images with one origin."""

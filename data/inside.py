@@ -1,0 +1,40 @@
+"""The path in a row of a table -> a file inside the table's own folder, or the reason why not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|//|data:")
+_FOREIGN = re.compile(r"[A-Za-z]:[\\/]|\\\\|~[\\/]")
+"""Absolute paths of Windows, and of a shell."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def inside(root: Path, name: str, where: str) -> Path:
+    """The image that a row names, relative to the table's folder. Backslashes of Windows are read as slashes.
+
+    root: the table's folder, resolved. ValueError begins with `where`: a remote address, a path that leads out of the
+    folder (by its words or by a link), control characters, or no such file.
+    """
+    if _CONTROL.search(name):
+        raise ValueError(f"{where}: the path {name[:80]!r} holds control characters; correct it or delete the row")
+    if _REMOTE.match(name):
+        raise ValueError(f"{where}: '{name[:200]}' is a remote address; download the image and write its path")
+    path, foreign = root / name, bool(_FOREIGN.match(name))
+    try:
+        if "\\" in name and not foreign and not path.is_file():
+            path = root / name.replace("\\", "/")
+        if foreign or not path.resolve().is_relative_to(root):
+            kind = "absolute path" if foreign or Path(name).is_absolute() else "path"
+            raise ValueError(
+                f"{where}: the {kind} '{name}' leads out of {root}; copy the image into it, or put the table in the "
+                "folder that holds the images, and write the path relative to the table"
+            )
+        found = path.is_file()
+    except (OSError, RuntimeError):  # a name longer than the disk allows, or links in a circle
+        found = False
+    if not found:
+        shown = name if len(name) <= 200 else f"{name[:200]}..."
+        raise ValueError(f"{where}: no image at '{root / shown}'; correct the path or delete the row")
+    return path

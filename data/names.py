@@ -1,0 +1,73 @@
+"""What a table's columns may be called, and which name was nearly right."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "path": (
+        "file_name", "path", "image", "image_path", "img_path", "filename", "file", "file_path", "filepath",
+        "image_file", "image_name", "image_filename", "img", "img_file", "dicom_path", "图像路径", "影像路径", "路径",
+        "文件名", "图像",
+    ),
+    "text": (
+        "text", "report", "caption", "prompt", "description", "impression", "report_text", "radiology_report",
+        "clinical_notes", "captions", "报告", "报告内容", "影像所见", "文本", "描述", "诊断意见",
+    ),
+    "modality": ("modality", "modalities", "imaging_modality", "image_modality", "模态", "检查类型"),
+    "split": ("split", "subset", "partition"),
+    "patient_id": ("patient_id", "patient", "patientid", "subject_id", "subject", "subjectid", "患者编号", "患者id"),
+    "license": ("license", "licence"),
+}  # fmt: skip
+"""What a column may be called, in order of preference; compared as `key_of` makes them."""
+
+_BETWEEN = re.compile(r"[\s\-_.]+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
+_NUMBERED = re.compile(r"unnamed_\d+")
+MOST = 300
+"""Names of a header that are compared; one of thousands is not worth minutes."""
+SURE = 0.8
+"""How alike two names must be for one to be a misspelling of the other, from 0 to 1."""
+
+
+def key_of(name: object) -> str:
+    """A column's name in lower case, spaces, hyphens, points and humps as one underscore; "" for a number of rows."""
+    key = _BETWEEN.sub("_", _HUMP.sub("_", str(name).strip())).strip("_").lower().replace(":", "")
+    return "" if _NUMBERED.fullmatch(key) else key
+
+
+def near(field: str, names: Sequence[str]) -> str | None:
+    """ "column 'capton': did you mean 'caption'?" for the name that is nearest to one of the field's, or None."""
+    every = {alias for aliases in ALIASES.values() for alias in aliases}
+    unknown = {key: name for name in names[:MOST] if (key := key_of(name)) and key not in every}
+    pairs = [(key, alias) for key in unknown for alias in ALIASES[field] if alias.isascii()]
+    best = max(pairs, key=lambda pair: _alike(*pair), default=None)
+    if best is None or _alike(*best) < SURE:
+        return None
+    return f"column '{unknown[best[0]]}': did you mean '{best[1]}'?"
+
+
+def _alike(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one[:60], other).ratio()
+
+
+def check_header(where: str, header: Sequence[str], *, has_modality: bool, remedy: str) -> None:
+    """ValueError where the header lacks the path, the text or (unless `has_modality`) the modality, or where the
+    column of patients is misspelt, since then a patient might be in two splits."""
+    keys = {key_of(name) for name in header}
+    wanted = ("path", "text") if has_modality else ("path", "text", "modality")
+    missing = [w for w in wanted if not keys & {*ALIASES[w], *(("findings",) if w == "text" else ())}]
+    hints = [hint for w in missing if (hint := near(w, header))]
+    if not keys & set(ALIASES["patient_id"]) and (hint := near("patient_id", header)):
+        hints.append(hint)
+    if not missing:
+        if hints:
+            raise ValueError(f"{where}: {hints[0]} Rename or delete that column")
+        return
+    names = "; ".join(f"{w} (or {', '.join([a for a in ALIASES[w] if a != w][:6])}...)" for w in missing)
+    flag = ", or pass --modality" if "modality" in missing else ""
+    near_miss = f"{' '.join(hints)} " if hints else ""
+    shown = ", ".join(name[:40] for name in header[:40]) or "none"
+    raise ValueError(f"{where}: {near_miss}no column for {names}; the header has: {shown}. {remedy}{flag}")
