@@ -139,6 +139,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     text = _decoded(path)
     first = text.partition("\n")[0]
     mark = max(("\t", ";", ","), key=first.count)
+    csv.field_size_limit(MAX_BYTES)  # of the whole process
     reader = csv.DictReader(StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
     try:
         for row in reader:

@@ -130,7 +130,9 @@ def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | 
             kind = "image" if record.hounsfield or isinstance(path, Cell) else kind_of(path) or "image"
             yield from pictures(Draft(where=where, path=path, record=record, split=split_word, kind=kind), reading)
         except ValueError as error:
-            yield Refused(file=str(table), row=number, reason=str(error))
+            told = str(error)
+            reason = told if told.startswith(where) else f"{where}: {told}"
+            yield Refused(file=str(table), row=number, reason=reason)
     if not seen:
         raise ValueError(f"{table}: no rows; add one line for each image")
 

@@ -36,7 +36,8 @@ def test_eight_bits_cost_less_than_ten_hu_within_the_windows(hu: np.ndarray) -> 
     pixels = np.rint(encode_windows(hu) * 255).astype(np.float32) / 255
     error = np.abs(decode_windows(pixels) - hu)
     assert error.max() <= 4
-    inside = (hu > -160) & (hu < 240)
+    step = 400 / 255  # a value that rounds to the edge of the soft-tissue window is told by the coarser windows alone
+    inside = (hu > -160 + step) & (hu < 240 - step)
     assert not inside.any() or error[inside].max() <= 1
 
 

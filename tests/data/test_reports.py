@@ -177,7 +177,7 @@ def test_real_structured_reports_are_read_or_say_nothing() -> None:
         ("a.csv", b"accession,report\nA,\n", "a.csv:2: the report is empty"),
         ("a.csv", b"name,report\nA,One.\n", "a.csv:2: expected a column such as accession_number"),
         ("a.csv", b"accession,report\n,One.\n", "a.csv:2: names no accession number"),
-        ("a.csv", b"accession,report\nA," + b"x" * 200_000 + b"\n", "not CSV"),
+        ("a.csv", b"accession,report\nA," + b"x" * 1_000_001 + b"\n", "not CSV"),
         ("a.jsonl", b"{broken\n", "a.jsonl:1: not JSON"),
         ("a.pdf", b"%PDF", "no report; give a .txt"),
     ],

@@ -25,9 +25,9 @@ def read(path: Path) -> tuple[list[Draft], list[Refused]]:
 
 def table(folder: Path, content: str | bytes, name: str = "cases.csv") -> Path:
     folder.mkdir(exist_ok=True)
-    (folder / "a.png").write_bytes(b"")
+    (folder / "a.png").write_bytes(b"\x89PNG")
     (folder / "sub").mkdir(exist_ok=True)
-    (folder / "sub" / "a.png").write_bytes(b"")
+    (folder / "sub" / "a.png").write_bytes(b"\x89PNG")
     (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return folder / name
 
