@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from vesalius.data.captions_en import ENGLISH_CAPTIONS
 from vesalius.data.captions_zh import CHINESE_CAPTIONS
@@ -17,6 +16,9 @@ from vesalius.data.modality import MODALITIES
 from vesalius.data.phantom_report import LANGUAGES
 from vesalius.data.phrases import Captions, Phrases, fill, pick
 from vesalius.data.record import Record
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CAPTIONS: dict[str, Captions] = {"en": ENGLISH_CAPTIONS, "zh": CHINESE_CAPTIONS}
 GREY = {"en": "Greyscale ", "zh": "灰度"}

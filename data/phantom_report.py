@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from vesalius.data.phantom_report_en import ENGLISH as ENGLISH
 from vesalius.data.phantom_report_en import ENGLISH_UNSEEN, WORDS, polish
 from vesalius.data.phantom_report_zh import CHINESE, CHINESE_UNSEEN, WORDS_ZH, polish_zh
 from vesalius.data.phrases import Language, Phrases, Term, fill, pick
 from vesalius.data.record import Finding
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LANGUAGES: dict[str, Language] = {
     "en": Language(

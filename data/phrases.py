@@ -12,8 +12,11 @@ import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
+
 
 Phrases = tuple[str, ...]
 Headings = tuple[str, str, str, str]

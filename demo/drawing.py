@@ -34,8 +34,8 @@ class Order:
     modality: str | None = None
     num: int = 1
     seed: int = 0
-    steps: int = 20
-    guidance: float = 3.0
+    steps: int
+    guidance: float
     negative: str = ""
 
     def __post_init__(self) -> None:

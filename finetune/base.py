@@ -372,8 +372,9 @@ def write_base(
         scheduler=make_sampler(scheduler), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
-    index = json.loads((folder / "model_index.json").read_text())
-    write_json(folder / "model_index.json", {k: v for k, v in index.items() if k != "_name_or_path"})
+    for path in (folder / "model_index.json", *folder.glob("*/config.json")):  # where parts lay on this machine
+        config = json.loads(path.read_text())
+        write_json(path, {k: v for k, v in config.items() if k != "_name_or_path"})
     # transformers opens a model in the dtype its config names, diffusers in float32: without this line they differ.
     text_config = json.loads((folder / "text_encoder" / "config.json").read_text())
     write_json(folder / "text_encoder" / "config.json", {**text_config, "dtype": "float32"})

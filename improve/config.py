@@ -43,8 +43,8 @@ class ImproveConfig:
     """names of the denoiser's layers that are adapted"""
     real_share: float = REAL_FLOOR
     """share of the sampling weight for real and phantom records; at least 0.5"""
-    sampling_steps: int = 20
-    """denoising steps"""
+    sampling_steps: int | None = None
+    """denoising steps; none: as many as suit the base"""
     guidance: float = 3.0
     """classifier-free guidance scale"""
     seed: int = 0

@@ -108,9 +108,10 @@ def generate(config: GenerateConfig) -> list[Sample]:
     requests = plan_requests(config)
     if config.dry_run:
         return []
-    steps, guidance = usual_sampling(config.base, config.adapter)
-    steps = steps if config.steps is None else config.steps
-    guidance = guidance if config.guidance is None else config.guidance
+    steps, guidance = config.steps, config.guidance
+    if steps is None or guidance is None:  # a base that is not asked need not be there, where all samples are
+        usual = usual_sampling(config.base, config.adapter)
+        steps, guidance = usual[0] if steps is None else steps, usual[1] if guidance is None else guidance
     with hold(config.out):
         return _draw(config, requests, steps, guidance)
 

@@ -70,8 +70,11 @@ def usual_steps(name: str) -> int:
     """Denoising steps that suit the scheduler of a base: 20, or fewer for one of a higher order. ValueError as
     `base_folder`."""
     path = base_folder(name) / "scheduler" / "scheduler_config.json"
-    kind = json.loads(path.read_text()).get("_class_name") if path.is_file() else ""
-    return FEW_STEPS.get(str(kind), 20)
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):  # opening the base says what is wrong with it
+        config = None
+    return FEW_STEPS.get(str(config.get("_class_name")), 20) if isinstance(config, dict) else 20
 
 
 def digest_folder(folder: Path) -> str:

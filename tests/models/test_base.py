@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from vesalius.finetune.base import write_base
 from vesalius.models.architecture import make_sampler, make_scheduler
 from vesalius.models.base import UNSAFE, base_folder, digest_folder, open_base, refuse_code, usual_steps
 
@@ -100,6 +103,27 @@ def test_the_usual_steps_are_those_of_the_scheduler(
         path.write_text(json.dumps({"_class_name": scheduler}))
     assert usual_steps(str(tiny_base)) == 12
     assert usual_steps(str(folder)) == steps
+
+
+@pytest.mark.parametrize("content", [b"{broken", b"\xff\xfe", b"[1]", b"[" * 100_000])
+def test_a_broken_scheduler_is_said_by_opening_the_base_not_by_its_steps(
+    tiny_base: Path, tmp_path: Path, content: bytes
+) -> None:
+    folder = shutil.copytree(tiny_base, tmp_path / "base")
+    (folder / "scheduler" / "scheduler_config.json").write_bytes(content)
+    assert usual_steps(str(folder)) == 20
+    with pytest.raises(ValueError, match=str(folder)):
+        open_base(str(folder))
+
+
+def test_no_written_or_shipped_part_says_where_it_lay_on_a_machine(tiny_base: Path, tmp_path: Path) -> None:
+    parts = open_base(str(tiny_base)).pipeline  # parts that were read from folders remember these
+    write_base(tmp_path / "base", parts.vae, parts.tokenizer, parts.text_encoder, parts.unet, parts.scheduler)
+    shipped = sorted(Path(str(files("vesalius.models"))).glob("*/**/*.json"))
+    assert len(shipped) > 10
+    for path in [*(tmp_path / "base").rglob("*.json"), *shipped]:
+        assert "_name_or_path" not in json.loads(path.read_text()), path
+        assert not re.search(r'": "(?:/|[A-Z]:)\w', path.read_text()), path
 
 
 def test_the_sampler_has_the_noise_levels_of_the_training_save_for_pure_noise() -> None:
