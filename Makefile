@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread per test process: two processes share two cores better than four threads do.
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help install install-dev quickstart test test-slow lint type bench clean
+.PHONY: help install install-dev quickstart test test-slow fuzz lint type bench clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -33,6 +33,10 @@ test: install-dev  ## all tests but the slow ones
 
 test-slow: install-dev  ## the slow tests
 	$(TEST) -m slow
+
+fuzz: install-dev  ## bytes made up by atheris into the DICOM reader, for a minute
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[fuzz]"
+	$(BIN)/python tests/data/fuzz_dicom.py -max_total_time=60
 
 lint: install-dev  ## ruff
 	$(BIN)/ruff check .

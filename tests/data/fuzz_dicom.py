@@ -1,12 +1,14 @@
 """Coverage-guided fuzzing of the DICOM reader: `python tests/data/fuzz_dicom.py -max_total_time=60 [CORPUS_FOLDER]`.
 
-Needs atheris (`pip install "vesalius[fuzz]"`). It stops at the first input that is neither a picture nor a ValueError,
-or that takes more than 20 s or 2 GB.
+It begins with the small files that pydicom brings along, unless a folder of others is given. It needs atheris
+(`pip install "vesalius[fuzz]"`), and stops at the first input that is neither a picture nor a ValueError, or that takes
+more than 20 s or 2 GB.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import tempfile
 import warnings
@@ -15,6 +17,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["pydicom", "vesalius"]):
+    from pydicom.data import get_testdata_files
+
     from vesalius.data.draft import Draft
     from vesalius.data.encode import encode
     from vesalius.data.modality import MODALITIES
@@ -22,6 +26,8 @@ with atheris.instrument_imports(include=["pydicom", "vesalius"]):
     from vesalius.data.sources import drafts
 
 PATH = Path(tempfile.mkdtemp()) / "a.dcm"
+LONGEST = 60_000
+"""Bytes of an input at most."""
 
 
 def read(content: bytes) -> None:
@@ -34,8 +40,19 @@ def read(content: bytes) -> None:
         pass
 
 
+def corpus(folder: Path) -> str:
+    folder.mkdir()
+    for path in map(Path, get_testdata_files("*.dcm")):
+        if path.stat().st_size <= LONGEST:
+            shutil.copy(path, folder)
+    return str(folder)
+
+
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    atheris.Setup([sys.argv[0], "-timeout=20", "-rss_limit_mb=2048", "-max_len=60000", *sys.argv[1:]], read)
+    arguments = sys.argv[1:]
+    if all(a.startswith("-") for a in arguments):
+        arguments.append(corpus(PATH.parent / "corpus"))
+    atheris.Setup([sys.argv[0], "-timeout=20", "-rss_limit_mb=2048", f"-max_len={LONGEST}", *arguments], read)
     atheris.Fuzz()

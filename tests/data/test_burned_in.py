@@ -49,9 +49,12 @@ def test_kinds_that_people_write_on_are_searched_unless_their_header_denies_it(t
     assert not draft_of(scan(path, "", "US"), allow_burned_in=True).search_text
 
 
-def test_images_that_were_not_searched_are_counted(tmp_path: Path) -> None:
-    if can_search():
-        pytest.skip("tesseract is installed here")
+def test_images_that_were_not_searched_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    can_search.cache_clear()
+    request.addfinalizer(can_search.cache_clear)
     scan(tmp_path / "a.dcm", "", "US")
     summary = build(BuildConfig(sources=(tmp_path / "a.dcm",), out=tmp_path / "out", json=True))
     assert "1 images of kinds that often have text burned in were not searched" in summary.notes[0]
@@ -59,7 +62,7 @@ def test_images_that_were_not_searched_are_counted(tmp_path: Path) -> None:
 
 def test_written_name_is_found_and_a_side_marker_is_not(tmp_path: Path) -> None:
     if not can_search():
-        pytest.skip("tesseract is not installed here")
+        pytest.skip("needs tesseract")
     with pytest.raises(ValueError, match=r"a\.dcm: \d words seem to be burned into its pixels.*--allow-burned-in"):
         encode(draft_of(scan(tmp_path / "a.dcm", "DOE JANE 1961-04-05", "US")))
     encode(draft_of(scan(tmp_path / "b.dcm", "R", "CR")))
