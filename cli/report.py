@@ -27,6 +27,18 @@ def counts(table: dict[str, int], most: int = 1000) -> str:
     return ", ".join([*(f"{name} {count}" for name, count in list(table.items())[:most]), *rest])
 
 
+def _records(
+    config: FilterConfig | ExportConfig | MergeConfig | SampleConfig,
+    verb: str,
+    past: str,
+    splits: dict[str, int],
+    more: str = "",
+) -> str:
+    """What a dry run would do, or what was done, with how many records, and where."""
+    done = f"would {verb}" if config.dry_run else past
+    return f"{done} {sum(splits.values())} records ({counts(splits)}){more}: {config.out}"
+
+
 def build(config: BuildConfig) -> int:
     from vesalius.data.build import build
 
@@ -79,8 +91,7 @@ def filter_records(config: FilterConfig) -> int:
     if config.json:
         print_json({"path": config.out, "splits": found})
     else:
-        verb = "would keep" if config.dry_run else "kept"
-        print(f"{verb} {sum(found.values())} records ({counts(found)}): {config.out}")
+        print(_records(config, "keep", "kept", found))
     return DONE
 
 
@@ -91,9 +102,8 @@ def export(config: ExportConfig) -> int:
     if config.json:
         print_json(summary)
     else:
-        verb = "would write" if config.dry_run else "wrote"
-        total, files = sum(summary.splits.values()), "" if config.dry_run else f" in {summary.num_shards} files"
-        print(f"{verb} {total} records ({counts(summary.splits)}){files}: {config.out}")
+        files = "" if config.dry_run else f" in {summary.num_shards} files"
+        print(_records(config, "write", "wrote", summary.splits, files))
     return DONE
 
 
@@ -104,8 +114,7 @@ def merge(config: MergeConfig) -> int:
     if config.json:
         print_json(summary)
     else:
-        verb = "would merge" if config.dry_run else "merged"
-        print(f"{verb} {sum(summary.splits.values())} records ({counts(summary.splits)}): {config.out}")
+        print(_records(config, "merge", "merged", summary.splits))
         if summary.num_repeated or summary.num_moved:
             print(f"  {summary.num_repeated} were in several and are taken once, {summary.num_moved} moved to another")
     return DONE
@@ -118,8 +127,7 @@ def sample(config: SampleConfig) -> int:
     if config.json:
         print_json(summary)
     else:
-        verb = "would draw" if config.dry_run else "drew"
-        print(f"{verb} {sum(summary.splits.values())} records ({counts(summary.splits)}): {config.out}")
+        print(_records(config, "draw", "drew", summary.splits))
         print(f"  {', '.join(config.balance)}: {counts(summary.values, most=20)}")
     return DONE
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -276,38 +273,6 @@ from vesalius.data.build import build
 from vesalius.data.build_config import BuildConfig
 build(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True))
 """
-
-
-def num_lines(journal: Path) -> int:
-    try:
-        return journal.read_bytes().count(b'"key"')
-    except FileNotFoundError:
-        return 0
-
-
-def test_killed_build_goes_on_to_the_same_folder(tmp_path: Path) -> None:
-    folder = source(tmp_path / "a", 60)
-    rng = random.Random(0)
-    kills = 0
-    for _ in range(3):
-        job = subprocess.Popen([sys.executable, "-c", COMMAND, str(folder), str(tmp_path / "out")])
-        journal, seen = tmp_path / "out" / ".build" / "journal.jsonl", kills * 20 + rng.randrange(5, 25)
-        until = time.monotonic() + 60
-        while job.poll() is None and time.monotonic() < until:
-            if num_lines(journal) >= seen:
-                job.send_signal(signal.SIGKILL)
-                kills += 1
-                break
-            time.sleep(0.001)
-        job.wait()
-    assert kills
-    assert (
-        not (tmp_path / "out" / "manifest.json").exists() or check(CheckConfig(folder=tmp_path / "out", json=True)).ok
-    )
-    summary = run(folder, out=tmp_path / "out")
-    assert summary.num_reused or summary.unchanged
-    run(folder, out=tmp_path / "fresh" / "out")
-    assert tree(tmp_path / "out") == tree(tmp_path / "fresh" / "out")
 
 
 LIMITED = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n" + COMMAND

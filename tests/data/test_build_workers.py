@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from vesalius.data.build import build
 from vesalius.data.build_config import BuildConfig
-build(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True, workers=2))
+build(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True, workers=int(sys.argv[3])))
 """
 
 
@@ -74,12 +74,16 @@ def test_the_first_bad_image_in_order_stops_the_build_whatever_the_workers(tmp_p
             run(folder, out=tmp_path / str(workers), workers=workers)
 
 
-def test_killed_build_of_many_workers_goes_on_to_the_same_folder(tmp_path: Path) -> None:
-    folder = source(tmp_path / "a", 150)
+@pytest.mark.parametrize(("workers", "patients"), [(1, 60), (2, 150)])
+def test_killed_build_goes_on_to_the_same_folder(tmp_path: Path, workers: int, patients: int) -> None:
+    folder = source(tmp_path / "a", patients)
     rng, kills = random.Random(1), 0
     for _ in range(3):
-        job = subprocess.Popen([sys.executable, "-c", COMMAND, str(folder), str(tmp_path / "out")])
-        journal, seen = tmp_path / "out" / ".build" / "journal.jsonl", kills * 70 + rng.randrange(10, 60)
+        job = subprocess.Popen([sys.executable, "-c", COMMAND, str(folder), str(tmp_path / "out"), str(workers)])
+        journal, seen = (
+            tmp_path / "out" / ".build" / "journal.jsonl",
+            patients // 15 + patients * kills // 2 + rng.randrange(patients // 3),
+        )
         until = time.monotonic() + 60
         while job.poll() is None and time.monotonic() < until:
             if num_lines(journal) >= seen:
@@ -89,7 +93,10 @@ def test_killed_build_of_many_workers_goes_on_to_the_same_folder(tmp_path: Path)
             time.sleep(0.001)
         job.wait()
     assert kills
-    summary = run(folder, out=tmp_path / "out", workers=2)
+    assert (
+        not (tmp_path / "out" / "manifest.json").exists() or check(CheckConfig(folder=tmp_path / "out", json=True)).ok
+    )
+    summary = run(folder, out=tmp_path / "out", workers=workers)
     assert summary.num_reused or summary.unchanged
     run(folder, out=tmp_path / "fresh" / "out", workers=1)
     assert tree(tmp_path / "out") == tree(tmp_path / "fresh" / "out")
