@@ -88,7 +88,7 @@ def build(config: BuildConfig) -> BuildSummary:
 
 def _fill(config: BuildConfig, survey: _Survey) -> BuildSummary:
     """The second pass. OSError, where the disk is full, tells how much room is needed."""
-    written = _Written(total=survey.num_drafts)
+    written = _Written()
     try:
         return _write(config, survey, written)
     except OSError as error:
@@ -131,7 +131,6 @@ class _Survey:
 class _Written:
     """How far the second pass is, for the message of a full disk."""
 
-    total: int
     images: int = 0
     bytes: int = 0
 
