@@ -42,6 +42,8 @@ class BuildConfig:
     """Microns per pixel of the tiles of slides, whose edge is --size (256 where that is 0); none: the slide's own."""
     tiles: int = 16
     """Most tiles of tissue from one slide, spread evenly over it; 0: all."""
+    stain: Literal["macenko"] | None = None
+    """Bring the stain of pathology, which must be H&E, to Macenko's reference; none: it is left as it is."""
     reports: Path | None = None
     """Table, text, Structured Report, or folder of them: paired by accession number, study UID or file name."""
     salt: str = OPEN_SALT

@@ -19,6 +19,7 @@ class Draft:
     where: "cases.csv:17" or the file's name, for messages. path: the file, on disk or in an archive.
     record: its text and columns; file_name is still the source's. split: the source's own word for it, or None.
     part: which picture of the file: (frame,) of DICOM, (axis, slice) of NIfTI, (x, y, edge) of a slide's tile.
+    stain: to what the stain is brought, "macenko", or None for as it is.
     search_text: whether text burned into the pixels must be looked for.
     """
 
@@ -28,6 +29,7 @@ class Draft:
     split: str | None = None
     kind: Kind = "image"
     part: tuple[int, ...] = ()
+    stain: str | None = None
     search_text: bool = False
 
     def state(self) -> tuple[int, int]:

@@ -40,6 +40,13 @@ def _png(draft: Draft, size: int) -> tuple[bytes, str | None]:
             f"{draft.path}: {len(words)} words seem to be burned into its pixels; redact it, or pass --allow-burned-in "
             "where they name nobody"
         )
+    if draft.stain:
+        from vesalius.data.stain import macenko
+
+        try:
+            image = macenko(image)
+        except ValueError as error:
+            raise ValueError(f"{draft.path}: {error}") from None
     if modality.channels == 1 and image.shape[2] == 3:
         image = np.rint(image.astype(np.float32).mean(axis=2, keepdims=True)).astype(np.uint8)
     return png_bytes(fitted(image, size)), window

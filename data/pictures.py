@@ -46,7 +46,9 @@ def pictures(draft: Draft, reading: Reading) -> Iterator[Draft]:
     state = draft.path.stat()
     if not state.st_size:
         raise ValueError(f"{draft.path}: is empty (0 bytes); copy it again or leave it out")
-    yield from _PICTURES[draft.kind](draft, reading)
+    for each in _PICTURES[draft.kind](draft, reading):
+        stained = reading.stain and each.record.modality == "pathology"
+        yield dataclasses.replace(each, stain=reading.stain) if stained else each
 
 
 def from_file(place: Place, kind: Kind) -> Draft:

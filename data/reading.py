@@ -22,7 +22,7 @@ class Reading:
     slices: "middle", "every:N" or "all" of a series or volume. plane: of volumes, "axial", "coronal" or "sagittal";
     None: across their longest voxel edge. size: longest side of stored images in pixels, 0 for as they are, and the
     edge of a slide's tiles (0: 256). mpp: microns per pixel of tiles, None for the slide's own. tiles: most of a slide,
-    0 for all. reports: texts by accession number, study UID or file name.
+    0 for all. stain: of pathology, "macenko" or None. reports: texts by accession number, study UID or file name.
     """
 
     modality: Modality | None = None
@@ -33,6 +33,7 @@ class Reading:
     size: int = 0
     mpp: float | None = 1.0
     tiles: int = 16
+    stain: str | None = None
     reports: Reports | None = None
 
 
@@ -44,7 +45,10 @@ def reading_of(config: BuildConfig) -> Reading:
         modality=find_modality(config.modality) if config.modality else None,
         names=Pseudonyms(config.salt, keep=config.mapping is not None),
         reports=Reports(config.reports) if config.reports else None,
-        **{name: getattr(config, name) for name in ("allow_burned_in", "slices", "plane", "size", "mpp", "tiles")},
+        **{
+            name: getattr(config, name)
+            for name in ("allow_burned_in", "slices", "plane", "size", "mpp", "tiles", "stain")
+        },
     )
 
 
