@@ -186,8 +186,6 @@ def check_types(record: Record) -> Record:
         value = getattr(record, name)
         if not isinstance(value, str) and not (value is None and name in optional):
             raise TypeError(f"'{name}'")
-        if value is not None and not value.isascii() and value.encode("utf-8", "ignore").decode() != value:
-            raise TypeError(f"'{name}'")  # halves of characters, which no file can hold
     if type(record.depth) is not int:
         raise TypeError("'depth'")
     if not isinstance(record.hounsfield, bool):
@@ -246,6 +244,8 @@ def stream_records(folder: Path | str, split: str | None = None) -> Iterator[Rec
         for number, row in numbered_rows(place):
             try:
                 record = check_types(Record.from_json(row))
+                if record.text.encode("utf-8", "ignore").decode() != record.text:
+                    raise TypeError("'text'")  # halves of characters, which no file can hold
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(f"{place}:{number}: column {error} is missing or of the wrong type") from None
             if name:
