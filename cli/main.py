@@ -194,7 +194,7 @@ def remedy(error: OSError) -> str:
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         return "; a file lies where a folder is needed, or the reverse; choose another path"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "; choose an --out that you may write to"
+        return "; change its permissions, or choose another: sources must be readable, and --out a place to write to"
     return ""
 
 

@@ -210,7 +210,7 @@ def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
         raise ValueError(f"{out}: is a file; choose a folder for --out")
     if (out / "manifest.json").is_file():
         manifest = read_object(out / "manifest.json")
-        made = manifest.get("build", {})
+        made = manifest.get("build") or {}
         if made.get("settings") != survey.settings or made.get("content") != survey.content:
             raise ValueError(
                 f"{out}: holds a dataset from other sources or settings; choose another --out, or delete it"
@@ -273,12 +273,12 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
             if isinstance(each, Refused):
                 return each
             key, draft = each
-            return reusable(out, journal.get(key)) or _encode(config, encoder, draft, f"{number}.png")
+            return reusable(out, journal.get(key)) or _encode(config, encoder, draft, f"{number}.png", key)
 
         for (number, each), outcome in encoder.in_order(enumerate(survey.drafts), work_on):
             if isinstance(outcome, tuple) and placing.taken(outcome[0]):  # the same source given twice
                 assert isinstance(each, tuple)
-                outcome = _encode(config, encoder, each[1], f"{number}.png")
+                outcome = _encode(config, encoder, each[1], f"{number}.png", each[0])
             if isinstance(outcome, Refused):
                 refused += [outcome][: MOST_TOLD - len(refused)]
                 quarantine.write((json.dumps(dataclasses.asdict(outcome), ensure_ascii=False) + "\n").encode())
@@ -340,10 +340,21 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
     )  # fmt: skip
 
 
-def _encode(config: BuildConfig, encoder: Encoder, draft: Draft, name: str) -> Encoded | Refused:
-    """The image of a draft. ValueError where it is bad, unless such are set aside."""
+def _encode(config: BuildConfig, encoder: Encoder, draft: Draft, name: str, key: str) -> Encoded | Refused:
+    """The image of a draft. ValueError where it is bad, or not as the first pass saw it, unless such are set aside."""
     try:
-        return encoder.encode(draft, name)
+        try:
+            image = encoder.encode(draft, name)
+            changed = _draft_key(draft) != key
+        except (FileNotFoundError, PermissionError) as error:
+            if error.filename != str(draft.path):
+                raise
+            changed = True
+        if changed:
+            raise ValueError(
+                f"{draft.where}: {draft.path} changed while the build ran, or can no longer be read; build again"
+            )
+        return image
     except ValueError as error:
         if not config.keep_going:
             raise

@@ -47,13 +47,15 @@ class BuildConfig:
     reports: Path | None = None
     """Table, text, Structured Report, or folder of them: paired by accession number, study UID or file name."""
     salt: str = OPEN_SALT
-    """Secret that keys the hash of identifiers and the shift of dates; set your own before you share the dataset."""
+    """Secret that keys the hash of identifiers and the shift of dates; set your own before you share the dataset. The
+    patients that tables name are hashed under your own alone."""
     mapping: Path | None = None
     """CSV to write with what stands for each patient, study and series; keep it secret. none: not written."""
     allow_burned_in: bool = False
     """Take DICOM images that say, or in which tesseract finds, that text is burned into their pixels."""
     keep_identifiers: bool = False
-    """Keep the names, numbers, addresses and dates that texts hold, which else are taken out of them and counted."""
+    """Keep the names, numbers, addresses and dates that texts hold, columns that name people, and the names of files,
+    all of which else are taken out."""
     read_findings: bool = False
     """Read the findings of rows that list none from their texts, by rules for English and Chinese reports."""
     workers: int = 0

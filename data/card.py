@@ -72,7 +72,11 @@ def write_card(
         "",
     ]
     if num_quarantined:
-        lines += [f"{num_quarantined} rows were set aside; `quarantine.jsonl` says why.", ""]
+        lines += [
+            f"{num_quarantined} rows were set aside; `quarantine.jsonl` says why. It names the files of the "
+            "sources, which may name patients: leave it out where you share the folder.",
+            "",
+        ]
     lines += [f"- {note}" for note in notes]
     if measured:
         lines += [

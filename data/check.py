@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from vesalius.data.card import Tally, write_card
+from vesalius.data.inside import own_file
 from vesalius.data.journal import read_object
 from vesalius.data.lengths import Lengths, TextLengths, Tokenizer
 from vesalius.data.modality import find_modality
@@ -210,16 +211,11 @@ class _Look:
         from vesalius.data.exposure import is_blank
         from vesalius.data.image import read_image
 
-        if content is None:
-            if not path.resolve().is_relative_to(self.root.resolve()):
-                self.broken.add(f"{path}: leads out of the dataset folder; copy the image into it")
-                return None
-            try:
-                content = path.read_bytes()
-            except OSError as error:
-                self.broken.add(f"{path}: no such image file ({error.strerror}); build again, or remove the row")
-                return None
         try:
+            if content is None:
+                if record.mask:
+                    own_file(self.root, record.mask)
+                content = own_file(self.root, record.file_name).read_bytes()
             image = read_image(path, content)
         except ValueError as error:
             self.broken.add(str(error))
@@ -276,7 +272,11 @@ class _Look:
 def _num_records(root: Path) -> int:
     manifest = root / "manifest.json"
     splits = read_object(manifest).get("splits") if manifest.is_file() else None
-    return sum(facts["num_records"] for facts in splits.values()) if isinstance(splits, dict) else 0
+    return sum(facts["num_records"] for facts in splits.values() if _is_told(facts)) if isinstance(splits, dict) else 0
+
+
+def _is_told(facts: object) -> bool:
+    return isinstance(facts, dict) and type(facts.get("num_records")) is int
 
 
 def _check_manifest(root: Path) -> list[str]:
@@ -284,7 +284,7 @@ def _check_manifest(root: Path) -> list[str]:
     if root.is_dir() and not path.is_file():
         return [f"{root}: no manifest.json, so the folder may be half-written; run its `vesalius data build` again"]
     splits = read_object(path).get("splits") if path.is_file() else {}
-    if not isinstance(splits, dict):
+    if not isinstance(splits, dict) or not all(_is_told(facts) for facts in splits.values()):
         return [f"{path}: damaged, it names no splits; build the dataset again"]
     problems = []
     shards = shards_of(root)
@@ -299,7 +299,7 @@ def _check_manifest(root: Path) -> list[str]:
         rows = root / split / "metadata.jsonl"
         if not rows.is_file():
             problems.append(f"{rows}: missing, the manifest names {facts['num_records']} records there; build again")
-        elif digest_file(rows) != facts["sha256"]:
+        elif digest_file(rows) != facts.get("sha256"):
             problems.append(f"{rows}: changed since the manifest was written; build again, or undo the change")
     for rows in sorted(root.glob("*/metadata.jsonl")):
         if rows.parent.name not in splits:
@@ -341,7 +341,7 @@ def _write(root: Path, summary: CheckSummary, tally: Tally) -> CheckSummary:
     from vesalius.data.croissant import croissant
 
     manifest = read_object(root / "manifest.json") if (root / "manifest.json").is_file() else {}
-    made = manifest.get("build", {})
+    made = manifest.get("build") or {}
     card = write_card(
         root.resolve().name, tally, made.get("num_quarantined", 0), made.get("notes", ()), measured(summary)
     )

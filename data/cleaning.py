@@ -10,8 +10,10 @@ MAX_TEXT = 1_000_000
 """Most bytes of one text in UTF-8: a report of this length is a table whose quote never closed."""
 
 _BREAKS = re.compile(r"[\x0b\x0c\x85]")
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
-"""C0 and C1 but tab and newlines; marks that turn the direction of text, or that begin files."""
+_CONTROL = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u200b\u2060\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]"
+)
+"""C0 and C1 but tab and newlines; blanks without width, marks that turn the direction of text, or that begin files."""
 
 
 def cleaned(value: Any) -> tuple[Any, int]:

@@ -71,7 +71,7 @@ def _record_set(root: Path, name: str) -> dict[str, Any] | None:
         words = {"string": "sc:Text", "int64": "sc:Integer", "float64": "sc:Float", "bool": "sc:Boolean"}
         kinds = {key: words[kind["dtype"]] for key, kind in info.items() if kind["_type"] == "Value"}
     else:
-        _, first = next(numbered_rows(path))
+        _, first = next(numbered_rows(path), (0, {}))
         kinds = {key: TYPES.get(type(value), "sc:Text") for key, value in first.items()}
     label = path.stem if path.suffix == ".parquet" else ""
     record = "-".join(part for part in (path.parent.name if "/" in name else "records", label) if part)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.card import Tally, write_card
+from vesalius.data.inside import own_file
 from vesalius.data.progress import progress
 from vesalius.data.record import (
     Record,
@@ -97,15 +98,11 @@ def _link(out: Path, move: Move) -> Record:
         name, target = getattr(move.old, field), getattr(move.new, field)
         if not name:
             continue
-        source, path = move.root / name, out / target
-        if not source.resolve().is_relative_to(move.root.resolve()):
-            raise ValueError(f"{source}: leads out of the dataset folder; copy the file into it")
+        source, path = own_file(move.root, name), out / target
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # of a run that was stopped
         try:
             os.link(source.resolve(), path)
-        except FileNotFoundError:
-            raise ValueError(f"{source}: missing; `vesalius data check {move.root}` tells what else is") from None
         except OSError:
             write_atomic(path, source.read_bytes())
     return move.new

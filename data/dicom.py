@@ -46,6 +46,8 @@ _HEADER_TAGS = [
     "ImagePositionPatient", "InstanceNumber", "RescaleIntercept", "RescaleSlope", "RescaleType", "PixelRepresentation",
     "SamplesPerPixel", "PhotometricInterpretation", "PixelAspectRatio",
 ]  # fmt: skip
+_PIXELS = (0x7FE00008, 0x7FE00010)
+"""The first and the last tag that may hold pixels. What follows, and zeros without end, is not read."""
 MAX_BYTES = 2_100_000_000
 """Most bytes of one file: it is held in memory while it is read."""
 
@@ -207,8 +209,8 @@ def _whole(path: Place, size: int, mtime_ns: int) -> Any:
 
 
 def _open(path: Place, *, header: bool) -> Any:
-    import pydicom
-    from pydicom.filereader import _read_file_meta_info, read_preamble
+    from pydicom.filereader import _read_file_meta_info, read_partial, read_preamble
+    from pydicom.tag import Tag
     from pydicom.uid import (
         DeflatedExplicitVRLittleEndian,
         ExplicitVRBigEndian,
@@ -221,6 +223,8 @@ def _open(path: Place, *, header: bool) -> Any:
     if path.stat().st_size > MAX_BYTES:
         raise Refusal(f"holds {path.stat().st_size} bytes, more than {MAX_BYTES}; export single frames")
     with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
         if file.read(132)[128:] == b"DICM":
             file.seek(0)
             read_preamble(file, force=False)
@@ -228,9 +232,17 @@ def _open(path: Place, *, header: bool) -> Any:
             if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
                 file.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
                 check_inflated(file)
+            elif file.read(16) == bytes(16):
+                raise Refusal("holds nothing but zeros after its head; copy it again or leave it out")
         file.seek(0)
-        dataset = pydicom.dcmread(
-            file, force=True, stop_before_pixels=header, specific_tags=_HEADER_TAGS if header else None
+        last = _PIXELS[0] - 1 if header else _PIXELS[1]
+        dataset = read_partial(
+            file, lambda tag, *_: tag > last or not tag, force=True,
+            specific_tags=[Tag(name) for name in _HEADER_TAGS] if header else None,
+        )  # fmt: skip
+    if header and int(dataset.get("NumberOfFrames") or 1) > max(size // 4, 1):
+        raise Refusal(
+            f"says that it holds {dataset.NumberOfFrames} frames, which its {size} bytes cannot; leave it out"
         )
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding

@@ -45,7 +45,9 @@ def header(dataset: Any, names: Pseudonyms, allow_burned_in: bool) -> DicomHeade
     localizer = code == "CT" and "LOCALIZER" in str(dataset.get("ImageType") or "").upper()
     orientation = view.get("ImageOrientationPatient")
     turn = tuple(round(float(v), 2) for v in orientation) if orientation is not None and len(orientation) == 6 else ()
-    places = [_place(dataset, frame) for frame in range(num_frames)]
+    turn = turn if all(map(math.isfinite, turn)) else ()
+    placed = num_frames == 1 or bool(dataset.get("PerFrameFunctionalGroupsSequence"))
+    places = [_place(dataset, frame) if placed else float(frame) for frame in range(num_frames)]
     return DicomHeader(
         code=code,
         patient=names.hashed("patient", patient) if patient else None,
@@ -97,7 +99,9 @@ def _place(dataset: Any, frame: int) -> float:
         return float(dataset.get("InstanceNumber") or 0) + frame
     a, b, c, d, e, f = (float(v) for v in orientation)
     x, y, z = (float(v) for v in position)
-    return (b * f - c * e) * x + (c * d - a * f) * y + (a * e - b * d) * z
+    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
+    place = normal[0] * x + normal[1] * y + normal[2] * z
+    return place if any(normal) and math.isfinite(place) else float(dataset.get("InstanceNumber") or 0) + frame
 
 
 def _plane(orientation: Any) -> str | None:

@@ -20,6 +20,9 @@ from vesalius.data.resample import squared
 MAX_VOXELS = 2_000_000_000
 """Most values (rows x columns x frames x channels) that a file may announce, or bytes that it may inflate to."""
 
+RETIRED = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422")
+"""Codings of colours that decoders pass on as if they were RGB."""
+
 LOWEST_HU = -1024.0
 """The lowest value that a record's picture keeps."""
 
@@ -136,6 +139,8 @@ def render(dataset: Any, modality: Modality, frame: int | None = None) -> tuple[
         stored = apply_color_lut(stored, dataset)
         return _square(to_uint8(stored, 0, np.iinfo(stored.dtype).max), view), None
     if stored.ndim == 3:
+        if kind in RETIRED:
+            raise Refusal(f"its colours are coded as {kind}, which is retired; export it again as RGB")
         return _square(to_uint8(stored, 0, 2 ** int(dataset.BitsStored) - 1), view), None
     grey, window = _grey(stored, dataset, view, modality)
     if kind == "MONOCHROME1":
@@ -175,8 +180,10 @@ def _check_size(dataset: Any, frames: int) -> None:
         and "422" not in str(dataset.get("PhotometricInterpretation"))
     ):
         need = rows * columns * channels * frames * int(dataset.get("BitsAllocated") or 0) // 8
-        if len(dataset.PixelData) < need:
-            raise Refusal(f"truncated: {len(dataset.PixelData)} of {need} bytes of pixels; copy or export it again")
+        if len(dataset.PixelData or b"") < need:
+            raise Refusal(
+                f"truncated: {len(dataset.PixelData or b'')} of {need} bytes of pixels; copy or export it again"
+            )
 
 
 def _check_stream(dataset: Any, frame: int, frames: int) -> None:
@@ -239,7 +246,8 @@ def _grey(stored: NDArray[Any], dataset: Any, view: Any, modality: Modality) -> 
     function = str(view.get("VOILUTFunction") or "LINEAR").upper()
     if center is not None and width is not None and (width >= 1 if function == "LINEAR" else width > 0):
         return _window(values, center, width, function, apply_windowing, Dataset())
-    if modality.window is not None and "RescaleIntercept" in view:  # Hounsfield units only after the rescale
+    if modality.window is not None and {"RescaleIntercept", "RescaleSlope"} <= set(view.dir("Rescale")):
+        # Hounsfield units only after the rescale
         return _window(values, *modality.window, "LINEAR", apply_windowing, Dataset())
     if np.issubdtype(stored.dtype, np.integer) and int(dataset.BitsStored) <= 8 and values is stored:
         return to_uint8(values, 0, 2 ** int(dataset.BitsStored) - 1), None  # ready for display as it is

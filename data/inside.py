@@ -1,13 +1,16 @@
-"""The path in a row of a table -> a file inside the table's own folder, or the reason why not."""
+"""The path in a row -> a file inside the folder of a table or dataset, or the reason why not."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|//|data:")
 _FOREIGN = re.compile(r"[A-Za-z]:[\\/]|\\\\|~[\\/]")
 """Absolute paths of Windows, and of a shell."""
+MAX_FILE = 512_000_000
+"""Most bytes of one file of a dataset; it is held in memory while it is read."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -37,4 +40,23 @@ def inside(root: Path, name: str, where: str) -> Path:
     if not found:
         shown = name if len(name) <= 200 else f"{name[:200]}..."
         raise ValueError(f"{where}: no image at '{root / shown}'; correct the path or delete the row")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"{where}: '{path}' may not be read; change its permissions, or delete the row")
+    return path
+
+
+def own_file(root: Path, name: str) -> Path:
+    """A file that a dataset's row names. ValueError where it leads out of the dataset, is missing or too large."""
+    path = root / name
+    shown = f"{root}/{name}"[:300].replace("\0", "?")
+    try:
+        if "\0" not in name and not path.resolve().is_relative_to(root.resolve()):
+            raise ValueError(f"{shown}: leads out of the dataset folder; copy the file into it")
+        if "\0" in name or not path.is_file():
+            raise ValueError(f"{shown}: missing, no such file; `vesalius data check {root}` tells what else is")
+        size = path.stat().st_size
+    except (OSError, RuntimeError) as error:  # too long a name, links in a circle, no permission
+        raise ValueError(f"{shown}: cannot be read ({error}); build again, or remove the row") from None
+    if size > MAX_FILE:
+        raise ValueError(f"{shown}: holds {size} bytes, at most {MAX_FILE}; build again, or remove the row")
     return path

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -235,7 +236,7 @@ def _listed(path: Path, key: str, name_of: Callable[[Any], Any]) -> list[str]:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    return (p for p in folder.iterdir() if p.is_dir())
+    return (p for p in folder.iterdir() if p.is_dir() and os.access(p, os.R_OK | os.X_OK))
 
 
 def _split_of(folder: Path) -> str | None:

@@ -26,6 +26,8 @@ AXES = ("sagittal", "coronal", "axial")
 """The plane across each axis (x, y, z) of the patient."""
 MAX_VOXELS = 300_000_000
 MAX_HEADER = 16_000_000
+SLAB = 4_000_000
+"""Voxels that are read at a time."""
 AIR_HU = -500.0
 """A volume of CT in Hounsfield units has air below this somewhere."""
 MOST_HU = 3500.0
@@ -184,21 +186,31 @@ def _read(place: Place) -> Volume:
         affine = np.asarray(image.affine, float)
         if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
             raise _Refusal("its affine is not finite or flat; set its qform or sform")
-        first = (slice(None),) * min(len(shape), 3) + (0,) * max(len(shape) - 3, 0)
-        values = np.asarray(image.dataobj[first], np.float32)
-    if values.dtype.kind != "f" or np.iscomplexobj(values):
-        raise _Refusal("holds no plain numbers; convert it")
-    values = values.reshape(values.shape + (1,) * (3 - values.ndim))
+        values = _first_volume(image.dataobj, shape)
     if not np.isfinite(values).all():
         raise _Refusal("holds NaN or infinite voxels; replace them (`fslmaths IN -nan OUT`) or leave it out")
     turn = nibabel.orientations.io_orientation(affine)
-    values = np.ascontiguousarray(nibabel.orientations.apply_orientation(values, turn), np.float32)
+    values = nibabel.orientations.apply_orientation(values, turn)  # a view: a second copy would double the memory
     sizes = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     zooms: list[float] = [0.0, 0.0, 0.0]
     for axis, size in zip(turn[:, 0].astype(int), sizes, strict=True):
         zooms[axis] = float(size)
+    if not 1e-4 < min(zooms) <= max(zooms) < 1e3:
+        raise _Refusal(f"its voxels are {', '.join(f'{z:g}' for z in zooms)} mm long; correct its qform or sform")
     low, high = _percentiles(values)
     return Volume(values=values, zooms=(zooms[0], zooms[1], zooms[2]), low=low, high=high)
+
+
+def _first_volume(data: Any, shape: tuple[int, ...]) -> Float32:
+    """Of an array on disk [x, y, z, ...] the first volume, read in slabs: scaled values are doubles meanwhile."""
+    x, y, z = (*shape[:3], 1)[:3]
+    values = np.empty((x, y, z), np.float32, order="F")
+    rest = (0,) * max(len(shape) - 3, 0)
+    step = max(1, SLAB // (x * y))
+    for start in range(0, z, step):
+        part = data[(..., *((slice(start, start + step),) if len(shape) > 2 else ()), *rest)]
+        values[..., start : start + step] = part.reshape(x, y, -1)
+    return values
 
 
 def _kind(head: bytes) -> Any:
@@ -232,7 +244,7 @@ def _check_header(header: Any) -> tuple[int, ...]:
 
 def _percentiles(values: Float32) -> tuple[float, float]:
     """Over at most about two million voxels, without those of the commonest extreme value, which is background."""
-    sample = values.ravel()[:: max(1, values.size // 2_000_000)]
+    sample = values.flat[:: max(1, values.size // 2_000_000)]
     inside = sample[sample > sample.min()]
     low, high = np.percentile(inside if inside.size else sample, (0.5, 99.5))
     return float(low if low < high else sample.min()), float(high)

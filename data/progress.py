@@ -28,7 +28,7 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(count)
-        elif not self.quiet and (time.monotonic() - self._spoke > 10 or self.done >= self.total):
+        elif not self.quiet and (time.monotonic() - self._spoke > 10 or (count and self.done == self.total)):
             self._spoke = time.monotonic()
             rate = (self.done - self._start) / max(self._spoke - self._began, 1e-9)
             left = (self.total - self.done) / max(rate, 1e-9)

@@ -34,6 +34,10 @@ class Pseudonyms:
             self._kept[kind, value] = pseudonym
         return pseudonym
 
+    def own(self, patient: str | None) -> str | None:
+        """What stands for the patient that a table names: itself under the open salt, else as of DICOM."""
+        return patient if patient is None or self.salt == OPEN_SALT else self.hashed("patient", patient)
+
     def shifted(self, date: str, patient: str) -> str | None:
         """A DICOM date (YYYYMMDD) of a patient, 1 to 3650 days earlier, as YYYY-MM-DD; the same days for all of them.
 

@@ -87,14 +87,20 @@ class Record:
         Unknown columns go to `extra`. KeyError where file_name, text or modality lacks.
         """
         more = row.get("extra")
-        row = {**row, **(json.loads(more or "{}") if isinstance(more, str) else more or {})}
+        try:
+            row = {**row, **(json.loads(more or "{}") if isinstance(more, str) else more or {})}
+        except (TypeError, ValueError, RecursionError):
+            raise TypeError("'extra'") from None
         names = {f.name for f in dataclasses.fields(Record)} - {"extra", "findings"}
         known = {k: v for k, v in row.items() if k in names and v is not None and (v != "" or k == "text")}
         for key in ("file_name", "text", "modality"):
             if key not in known:
                 raise KeyError(key)
         listed = row.get("findings") or ()
-        findings = tuple(Finding(**f) for f in (json.loads(listed) if isinstance(listed, str) else listed))
+        try:
+            findings = tuple(Finding(**f) for f in (json.loads(listed) if isinstance(listed, str) else listed))
+        except (TypeError, ValueError, RecursionError):
+            raise TypeError("'findings'") from None
         extra = {k: v for k, v in row.items() if k not in {*names, "findings", "extra"} and v not in (None, "")}
         return Record(**known, findings=findings, extra=extra)
 
@@ -155,6 +161,8 @@ def parse_row(line: bytes, where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: not JSON ({error.msg}); delete or mend that line") from None
     except UnicodeDecodeError:
         raise ValueError(f"{where}: not UTF-8 text; save the file as UTF-8") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, or brackets in brackets without end
+        raise ValueError(f"{where}: not JSON that can be read; delete or mend that line") from None
     if not isinstance(row, dict):
         raise ValueError(f"{where}: expected one JSON object per line, got {type(row).__name__}")
     return row
@@ -236,6 +244,8 @@ def stream_records(folder: Path | str, split: str | None = None) -> Iterator[Rec
         for number, row in numbered_rows(place):
             try:
                 record = check_types(Record.from_json(row))
+                if record.text.encode("utf-8", "ignore").decode() != record.text:
+                    raise TypeError("'text'")  # halves of characters, which no file can hold
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(f"{place}:{number}: column {error} is missing or of the wrong type") from None
             if name:

@@ -13,9 +13,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from vesalius.data import scrub_words as words
 from vesalius.data.draft import Draft, Refused
+from vesalius.data.names import key_of
 from vesalius.data.prompt import is_chinese
 from vesalius.data.record import Record
 from vesalius.data.scrub_dates import AGES, BIRTHS, DATES, DAYS, GAP, MONTHS, age, date
@@ -122,7 +124,8 @@ def _counted(
 
 
 def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
-    """A record whose text, caption and columns of free text are scrubbed, and what was taken out of them."""
+    """A record whose text, caption and columns of free text are scrubbed, without columns that name people, and what
+    was taken out."""
     removed: Counter[str] = Counter()
 
     def clean(text: str) -> str:
@@ -130,9 +133,17 @@ def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
         removed.update(result.removed)
         return result.text
 
-    extra = {k: clean(v) if isinstance(v, str) and _is_free(v) else v for k, v in record.extra.items()}
+    def free(value: Any) -> Any:
+        if isinstance(value, list):
+            return [free(each) for each in value]
+        if isinstance(value, dict):
+            return {key: free(each) for key, each in value.items() if key_of(key) not in words.COLUMNS}
+        return clean(value) if isinstance(value, str) and _is_free(value) else value
+
+    extra = {k: free(v) for k, v in record.extra.items() if key_of(k) not in words.COLUMNS}
+    removed["values of columns that name people"] = len(record.extra) - len(extra)
     caption = record.caption and clean(record.caption)
-    return dataclasses.replace(record, text=clean(record.text), caption=caption, extra=extra), removed
+    return dataclasses.replace(record, text=clean(record.text), caption=caption, extra=extra), +removed
 
 
 def _is_free(value: str) -> bool:
@@ -154,7 +165,8 @@ def scrub_drafts(drafts: Iterable[Draft | Refused], removed: Counter[str]) -> It
             )
             continue
         removed.update(found)
-        yield dataclasses.replace(each, record=record)
+        # A file's name may be its patient's: what is written is named for what it shows.
+        yield dataclasses.replace(each, record=dataclasses.replace(record, file_name=""))
 
 
 def told(removed: Counter[str]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,7 @@ import tyro
 
 from vesalius.data.card import Tally, write_card
 from vesalius.data.columns import Columns
+from vesalius.data.inside import own_file
 from vesalius.data.journal import read_object
 from vesalius.data.progress import progress
 from vesalius.data.record import Record, digest_file, hold, open_atomic, stream_records, write_atomic, write_json
@@ -119,10 +120,9 @@ def _row(record: Record) -> Row:
 
 
 def _contents(root: Path, record: Record) -> tuple[bytes, bytes | None]:
-    for name in (record.file_name, record.mask):
-        if name and not (root / name).is_file():
-            raise ValueError(f"{root / name}: missing; `vesalius data check {root}` tells what else is")
-    return (root / record.file_name).read_bytes(), (root / record.mask).read_bytes() if record.mask else None
+    image, mask = (own_file(root, name) if name else None for name in (record.file_name, record.mask))
+    assert image is not None
+    return image.read_bytes(), mask.read_bytes() if mask else None
 
 
 class _Writer(Protocol):
@@ -235,7 +235,12 @@ def shards_of(root: Path) -> dict[str, dict[str, Any]]:
     """The shards of an export by their names, with num_records and sha256; none where the folder is no export."""
     manifest = root / "manifest.json"
     value = read_object(manifest) if manifest.is_file() else {}
-    return dict(value["shards"]) if value.get("format") == FORMAT else {}
+    shards = value.get("shards") if value.get("format") == FORMAT else {}
+    if not isinstance(shards, dict) or not all(
+        isinstance(facts, dict) and facts.keys() >= {"num_records", "sha256"} for facts in shards.values()
+    ):
+        raise ValueError(f"{manifest}: damaged, it names no shards; export the dataset again")
+    return shards
 
 
 def stream_members(root: Path) -> Iterator[tuple[Record, bytes | None]]:
@@ -285,10 +290,12 @@ def _read_tar(path: Path) -> Iterator[tuple[Row, bytes]]:
 
 def fetch(root: Path, wanted: set[str]) -> dict[str, bytes]:
     """The image files of some records by `file_name`; those that are missing are left out."""
-    if not shards_of(root):
-        paths = {name: root / name for name in wanted}
-        return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
     found: dict[str, bytes] = {}
+    if not shards_of(root):
+        for name in wanted:
+            with suppress(ValueError):
+                found[name] = own_file(root, name).read_bytes()
+        return found
     for record, image in stream_members(root):
         if record.file_name in wanted and image is not None:
             found[record.file_name] = image

@@ -78,8 +78,10 @@ def tiles_of(path: Path, *, mpp: float | None, size: int, most: int) -> Tiles:
                 f"{path}: {width} x {height} pixels, smaller than one tile of {edge}; ask for a smaller --size or --mpp"
             )
         corners = _corners(_tissue(slide, path, edge), width, height, edge)
-    except ValueError:
-        raise
+    except ValueError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise ValueError(_damaged(path, error)) from None
     except Exception as error:  # decoders behind tifffile raise anything over damaged files
         raise ValueError(_damaged(path, error)) from None
     if not corners:

@@ -125,7 +125,8 @@ def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | 
             fields = draft_fields(row, where)
             path = fields.path if isinstance(fields.path, Cell) else inside(root, fields.path, where)
             modality = _modality(fields.modality, reading, where)
-            record = dataclasses.replace(fields.record, modality=modality.name)
+            patient = reading.names.own(fields.record.patient_id)
+            record = dataclasses.replace(fields.record, modality=modality.name, patient_id=patient)
             split_word = _split(fields.split, where) or split
             kind = "image" if record.hounsfield or isinstance(path, Cell) else kind_of(path) or "image"
             yield from pictures(Draft(where=where, path=path, record=record, split=split_word, kind=kind), reading)
@@ -208,7 +209,8 @@ def _tree(folder: Path, reading: Reading) -> Iterator[Draft | Refused]:
 def _walk(folder: Path) -> Iterator[Path | Refused]:
     """The files of a folder in a stable order; links are followed to files inside it alone."""
     root = folder.resolve()
-    for place, folders, files in os.walk(folder):
+    closed: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in [*folders, *sorted(files)]:
             path = Path(place, name)
@@ -224,6 +226,9 @@ def _walk(folder: Path) -> Iterator[Path | Refused]:
                 else:
                     reason = f"{path}: may not be read; change its permissions, or leave it out"
                     yield Refused(file=str(path), row=None, reason=reason)
+    for error in closed:
+        reason = f"{error.filename}: a folder that may not be read; change its permissions, or take it out"
+        yield Refused(file=str(error.filename), row=None, reason=reason)
 
 
 def _archived(archive: Path) -> Iterator[Found]:

@@ -207,7 +207,7 @@ def test_a_folder_that_may_not_be_written_is_told_with_a_remedy(call: Call, tmp_
     (tmp_path / "shut").mkdir(mode=0o500)
     code, _, err = call("data", "phantom", "--num", 1, "--out", tmp_path / "shut" / "a")
     assert code == USAGE
-    assert "choose an --out that you may write to" in err
+    assert "change its permissions, or choose another" in err
 
 
 def test_a_run_that_was_told_to_stop_says_that_its_line_continues(
