@@ -66,6 +66,8 @@ class BaseConfig:
     """real records to leave out, as "MODALITY" or "MODALITY/organ\""""
     real_share: float = 0.5
     """share of real images in a batch; the rest are phantoms"""
+    twice: tuple[str, ...] = ()
+    """modalities whose phantoms are drawn twice as often as others, since they are learnt more slowly"""
     steps: int = 8000
     """optimizer updates"""
     batch_size: int = 64
@@ -144,7 +146,8 @@ def _train(config: BaseConfig) -> Path:
         held_out, _ = cached_latents(autoencoder, digest, fixed, config.sizes.image_size, **cache)
         autoencoder.cpu()
     records = [r for _, r in members]
-    weights = balanced_weights(records, {"real": config.real_share, "phantom": 1 - config.real_share})
+    shares = {"real": config.real_share, "phantom": 1 - config.real_share}
+    weights = balanced_weights(records, shares, config.twice)
     lesions = lesion_grid(members, mean.shape[-1])
     dtype = torch.bfloat16 if half else torch.float32
     condition = Condition(tokenizer, text_encoder, device, dtype, config.kept_texts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -54,15 +55,17 @@ def slot_generator(seed: int, step: int, slot: int) -> torch.Generator:
     return torch.Generator().manual_seed(slot_seed(seed, step, slot))
 
 
-def balanced_weights(records: list[Record], shares: dict[str, float]) -> NDArray[np.float64]:
+def balanced_weights(records: list[Record], shares: dict[str, float], twice: Sequence[str] = ()) -> NDArray[np.float64]:
     """Sampling weights, float64 [N], that give each origin its share and soften imbalance inside it.
 
     Inside an origin a group (modality, organ, label) of n records weighs sqrt(n): between by-class and by-record.
-    Shares of origins that are absent go to the others in proportion.
+    Shares of origins that are absent go to the others in proportion. twice: modalities whose phantoms count double
+    among the phantoms.
     """
     groups = [(r.origin, r.modality, r.organ, None if r.source in UNLABELLED else r.label) for r in records]
     sizes = Counter(groups)
     raw = np.array([sizes[g] ** -0.5 for g in groups], dtype=np.float64)
+    raw *= [2 if r.origin == "phantom" and r.modality in twice else 1 for r in records]
     for origin in {r.origin for r in records}:
         members = np.array([r.origin == origin for r in records])
         raw[members] *= shares.get(origin, 1.0) / raw[members].sum()

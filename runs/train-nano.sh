@@ -6,6 +6,7 @@
 # val only), or from $VESALIUS_REAL_DATA, the folder that holds radiology/, ct/ and pathology/. Phantoms are remade from
 # their seed. Every stage resumes by the same line; a finished one is passed over. On several GPUs:
 #   LAUNCH="accelerate launch --multi_gpu --num_processes 8 -m" bash runs/train-nano.sh OUT
+# TRIAL=1000 makes a thousandth of each step over a few hundred images: whether the chain holds, in a quarter of an hour.
 # Cost on one CPU core with AVX-512 BF16: see the table in docs/results.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,26 +14,34 @@ export HF_HUB_OFFLINE=1
 out="$1"
 python="${PYTHON:-python}"
 launch="${LAUNCH:-$python -m}"
-steps="${STEPS:-12000}"
+trial="${TRIAL:-1}"
+less() { echo $(($1 / trial > $2 ? $1 / trial : $2)); }  # a number of the whole chain, in a trial no less than the second
+steps="$(less "${STEPS:-12000}" 4)"
 
-vesalius data phantom --num 15000 --seed 1 --val 0.03 --test 0.03 --size 128 --hounsfield \
+vesalius data phantom --num "$(less 15000 240)" --seed 1 --val 0.03 --test 0.03 --size 128 --hounsfield \
   --out "$out/phantoms"
 if [ -n "${VESALIUS_PACK:-}" ]; then
   [ -f "$out/real/manifest.json" ] || "$python" -m vesalius.finetune.pack --unpack "$VESALIUS_PACK" --out "$out/real"
 else
   [ -f "$out/real/manifest.json" ] || vesalius data build "$VESALIUS_REAL_DATA"/{radiology,ct,pathology} --out "$out/real"
 fi
-data=(--data "$out/phantoms" "$out/real")
+real="$out/real"
+if [ "$trial" -gt 1 ]; then
+  real="$out/real-few"
+  vesalius data sample "$out/real" --num 400 --balance modality split --out "$real"
+fi
+data=(--data "$out/phantoms" "$real")
 
-"$python" -m vesalius.finetune.autoencoder "${data[@]}" --out "$out/autoencoder" --steps 6000
-"$python" -m vesalius.finetune.text --data "$out/real" --out "$out/text" --steps 3500
+"$python" -m vesalius.finetune.autoencoder "${data[@]}" --out "$out/autoencoder" --steps "$(less 6000 4)"
+"$python" -m vesalius.finetune.text --data "$real" --out "$out/text" --steps "$(less 3500 4)"
 # Layout is learnt at half the size, where a step costs half as much, then detail at the size that ships.
 $launch vesalius.finetune.base "${data[@]}" --autoencoder "$out/autoencoder/vae" --text "$out/text" \
   --out "$out/base-64" --steps "$((steps / 2))" --sizes.image-size 64
 $launch vesalius.finetune.base "${data[@]}" --init "$out/base-64/base" --out "$out/base" --steps "$steps"
 "$python" -m vesalius.finetune.support "${data[@]}" --out "$out/base/base"
-"$python" -m vesalius.finetune.distill "${data[@]}" --base "$out/base/base" --out "$out/fast" --steps 1500
-"$python" -m vesalius.finetune.judge "${data[@]}" --out "$out/judge" --steps 1200
-"$python" -m vesalius.finetune.witness "${data[@]}" --out "$out/witness" --steps 3000
-"$python" -m vesalius.finetune.reader --data "$out/phantoms" --out "$out/reader" --steps 3000
+"$python" -m vesalius.finetune.distill "${data[@]}" --base "$out/base/base" --out "$out/fast" --steps "$(less 1500 4)" \
+  --num-trajectories "$(less 2000 32)" --num-validation "$(less 64 16)"
+"$python" -m vesalius.finetune.judge "${data[@]}" --out "$out/judge" --steps "$(less 1200 4)"
+"$python" -m vesalius.finetune.witness "${data[@]}" --out "$out/witness" --steps "$(less 3000 4)"
+"$python" -m vesalius.finetune.reader --data "$out/phantoms" --out "$out/reader" --steps "$(less 3000 4)"
 echo "look at $out/base/base, then copy it to models/nano, and the other folders beside it, to ship them"

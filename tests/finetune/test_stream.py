@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import example, given, settings
@@ -83,3 +85,11 @@ def test_origins_get_their_shares_and_groups_the_root_of_their_size() -> None:
 def test_the_share_of_an_absent_origin_goes_to_the_others() -> None:
     weights = balanced_weights([record("phantom", "chest")] * 4, {"real": 0.35, "phantom": 0.65})
     assert np.allclose(weights, 0.25)
+
+
+def test_phantoms_of_a_modality_drawn_twice_as_often_leave_the_real_share_as_it_is() -> None:
+    records = [record("real", "brain")] * 10 + [record("phantom", "chest")] * 20 + [record("phantom", "brain")] * 20
+    records = [replace(r, modality="MRI") if r.organ == "brain" else r for r in records]
+    weights = balanced_weights(records, {"real": 0.5, "phantom": 0.5}, twice=("MRI",))
+    assert np.isclose(weights[:10].sum(), 0.5)
+    assert np.isclose(weights[30:].sum() / weights[10:30].sum(), 2)
