@@ -20,8 +20,14 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "split": ("split", "subset", "partition"),
     "patient_id": ("patient_id", "patient", "patientid", "subject_id", "subject", "subjectid", "患者编号", "患者id"),
     "license": ("license", "licence"),
+    "label": (
+        "label", "labels", "finding_labels", "class", "class_name", "class_label", "标签", "类别", "分类", "疾病类别",
+    ),
 }  # fmt: skip
 """What a column may be called, in order of preference; compared as `key_of` makes them."""
+
+DIAGNOSES = ("diagnosis", "dx", "disease", "category", "诊断", "疾病", "疾病名称")
+"""Columns that are a label where a table has neither a text nor a label."""
 
 _BETWEEN = re.compile(r"[\s\-_.]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
@@ -54,11 +60,12 @@ def _alike(one: str, other: str) -> float:
 
 
 def check_header(where: str, header: Sequence[str], *, has_modality: bool, remedy: str) -> None:
-    """ValueError where the header lacks the path, the text or (unless `has_modality`) the modality, or where the
-    column of patients is misspelt, since then a patient might be in two splits."""
+    """ValueError where the header lacks the path, text and label, or (unless `has_modality`) the modality, or where
+    the column of patients is misspelt, since then a patient might be in two splits."""
     keys = {key_of(name) for name in header}
     wanted = ("path", "text") if has_modality else ("path", "text", "modality")
-    missing = [w for w in wanted if not keys & {*ALIASES[w], *(("findings",) if w == "text" else ())}]
+    texts = ("findings", *ALIASES["label"], *DIAGNOSES)
+    missing = [w for w in wanted if not keys & {*ALIASES[w], *(texts if w == "text" else ())}]
     hints = [hint for w in missing if (hint := near(w, header))]
     if not keys & set(ALIASES["patient_id"]) and (hint := near("patient_id", header)):
         hints.append(hint)
@@ -66,7 +73,10 @@ def check_header(where: str, header: Sequence[str], *, has_modality: bool, remed
         if hints:
             raise ValueError(f"{where}: {hints[0]} Rename or delete that column")
         return
-    names = "; ".join(f"{w} (or {', '.join([a for a in ALIASES[w] if a != w][:6])}...)" for w in missing)
+    other = {"text": " or label"}
+    names = "; ".join(
+        f"{w}{other.get(w, '')} (or {', '.join([a for a in ALIASES[w] if a != w][:6])}...)" for w in missing
+    )
     flag = ", or pass --modality" if "modality" in missing else ""
     near_miss = f"{' '.join(hints)} " if hints else ""
     shown = ", ".join(name[:40] for name in header[:40]) or "none"

@@ -22,6 +22,7 @@ from vesalius.data.cells import Cell
 from vesalius.data.dicom import directory
 from vesalius.data.draft import Draft, Kind, Refused
 from vesalius.data.inside import inside
+from vesalius.data.label_text import organ_in
 from vesalius.data.layouts import is_roco, parts_of
 from vesalius.data.modality import MODALITIES, Modality, find_modality
 from vesalius.data.pictures import IMAGE_SUFFIXES, from_file, kind_of, pictures
@@ -126,6 +127,8 @@ def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | 
             path = fields.path if isinstance(fields.path, Cell) else inside(root, fields.path, where)
             modality = _modality(fields.modality, reading, where)
             record = dataclasses.replace(fields.record, modality=modality.name)
+            if not record.text and fields.modality:
+                record = dataclasses.replace(record, organ=record.organ or organ_in(fields.modality))
             split_word = _split(fields.split, where) or split
             kind = "image" if record.hounsfield or isinstance(path, Cell) else kind_of(path) or "image"
             yield from pictures(Draft(where=where, path=path, record=record, split=split_word, kind=kind), reading)
@@ -198,11 +201,12 @@ def _tree(folder: Path, reading: Reading) -> Iterator[Draft | Refused]:
     for path in names:
         *above, label = path.relative_to(folder).parts[:-1]
         split = next((SPLIT_WORDS[a.lower()] for a in above if a.lower() in SPLIT_WORDS), None)
-        words = label.replace("_", " ").replace("-", " ").strip()
-        record = Record(
-            file_name=path.name, text=f"{reading.modality.name}: {words}.", modality=reading.modality.name, label=label
-        )
-        yield Draft(where=str(path), path=path, record=record, split=split)
+        record = Record(file_name=path.name, text="", modality=reading.modality.name, label=label)
+        draft = Draft(where=str(path), path=path, record=record, split=split)
+        try:
+            yield from pictures(draft, reading)
+        except ValueError as error:
+            yield draft.refused(str(error))
 
 
 def _walk(folder: Path) -> Iterator[Path | Refused]:

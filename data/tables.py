@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from typing import Any
 from vesalius.data.cells import Cell
 from vesalius.data.cleaning import cleaned
 from vesalius.data.encodings import text_lines
+from vesalius.data.labels import labels_in
 from vesalius.data.layouts import is_roco, layout_of, roco_rows
-from vesalius.data.names import ALIASES, check_header, key_of, near
+from vesalius.data.names import ALIASES, DIAGNOSES, check_header, key_of, near
 from vesalius.data.parquet import column_names, packed_rows
 from vesalius.data.record import Record, check_types, parse_row
 
@@ -23,6 +25,8 @@ JSON_SUFFIXES = (".jsonl", ".ndjson")
 PACKED_SUFFIXES = (".parquet", ".pq", ".arrow")
 MAX_FIELD = 2_000_000
 """Most characters of one field of a CSV: more are a quote that never closes."""
+
+_SENTENCE_END = re.compile(r"[。；\n]|[.!?](?:\s|$)")
 
 Numbered = tuple[int, dict[str, Any] | ValueError]
 
@@ -46,9 +50,9 @@ def table_rows(table: Path, modality: str | None = None) -> Iterator[Numbered]:
     """
     suffix = table.suffix.lower()
     if suffix in PACKED_SUFFIXES:
-        names = column_names(table, modality)
+        names = column_names(table)
         check_header(str(table), names, has_modality=modality is not None, remedy="Rename or add the columns")
-        return packed_rows(table, modality)
+        return packed_rows(table)
     if suffix in JSON_SUFFIXES:
         return json_rows(table)
     if is_roco(table):
@@ -74,8 +78,8 @@ def json_rows(path: Path) -> Iterator[Numbered]:
 def csv_rows(path: Path, *, has_modality: bool = False) -> Iterator[Numbered]:
     """(first line, row) of a CSV or TSV with a header line: BOM, CRLF, blanks after commas, quoted commas and newlines.
 
-    ValueError at once where the header lacks the path, the text or (unless `has_modality`) the modality, and is not
-    that of a published dataset.
+    ValueError at once where the header lacks the path, text and label, or (unless `has_modality`) the modality, and is
+    not that of a published dataset.
     """
     csv.field_size_limit(MAX_FIELD)  # of the whole process; the library's own is less than a long report
     lines = text_lines(path)
@@ -148,6 +152,14 @@ def draft_fields(row: dict[str, Any], where: str) -> Fields:
                 taken["text"] = _with_findings(columns, taken["text"], is_impression=name == "impression")
     if "text" not in taken and _is_told(columns.get("findings")):
         taken["text"] = columns.pop("findings")
+    if not taken.keys() & {"text", "label"}:
+        name = next((n for n in DIAGNOSES if not _is_blank(columns.get(n))), None)
+        if name is not None:
+            told = columns.pop(name)
+            taken["text" if _is_running(told) else "label"] = told
+    if "label" in taken:
+        taken["label"] = _label(taken["label"])
+        taken.setdefault("text", "")  # told by the label
     for field in ("path", "text"):
         if isinstance(taken.get(field), Cell):
             continue
@@ -155,7 +167,7 @@ def draft_fields(row: dict[str, Any], where: str) -> Fields:
             raise ValueError(
                 f"{where}: column {field} holds {type(taken[field]).__name__}, expected text; mend the row"
             )
-        if not str(taken.get(field, "")).strip():
+        if not str(taken.get(field, "")).strip() and not (field == "text" and taken.get("label")):
             raise ValueError(f"{where}: the {field} {_lack(field, columns)}; fill it or delete the row")
     for name in ("sha256", "mask", "width", "height", *ALIASES["path"], *ALIASES["split"]):
         columns.pop(name, None)  # true of the source's file, not of the one that is written
@@ -222,6 +234,16 @@ def _is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
+def _label(value: Any) -> str:
+    """The label of a row, several with | between."""
+    return "|".join(labels_in(value)) if isinstance(value, list | tuple) else str(value).strip()
+
+
+def _is_running(value: Any) -> bool:
+    """Whether a diagnosis is a report rather than a label."""
+    return isinstance(value, str) and (len(value) > 80 or bool(_SENTENCE_END.search(value.strip())))
+
+
 def _is_told(findings: Any) -> bool:
     """Whether a column `findings` is a report's section, not a list of findings as JSON."""
     return isinstance(findings, str) and bool(findings.strip()) and not findings.lstrip().startswith(("[", "{"))
@@ -239,6 +261,8 @@ def _with_findings(columns: dict[str, Any], text: Any, *, is_impression: bool) -
 
 
 def _lack(field: str, columns: dict[str, Any]) -> str:
+    if field == "text" and {*ALIASES["label"], *DIAGNOSES} & set(columns):
+        return "and the label are empty"
     if set(ALIASES[field]) & set(columns):
         return "is empty"
     hint = near(field, list(columns))
