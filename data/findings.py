@@ -26,7 +26,10 @@ from vesalius.data.record import Finding, Side
 
 LANGUAGES: tuple[Words, ...] = (ENGLISH, CHINESE)
 
-_UNREAD = ("indication", "clinical history", "history", "technique", "comparison")
+_UNREAD = (
+    "indication", "clinical history", "history", "technique", "comparison", "examination", "procedure",
+    "recommendation",
+)  # fmt: skip
 _LONGEST = 2000  # letters of a sentence; one that goes on is cut, so that time stays linear in the text
 _TOKEN = re.compile(r"[^\W\d_\u4e00-\u9fff]+(?:['’][a-z]+)?|\d+(?:\.\d+)?|[\u4e00-\u9fff]|[^\w\s-]", re.IGNORECASE)
 _BREAK = re.compile(
