@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FINDINGS = ("findings", "影像所见", "检查所见", "影像表现", "影像学表现", "超声所见", "镜下所见")
+IMPRESSIONS = (
+    "impression", "诊断意见", "诊断印象", "影像诊断", "超声提示", "检查结论", "病理诊断", "印象", "结论",
+)  # fmt: skip
+"""Columns that are one section of a report; where both are there they make the text."""
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "path": (
@@ -14,7 +21,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "text": (
         "text", "report", "caption", "prompt", "description", "impression", "report_text", "radiology_report",
-        "clinical_notes", "captions", "报告", "报告内容", "影像所见", "文本", "描述", "诊断意见",
+        "clinical_notes", "captions", "报告", "报告内容", "文本", "描述", *FINDINGS[1:], *IMPRESSIONS[1:],
     ),
     "modality": ("modality", "modalities", "imaging_modality", "image_modality", "模态", "检查类型"),
     "split": ("split", "subset", "partition"),
@@ -42,6 +49,29 @@ def key_of(name: object) -> str:
     """A column's name in lower case, spaces, hyphens, points and humps as one underscore; "" for a number of rows."""
     key = _BETWEEN.sub("_", _HUMP.sub("_", str(name).strip())).strip("_").lower().replace(":", "")
     return "" if _NUMBERED.fullmatch(key) else key
+
+
+def is_told(findings: Any) -> bool:
+    """Whether a column is a report's section, not a list of findings as JSON."""
+    return isinstance(findings, str) and bool(findings.strip()) and not findings.lstrip().startswith(("[", "{"))
+
+
+def with_other_section(name: str, text: str, columns: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The text of a row from its column `name`, and which other column it took: where the one holds the findings and
+    the other the impression, the report of both."""
+    others = FINDINGS if name in IMPRESSIONS else IMPRESSIONS if name in FINDINGS else ()
+    other = next((n for n in others if is_told(columns.get(n))), None)
+    if other is None:
+        return text, None
+    parts = ((name, text), (other, columns[other].strip()))
+    found, concluded = (_headed(*part) for part in (parts if name in FINDINGS else reversed(parts)))
+    return f"{found}\n{concluded}", other
+
+
+def _headed(name: str, text: str) -> str:
+    if text.lower().startswith(name):
+        return text
+    return f"{name.upper()}: {text}" if name.isascii() else f"{name}：{text}"
 
 
 def near(field: str, names: Sequence[str]) -> str | None:

@@ -117,7 +117,10 @@ def _stem(place: Place) -> str:
 
 def _image(draft: Draft, reading: Reading) -> Iterator[Draft]:
     keys = (_stem(draft.path), draft.path.name)
-    yield dataclasses.replace(draft, record=_texted(draft.record, keys, "", "", reading))
+    record = _texted(draft.record, keys, "", "", reading)
+    if not record.text:
+        raise ValueError(f"{draft.path}: no report names it; add one for {draft.path.name}, or take the image out")
+    yield dataclasses.replace(draft, record=record)
 
 
 def _dicom(draft: Draft, reading: Reading) -> Iterator[Draft]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from vesalius.data import scrub_words as words
 from vesalius.data.draft import Draft, Refused
-from vesalius.data.prompt import is_chinese
+from vesalius.data.prompt import CHINESE_SECTIONS, is_chinese
 from vesalius.data.record import Record
 from vesalius.data.scrub_dates import AGES, BIRTHS, DATES, DAYS, GAP, MONTHS, age, date
 from vesalius.data.scrub_names import NAMES
@@ -55,6 +55,7 @@ RULES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
 """By kind, in the order in which they are used."""
 
 _G = GAP
+_SECTIONS = "|".join(CHINESE_SECTIONS)
 _SOON = r"(?=[ ]{0,2}(?:[.,;:)\n]|$))"
 _MARKED = r"[ \t,;:.|，。；、：-]{0,8}"
 SEAMS = tuple(
@@ -66,7 +67,9 @@ SEAMS = tuple(
         (rf"[ ]\b(?:on|dated|since)[ ]{_G}", _G),
         # a heading that has lost all that stood under it
         (rf"^[ \t]{{0,8}}[A-Za-z][A-Za-z ]{{0,30}}:[ \t]{{0,4}}{_G}[ \t.]{{0,4}}$\n?", _G),
-        (rf"(?:^|(?<=[。；]))[{_H}]{{2,8}}[:：][ ]{{0,2}}{_G}[。；]?", _G),
+        (rf"(?:^|(?<=[。；]))[{_H}]{{2,8}}[:：][ ]{{0,2}}{_G}[。；]?[ ]{{0,4}}$\n?", _G),
+        (rf"(?:^|(?<=[。；]))(?!(?:{_SECTIONS})[:：])[{_H}]{{2,8}}[:：][ ]{{0,2}}{_G}[。；]?", _G),
+        (rf"(?<=：)[ ]{{0,2}}{_G}[ ]{{0,2}}[，。；]?", ""),  # what is left of the section follows
         (rf"^[ \t]{{0,8}}{_G}{_MARKED}\n", ""),
         (rf"^[ \t]{{0,8}}{_G}{_MARKED}", ""),
         (rf"(?<=[.。!?])[ ]{{0,2}}{_G}[ ]{{0,2}}[.,;:，。；]", ""),

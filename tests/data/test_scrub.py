@@ -66,6 +66,18 @@ def test_a_chinese_report_keeps_its_findings_and_loses_who_and_when() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("影像所见：患者姓名：张伟。右侧胸腔积液。", "影像所见：右侧胸腔积液。"),
+        ("检查所见：报告医师：李建国，右肺结节。", "检查所见：右肺结节。"),
+        ("检查所见：右肺结节。\n报告医师：李建国。", "检查所见：右肺结节。"),
+    ],
+)
+def test_a_section_whose_first_words_go_keeps_its_heading(text: str, left: str) -> None:
+    assert scrub(text).text == left
+
+
 def test_sentences_from_which_findings_are_read_name_nobody() -> None:
     told = (Path(__file__).parent / "findings_sentences.tsv").read_text(encoding="utf-8").splitlines()
     sentences = [line.split("\t")[0].replace("\\n", "\n") for line in told]
