@@ -84,6 +84,16 @@ SEAMS = tuple(
 """What stood around a gap, mended in this order; repetitions are bounded, so that no text is slow."""
 
 
+_PERSONAL = re.compile(
+    r"(?i:(?:patient|person|full|first|last|middle|given|family|sur|doctor|physician)_?s?_?name|(?:date_of_birth|"
+    r"birth_?(?:date|day)|dob|mrn|medical_record(?:_n\w+)?|ssn|(?:tele|mobile_|home_)?phone(?:_n\w+)?|e_?mail|"
+    r"(?:home_|street_|postal_)?address|accession(?:_?n\w+)?|(?:referring_|reporting_)?(?:physician|doctor)))"
+    r"|(?:患者|病人|受检者|医生|医师)?姓名|(?:报告|审核|检查|申请|送检|主治|记录|诊断)(?:医师|医生|技师|人|者)|出生(?:日期|年月日?)"
+    rf"|{words.ZH_NUMBER_LABELS}|{words.ZH_PHONE_LABELS}|{words.ZH_ADDRESS_LABELS}"
+)
+"""Columns that name a person, as `names.key_of` makes their names."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scrubbed:
     """A text without identifiers, and how many of each kind were taken out."""
@@ -125,7 +135,8 @@ def _counted(
 
 
 def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
-    """A record whose text, caption and columns of free text are scrubbed, and what was taken out of them."""
+    """A record whose text, caption and columns of free text are scrubbed, without columns that name persons, and what
+    was taken out of them."""
     removed: Counter[str] = Counter()
 
     def clean(text: str) -> str:
@@ -133,9 +144,11 @@ def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
         removed.update(result.removed)
         return result.text
 
-    extra = {k: clean(v) if isinstance(v, str) and _is_free(v) else v for k, v in record.extra.items()}
+    kept = {k: v for k, v in record.extra.items() if not _PERSONAL.fullmatch(k)}
+    removed.update({"identifying columns": len(record.extra) - len(kept)})
+    extra = {k: clean(v) if isinstance(v, str) and _is_free(v) else v for k, v in kept.items()}
     caption = record.caption and clean(record.caption)
-    return dataclasses.replace(record, text=clean(record.text), caption=caption, extra=extra), removed
+    return dataclasses.replace(record, text=clean(record.text), caption=caption, extra=extra), +removed
 
 
 def _is_free(value: str) -> bool:

@@ -67,10 +67,10 @@ def source(tmp_path: Path, kind: str) -> list[str]:
             pixels = np.random.default_rng(number).integers(0, 255, (16, 16)).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{name}.png")
             row = (f"{name}.png", found, concluded)
-            rows.append(row if kind == "PNG, reports apart" else (*row, "胸部CT", f"P{patient}"))
+            rows.append(row if kind == "PNG, reports apart" else (*row, "胸部CT", f"P{patient}", "张伟"))
     header: tuple[str, ...] = ("检查号" if kind == "DICOM" else "文件名", "影像所见", "诊断意见")
     if kind == "PNG in a table":
-        header = ("影像路径", "影像所见", "诊断意见", "检查类型", "患者编号")
+        header = ("影像路径", "影像所见", "诊断意见", "检查类型", "患者编号", "患者姓名")
     text = "".join(",".join(row) + "\r\n" for row in (header, *rows))
     place = tmp_path / "报告.csv" if kind != "PNG in a table" else folder / "报告.csv"
     place.write_bytes(text.encode("gb18030"))

@@ -228,3 +228,25 @@ def test_a_text_of_which_nothing_is_left_is_refused_with_its_line(tmp_path: Path
     assert "Jane" not in str(told.value)
     kept = build(BuildConfig(sources=(folder,), out=tmp_path / "out", json=True, keep_going=True))
     assert (kept.num_records, kept.num_quarantined) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["patient_name", "last_name", "dob", "mrn", "phone_number", "email", "accession_number", "患者姓名", "姓名",
+     "住院号", "身份证号", "联系电话", "家庭住址", "出生日期", "报告医师", "检查号"],
+)  # fmt: skip
+def test_a_column_that_names_a_person_goes_and_is_counted(column: str) -> None:
+    record = Record(file_name="a.png", text="Mass.", modality="CT", extra={column: "x", "plane": "axial", "id": "7"})
+    scrubbed, removed = scrub_record(record)
+    assert scrubbed.extra == {"plane": "axial", "id": "7"}
+    assert removed == {"identifying columns": 1}
+
+
+def test_columns_of_a_dataset_name_nobody() -> None:
+    extra = dict.fromkeys(
+        ("group", "study", "series", "study_date", "plane", "view", "sex", "age", "window", "text_origin", "uncertain",
+         "cleaned", "mpp", "部位", "检查方法", "label_name", "class_name", "name"),
+        "x",
+    )  # fmt: skip
+    record = Record(file_name="a.png", text="Mass.", modality="CT", extra=extra)
+    assert scrub_record(record) == (record, {})
