@@ -23,7 +23,7 @@ from typing import Any
 from vesalius.data.build_config import BuildConfig, check_config
 from vesalius.data.card import Tally, write_card
 from vesalius.data.draft import Draft, Refused
-from vesalius.data.findings import as_findings, findings_in
+from vesalius.data.findings import as_findings, findings_in, left_open
 from vesalius.data.journal import WORK, Aside, Journal, read_object, reusable, tidy
 from vesalius.data.placing import Done, Placing, fresh_folder
 from vesalius.data.progress import Progress
@@ -36,6 +36,8 @@ from vesalius.data.workers import Encoded, Encoder, num_workers
 
 MOST_TOLD = 1000
 """Quarantined rows that a summary holds; `quarantine.jsonl` has all."""
+MOST_KINDS = 20
+"""Kinds of finding that a note names."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -45,7 +47,7 @@ class BuildSummary:
 
     quarantined: the first of the bad rows; num_quarantined: how many there are. num_reused: images kept from a stopped
     build. unchanged: the folder was whole already and nothing was written.
-    removed: identifiers taken out of the texts, by kind.
+    removed: identifiers taken out of the texts, by kind. uncertain: findings that the texts leave open, by kind.
     In a dry run `splits` counts what is known before pixels are read; the rest is under "by content".
     """
 
@@ -57,6 +59,7 @@ class BuildSummary:
     num_quarantined: int = 0
     notes: tuple[str, ...] = ()
     removed: dict[str, int] = dataclasses.field(default_factory=dict)
+    uncertain: dict[str, int] = dataclasses.field(default_factory=dict)
     num_reused: int = 0
     unchanged: bool = False
     dry_run: bool = False
@@ -80,6 +83,7 @@ def build(config: BuildConfig) -> BuildSummary:
             num_quarantined=survey.num_refused,
             notes=tuple(survey.notes),
             removed=dict(survey.removed),
+            uncertain=dict(survey.uncertain),
             dry_run=True,
         )
     with hold(config.out):
@@ -125,6 +129,7 @@ class _Survey:
     named: dict[int, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     removed: Counter[str] = dataclasses.field(default_factory=Counter)
+    uncertain: Counter[str] = dataclasses.field(default_factory=Counter)
 
 
 @dataclass
@@ -135,10 +140,24 @@ class _Written:
     bytes: int = 0
 
 
-def _read(draft: Draft) -> Draft:
-    """The draft with the findings that its text states, where its row lists none."""
-    findings = draft.record.findings or as_findings(findings_in(draft.record.text))
-    return dataclasses.replace(draft, record=dataclasses.replace(draft.record, findings=findings))
+def _read(draft: Draft, uncertain: Counter[str]) -> Draft:
+    """The draft with the findings that its text states, where its row lists none, and those that it leaves open, which
+    are counted."""
+    if draft.record.findings:
+        return draft
+    mentions = findings_in(draft.record.text)
+    possible = left_open(mentions)
+    uncertain.update(possible)
+    extra = {**draft.record.extra, "uncertain": json.dumps(possible)}
+    record = dataclasses.replace(draft.record, findings=as_findings(mentions), extra=extra)
+    return dataclasses.replace(draft, record=record)
+
+
+def _told_open(uncertain: Counter[str]) -> list[str]:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in uncertain.most_common(MOST_KINDS))
+    more = f" and {len(uncertain) - MOST_KINDS} other kinds" if len(uncertain) > MOST_KINDS else ""
+    note = f"left open by the texts, so in the column `uncertain` and not among the findings: {kinds}{more}"
+    return [note] if uncertain else []
 
 
 def _survey(config: BuildConfig) -> _Survey:
@@ -161,7 +180,7 @@ def _survey(config: BuildConfig) -> _Survey:
                 survey.drafts.add(each)
             continue
         if config.read_findings:
-            each = _read(each)
+            each = _read(each, survey.uncertain)
         survey.num_drafts += 1
         survey.num_bytes += each.state()[0]
         unsearched += each.search_text
@@ -182,7 +201,7 @@ def _survey(config: BuildConfig) -> _Survey:
     for (patient_hash, by_hash), count in unnamed.items():
         survey.splits[survey.named.get(patient_hash, by_hash) if by_hash else "by content"] += count
     survey.content = content.hexdigest()
-    survey.notes = [*notes_of(reading, unsearched), *told(survey.removed)]
+    survey.notes = [*notes_of(reading, unsearched), *told(survey.removed), *_told_open(survey.uncertain)]
     if config.mapping and not config.dry_run:
         reading.names.write(config.mapping)
     if not survey.num_drafts:
@@ -233,6 +252,7 @@ def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
             num_quarantined=made["num_quarantined"],
             notes=tuple(made["notes"]),
             removed=made.get("removed", {}),
+            uncertain=made.get("uncertain", {}),
             unchanged=True,
         )
     mark = out / WORK / "settings.json"
@@ -326,6 +346,7 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
         "modalities": modalities,
         "notes": notes,
         "removed": dict(survey.removed),
+        "uncertain": dict(survey.uncertain),
         **{name: getattr(config, name) for name in ("seed", "val", "test", "size", "resplit")},
     }
     card = write_card(out.resolve().name, tally, num_refused, notes)
@@ -336,7 +357,7 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
     return BuildSummary(
         path=out, num_records=tally.num_records, splits={s: tally.splits[s] for s in SPLITS if tally.splits[s]},
         modalities=modalities, quarantined=tuple(refused), num_quarantined=num_refused, notes=tuple(notes),
-        num_reused=num_reused, removed=dict(survey.removed),
+        num_reused=num_reused, removed=dict(survey.removed), uncertain=dict(survey.uncertain),
     )  # fmt: skip
 
 

@@ -57,7 +57,8 @@ class BuildConfig:
     """Keep the names, numbers, addresses and dates that texts hold, columns that name people, and the names of files,
     all of which else are taken out."""
     read_findings: bool = False
-    """Read the findings of rows that list none from their texts, by rules for English and Chinese reports."""
+    """Read the findings of rows that list none from their texts, by rules for English and Chinese reports; what these
+    leave open goes into the column `uncertain`."""
     workers: int = 0
     """Processes that decode images; 0: one for each core. The dataset is the same for any number."""
     json: bool = False

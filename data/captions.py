@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vesalius.data.captions_en import ENGLISH_CAPTIONS
 from vesalius.data.captions_zh import CHINESE_CAPTIONS
+from vesalius.data.labels import LABEL_WORDS, bare, is_normal, known_label, labels_in
 from vesalius.data.modality import MODALITIES
 from vesalius.data.phantom_report import LANGUAGES
 from vesalius.data.phrases import Captions, Phrases, fill, pick
@@ -20,14 +23,16 @@ from vesalius.data.record import Record
 if TYPE_CHECKING:
     import numpy as np
 
-CAPTIONS: dict[str, Captions] = {"en": ENGLISH_CAPTIONS, "zh": CHINESE_CAPTIONS}
+CAPTIONS: dict[str, Captions] = {
+    language: replace(captions, labels=LABEL_WORDS[language])
+    for language, captions in (("en", ENGLISH_CAPTIONS), ("zh", CHINESE_CAPTIONS))
+}
 GREY = {"en": "Greyscale ", "zh": "灰度"}
 """What begins a text of CT whose Hounsfield units are not known."""
 
 UNLABELLED = ("idrid-codras",)
 """Sources of which neither labels nor captions may be told: their lesions were marked under another licence."""
 
-_NORMAL = ("normal", "fundus_healthy", "blood_smear_normal")
 # Labels that name no finding: a part of the body, or nothing.
 _PLAIN = ("abdomen", "abdomen and pelvis", "pelvis", "head", "spinal cord", "he_unspecified", "he_os1")
 _OF_PATIENT = (
@@ -66,6 +71,8 @@ _WHERE = re.compile(
 _AGE = re.compile(r"\b(\d+)-year-old (?:wo)?man\b")
 _FINER = re.compile(r"\b(promyelocyte|metamyelocyte|myelocyte|(?:band|segmented) neutrophil)\b")
 _TIMES = re.compile(r"(~)?([\d.]+)x")
+_HELD = "\0"
+_UNQUOTED = str.maketrans({"'": "’", "“": "", "”": "", '"': "", "\0": ""})
 _MICROGRAPH = re.compile(r"\bLM x ([\d.]+\d)")
 
 
@@ -109,20 +116,33 @@ def facts_of(record: Record) -> dict[str, str]:
     return facts
 
 
+def labels_of(record: Record, facts: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """What is to be told of each of a row's labels: its key in `Captions.labels`, and the kind of frame it goes into.
+
+    A label that names no finding is left out, and so is a normal one beside others. One without words is its own key.
+    """
+    cell = re.sub(r"_\d+x$", "", record.label or "")
+    if record.source in UNLABELLED or not cell:
+        return ()
+    parts, told = labels_in(cell), list[tuple[str, str]]()
+    for label in parts:
+        if label in _PLAIN:
+            continue
+        finer = facts.get("finer", "") if len(parts) == 1 else ""
+        if is_normal(label):
+            told.append(("", "normal"))
+        elif key := finer if finer in LABEL_WORDS["en"] else known_label(label, record.modality, record.organ):
+            patient = key in _OF_PATIENT or record.extra.get("text_origin") == _COHORT
+            told.append((key, "case" if patient else "finding"))
+        else:
+            told.append((label, "named"))
+    ill = [each for each in told if each[1] != "normal"]
+    return tuple(dict.fromkeys(ill or told))
+
+
 def label_of(record: Record, facts: dict[str, str]) -> tuple[str, str]:
-    """What is to be told of a row's label: its key in `Captions.labels`, and the kind of frame it goes into."""
-    label = re.sub(r"_\d+x$", "", record.label or "")
-    if record.source in UNLABELLED or not label or label in _PLAIN:
-        return "", "plain"
-    if label in _NORMAL:
-        return "", "normal"
-    known = ENGLISH_CAPTIONS.labels
-    keys = (facts.get("finer", ""), f"{record.modality}/{record.organ}/{label}", label)
-    key = next((k for k in keys if k in known), "")
-    if not key:
-        return label, "named"
-    patient = key in _OF_PATIENT or record.extra.get("text_origin") == _COHORT
-    return key, "case" if patient else "finding"
+    """The first of `labels_of`; ("", "plain") where there is none."""
+    return next(iter(labels_of(record, facts)), ("", "plain"))
 
 
 def is_grey(record: Record) -> bool:
@@ -131,14 +151,17 @@ def is_grey(record: Record) -> bool:
     return bool(modality and modality.windows and not record.hounsfield and record.origin == "real")
 
 
-def caption_of(record: Record, rng: np.random.Generator, language: str = "en", *, unseen: bool = False) -> str:
-    """A caption of a real image from its row alone."""
+def caption_of(
+    record: Record, rng: np.random.Generator, language: str = "en", *, unseen: bool = False, marked: bool = True
+) -> str:
+    """A caption of a real image from its row alone. marked: whether grey CT is said to be so."""
     talk, polish = CAPTIONS[language], LANGUAGES[language].polish
     frames = talk.unseen if unseen else talk.seen
     facts = facts_of(record)
-    key, role = label_of(record, facts)
+    labels = labels_of(record, facts)
+    role = next((r for r in ("named", "case", "finding", "normal") if any(r == each for _, each in labels)), "plain")
     if role == "case" and record.extra.get("text_origin") == _COHORT and rng.random() >= _OFTEN["cohort"]:
-        key, role = "", "plain"
+        labels, role = (), "plain"
     said = {slot: fact for slot, fact in facts.items() if fact and rng.random() < _OFTEN.get(slot, 1)}
     words = {slot: pick(rng, talk.names.get(slot, {}).get(fact, (fact,))) for slot, fact in said.items()}
     region, site = talk.regions.get(facts.get("region", ""), (facts.get("region", ""),) * 2)
@@ -157,11 +180,27 @@ def caption_of(record: Record, rng: np.random.Generator, language: str = "en", *
         more.append(
             talk.aged.format(age=facts["age"], person=person) if person else pick(rng, talk.who.get(sex, (sex,)))
         )
-    what = fill(pick(rng, talk.labels[key]), words) if key in talk.labels else key.replace("_", " ")
+    if role == "named":
+        what = _listed([_quoted(key, kind, talk) for key, kind in labels], talk)
+    else:
+        what = _listed([fill(pick(rng, talk.labels[key]), words) for key, _ in labels if key], talk)
     forms: Phrases = getattr(frames, role)
     if is_grey(record):
         # The word stands for the whole picture, so it comes before the scan, and the scan before all else.
         forms = tuple(f for f in forms if f.startswith("{scan}"))
-        scan = GREY[language] + scan
-    where = words.get("where", "")
-    return polish(fill(pick(rng, forms), {"scan": scan, "what": what, "where": where, "more": talk.comma.join(more)}))
+        scan = GREY[language] + scan if marked else scan
+    where, more_words = words.get("where", ""), talk.comma.join(more)
+    held = _HELD if role == "named" else what  # a quoted label is not polished
+    text = fill(pick(rng, forms), {"scan": scan, "what": held, "where": where, "more": more_words})
+    return polish(text).replace(_HELD, what)
+
+
+def _quoted(key: str, role: str, talk: Captions) -> str:
+    """A label as its set writes it, or by its first words where it has some, in quotes that it cannot close."""
+    said = key if role == "named" else bare(talk.labels[key][0])
+    return said.replace("_", " ").translate(_UNQUOTED).strip().join(talk.quotes)
+
+
+def _listed(parts: Sequence[str], talk: Captions) -> str:
+    comma = "、" if talk.comma == "，" else talk.comma
+    return comma.join(parts[:-1]) + talk.both + parts[-1] if len(parts) > 1 else "".join(parts)

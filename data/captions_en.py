@@ -137,6 +137,8 @@ ENGLISH_CAPTIONS = Captions(
         "view": "{view} view", "stain": "{stain} stain", "window": "{window}", "level": "{level}",
     },
     comma=", ",
+    quotes=("'", "'"),
+    both=" and ",
     seen=CaptionFrames(
         scan={
             "CT": (
@@ -208,9 +210,10 @@ ENGLISH_CAPTIONS = Captions(
             "<image|example> of a patient with {what}; {scan}[, {more}].",
         ),
         named=(
-            "{scan}: {what}[, {more}].", "{scan}, {what}[, {more}].", "{scan}[, {more}]: {what}.",
-            "{scan}; {what}[; {more}].",
-            "{what}; {scan}[, {more}].", "{scan}[, {more}], {what}.",
+            "{scan} <labelled|labeled> {what}[, {more}].", "{scan}[, {more}], <labelled|labeled> {what}.",
+            "{scan} with the label {what}[, {more}].", "{scan}; label: {what}[; {more}].",
+            "{scan} of the class {what}[, {more}].", "{scan}[ ({more})], class: {what}.",
+            "<image|example> labelled {what}; {scan}[, {more}].", "label {what}: {scan}[, {more}].",
         ),
         normal=(
             "<normal|unremarkable|negative> {scan}[, {more}].", "{scan}, <normal|unremarkable>[, {more}].",
@@ -263,7 +266,7 @@ ENGLISH_CAPTIONS = Captions(
             "{scan}[; {more}]; the patient is diagnosed with {what}.",
             "{scan} in which the patient has {what}[; {more}].",
         ),
-        named=("{scan} ({what})[; {more}].", "{scan} of {what}[; {more}]."),
+        named=("{scan} (label: {what})[; {more}].", "{scan} in the class {what}[; {more}]."),
         normal=(
             "{scan} that is <normal|unremarkable>[; {more}].", "here {scan} is normal[; {more}].",
             "{scan}, with nothing abnormal[; {more}].",

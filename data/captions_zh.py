@@ -148,6 +148,8 @@ CHINESE_CAPTIONS = Captions(
         "stain": "{stain}染色", "window": "{window}", "level": "{level}",
     },
     comma="，",
+    quotes=("“", "”"),
+    both="及",
     seen=CaptionFrames(
         scan={
             "CT": (
@@ -210,9 +212,10 @@ CHINESE_CAPTIONS = Captions(
             "{scan}[（{more}）]，{what}患者。",
         ),
         named=(
-            "{scan}：{what}[，{more}]。", "{scan}，{what}[，{more}]。", "{scan}[，{more}]：{what}。",
-            "{scan}；{what}[；{more}]。",
-            "{what}，{scan}[，{more}]。", "{what}的{scan}[，{more}]。",
+            "标签为{what}的{scan}[，{more}]。", "{scan}，标签为{what}[，{more}]。", "{scan}[，{more}]，标签：{what}。",
+            "{scan}；标签为{what}[；{more}]。", "{scan}，类别为{what}[，{more}]。",
+            "{scan}[（{more}）]，类别：{what}。",
+            "标签{what}，{scan}[，{more}]。", "<一张|一幅>标签为{what}的{scan}[，{more}]。",
         ),
         normal=(
             "正常{scan}[，{more}]。", "{scan}，<正常|未见异常|无异常>[，{more}]。",
@@ -246,7 +249,7 @@ CHINESE_CAPTIONS = Captions(
             "{scan}，患者<病例诊断|诊断>：{what}[；{more}]。", "{scan}，为{what}病例[；{more}]。",
             "患者患有{what}，{scan}[；{more}]。",
         ),
-        named=("{scan}（{what}）[；{more}]。", "{scan}[；{more}]，图为{what}。"),
+        named=("{scan}（标签：{what}）[；{more}]。", "{scan}[；{more}]，图为类别{what}。"),
         normal=("{scan}提示正常[；{more}]。", "{scan}，表现未见异常[；{more}]。", "图为{scan}，无异常[；{more}]。"),
         plain=("{scan}一幅[；{more}]。", "{scan}[；{more}]，一张。", "图像：{scan}[，{more}]。"),
     ),

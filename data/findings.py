@@ -2,6 +2,7 @@
 
     findings_in(report)      every finding that a report speaks of, with status, side, size and count
     as_findings(mentions)    what of these a record can hold
+    left_open(mentions)      the kinds that are held possible
 
 The rules are those of NegEx (Chapman et al., J Biomed Inform 2001) and ConText (Harkema et al., J Biomed Inform
 2009): cues with a direction, and scopes that end at conjunctions. All that is a word lies in `findings_en` and
@@ -26,7 +27,10 @@ from vesalius.data.record import Finding, Side
 
 LANGUAGES: tuple[Words, ...] = (ENGLISH, CHINESE)
 
-_UNREAD = ("indication", "clinical history", "history", "technique", "comparison")
+_UNREAD = (
+    "indication", "clinical history", "history", "technique", "comparison", "examination", "procedure",
+    "recommendation",
+)  # fmt: skip
 _LONGEST = 2000  # letters of a sentence; one that goes on is cut, so that time stays linear in the text
 _TOKEN = re.compile(r"[^\W\d_\u4e00-\u9fff]+(?:['’][a-z]+)?|\d+(?:\.\d+)?|[\u4e00-\u9fff]|[^\w\s-]", re.IGNORECASE)
 _BREAK = re.compile(
@@ -106,6 +110,13 @@ def as_findings(mentions: Iterable[Mention]) -> tuple[Finding, ...]:
     present = {kind for kind, _ in kept}
     denied = dict.fromkeys(m.kind for m in said if m.status == "absent" and m.kind not in present)
     return (*kept.values(), *(Finding(kind=kind, present=False) for kind in denied))
+
+
+def left_open(mentions: Iterable[Mention]) -> tuple[str, ...]:
+    """The kinds that a report holds possible, in the order of its words; none that it finds present elsewhere."""
+    said = list(mentions)
+    present = {m.kind for m in said if m.status == "present"}
+    return tuple(dict.fromkeys(m.kind for m in said if m.status == "uncertain" and m.kind not in present))
 
 
 # ------------------------------------------------------------------------------------------------ text to phrases

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FINDINGS = ("findings", "影像所见", "检查所见", "影像表现", "影像学表现", "超声所见", "镜下所见")
+IMPRESSIONS = (
+    "impression", "诊断意见", "诊断印象", "影像诊断", "超声提示", "检查结论", "病理诊断", "印象", "结论",
+)  # fmt: skip
+"""Columns that are one section of a report; where both are there they make the text."""
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "path": (
@@ -14,14 +21,20 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "text": (
         "text", "report", "caption", "prompt", "description", "impression", "report_text", "radiology_report",
-        "clinical_notes", "captions", "报告", "报告内容", "影像所见", "文本", "描述", "诊断意见",
+        "clinical_notes", "captions", "报告", "报告内容", "文本", "描述", *FINDINGS[1:], *IMPRESSIONS[1:],
     ),
     "modality": ("modality", "modalities", "imaging_modality", "image_modality", "模态", "检查类型"),
     "split": ("split", "subset", "partition"),
     "patient_id": ("patient_id", "patient", "patientid", "subject_id", "subject", "subjectid", "患者编号", "患者id"),
     "license": ("license", "licence"),
+    "label": (
+        "label", "labels", "finding_labels", "class", "class_name", "class_label", "标签", "类别", "分类", "疾病类别",
+    ),
 }  # fmt: skip
 """What a column may be called, in order of preference; compared as `key_of` makes them."""
+
+DIAGNOSES = ("diagnosis", "dx", "disease", "category", "诊断", "疾病", "疾病名称")
+"""Columns that are a label where a table has neither a text nor a label."""
 
 _BETWEEN = re.compile(r"[\s\-_.]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
@@ -36,6 +49,29 @@ def key_of(name: object) -> str:
     """A column's name in lower case, spaces, hyphens, points and humps as one underscore; "" for a number of rows."""
     key = _BETWEEN.sub("_", _HUMP.sub("_", str(name).strip())).strip("_").lower().replace(":", "")
     return "" if _NUMBERED.fullmatch(key) else key
+
+
+def is_told(findings: Any) -> bool:
+    """Whether a column is a report's section, not a list of findings as JSON."""
+    return isinstance(findings, str) and bool(findings.strip()) and not findings.lstrip().startswith(("[", "{"))
+
+
+def with_other_section(name: str, text: str, columns: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The text of a row from its column `name`, and which other column it took: where the one holds the findings and
+    the other the impression, the report of both."""
+    others = FINDINGS if name in IMPRESSIONS else IMPRESSIONS if name in FINDINGS else ()
+    other = next((n for n in others if is_told(columns.get(n))), None)
+    if other is None:
+        return text, None
+    parts = ((name, text), (other, columns[other].strip()))
+    found, concluded = (_headed(*part) for part in (parts if name in FINDINGS else reversed(parts)))
+    return f"{found}\n{concluded}", other
+
+
+def _headed(name: str, text: str) -> str:
+    if text.lower().startswith(name):
+        return text
+    return f"{name.upper()}: {text}" if name.isascii() else f"{name}：{text}"
 
 
 def near(field: str, names: Sequence[str]) -> str | None:
@@ -54,11 +90,12 @@ def _alike(one: str, other: str) -> float:
 
 
 def check_header(where: str, header: Sequence[str], *, has_modality: bool, remedy: str) -> None:
-    """ValueError where the header lacks the path, the text or (unless `has_modality`) the modality, or where the
-    column of patients is misspelt, since then a patient might be in two splits."""
+    """ValueError where the header lacks the path, text and label, or (unless `has_modality`) the modality, or where
+    the column of patients is misspelt, since then a patient might be in two splits."""
     keys = {key_of(name) for name in header}
     wanted = ("path", "text") if has_modality else ("path", "text", "modality")
-    missing = [w for w in wanted if not keys & {*ALIASES[w], *(("findings",) if w == "text" else ())}]
+    texts = ("findings", *ALIASES["label"], *DIAGNOSES)
+    missing = [w for w in wanted if not keys & {*ALIASES[w], *(texts if w == "text" else ())}]
     hints = [hint for w in missing if (hint := near(w, header))]
     if not keys & set(ALIASES["patient_id"]) and (hint := near("patient_id", header)):
         hints.append(hint)
@@ -66,7 +103,10 @@ def check_header(where: str, header: Sequence[str], *, has_modality: bool, remed
         if hints:
             raise ValueError(f"{where}: {hints[0]} Rename or delete that column")
         return
-    names = "; ".join(f"{w} (or {', '.join([a for a in ALIASES[w] if a != w][:6])}...)" for w in missing)
+    other = {"text": " or label"}
+    names = "; ".join(
+        f"{w}{other.get(w, '')} (or {', '.join([a for a in ALIASES[w] if a != w][:6])}...)" for w in missing
+    )
     flag = ", or pass --modality" if "modality" in missing else ""
     near_miss = f"{' '.join(hints)} " if hints else ""
     shown = ", ".join(name[:40] for name in header[:40]) or "none"

@@ -22,27 +22,26 @@ IMAGE_NAMES = ("image", "img", "picture", "photo", "scan", "jpg", "png")
 Numbered = tuple[int, dict[str, Any] | ValueError]
 
 
-def packed_rows(path: Path, modality: str | None = None) -> Iterator[Numbered]:
+def packed_rows(path: Path) -> Iterator[Numbered]:
     """(row number from 1, row) of a Parquet or Arrow file. An image that the file holds is a `Cell`, its bytes unread.
 
-    Numbers that stand for classes become their names. modality: its name begins the text made of a class where no
-    column has one. ValueError names the file where it is damaged or has no image column and no path.
+    Numbers that stand for classes become their names. ValueError names the file where it is damaged or has no image
+    column and no path.
     """
     try:
-        yield from _parquet(path, modality) if is_parquet(path) else _arrow(path, modality)
+        yield from _parquet(path) if is_parquet(path) else _arrow(path)
     except damage() as error:
         raise _damaged(path, error) from None
 
 
-def column_names(path: Path, modality: str | None = None) -> list[str]:
+def column_names(path: Path) -> list[str]:
     """The columns that `packed_rows` gives. ValueError names the file where it is damaged or has no rows."""
     try:
         schema = open_parquet(path).schema_arrow if is_parquet(path) else _schema(_batches(path), path)
         image, names = _image_column(schema, path), [f.name for f in schema if _is_plain(f.type)]
     except damage() as error:
         raise _damaged(path, error) from None
-    made = ["text"] if modality and "label" in _classes(schema) else []
-    return [*names, *(["file_name"] if image else []), *made]
+    return [*names, *(["file_name"] if image else [])]
 
 
 def _damaged(path: Path, error: BaseException) -> ValueError:
@@ -51,13 +50,13 @@ def _damaged(path: Path, error: BaseException) -> ValueError:
     return ValueError(f"{path}: no {kind} file that can be read ({told}); copy it again")
 
 
-def _parquet(path: Path, modality: str | None) -> Iterator[Numbered]:
+def _parquet(path: Path) -> Iterator[Numbered]:
     file = open_parquet(path)
     schema = file.schema_arrow
     image = _image_column(schema, path)
     plain = [f.name for f in schema if _is_plain(f.type)]
     columns = [*plain, *([f"{image}.path"] if image and _has_path(schema, image) else [])]
-    shape = _Shape(path, schema, image, modality)
+    shape = _Shape(path, schema, image)
     number = 0
     for group in range(file.metadata.num_row_groups):
         held = _held(file, group, image) if image else iter(())
@@ -84,12 +83,12 @@ def _held(file: Any, group: int, image: str) -> Iterator[bool]:
             yield _bytes_of(value.as_py()) is not None
 
 
-def _arrow(path: Path, modality: str | None) -> Iterator[Numbered]:
+def _arrow(path: Path) -> Iterator[Numbered]:
     batches = _batches(path)
     schema = _schema(batches, path)
     image = _image_column(schema, path)
     plain = [f.name for f in schema if _is_plain(f.type)]
-    shape, number = _Shape(path, schema, image, modality), 0
+    shape, number = _Shape(path, schema, image), 0
     for whole in batches:
         for start in range(0, whole.num_rows, ROWS):
             batch = whole.slice(start, ROWS)
@@ -119,8 +118,8 @@ def _schema(batches: list[Any], path: Path) -> Any:
 class _Shape:
     """How one file's rows become a table's rows."""
 
-    def __init__(self, path: Path, schema: Any, image: str | None, modality: str | None) -> None:
-        self.path, self.image, self.modality = path, image, modality
+    def __init__(self, path: Path, schema: Any, image: str | None) -> None:
+        self.path, self.image = path, image
         self.classes = _classes(schema)
 
     def row(self, number: int, row: dict[str, Any], held: bool) -> dict[str, Any] | ValueError:
@@ -144,9 +143,6 @@ class _Shape:
             row = {**row, "file_name": name}
         elif self.image and not row.get("file_name"):
             return ValueError(f"{self.path}:{number}: column {self.image} is empty; fill it or delete the row")
-        label = row.get("label")
-        if self.modality and label and "label" in self.classes and not (row.keys() & {"text", "caption", "report"}):
-            row["text"] = f"{self.modality}: {str(label).replace('_', ' ').strip()}."
         return row
 
 

@@ -153,7 +153,7 @@ class CaptionFrames:
     """Frames of captions of real images. scan: of facts, by modality ("" for any other).
 
     finding, case, named, normal, plain: captions of {scan} {what} {where} {more}, where the label is in the image, is
-    of the patient, has no words here, is healthy, or is none.
+    of the patient, has no words here (and is quoted), is healthy, or is none.
     """
 
     scan: dict[str, Phrases]
@@ -171,7 +171,8 @@ class Captions:
     labels: noun phrases by label, of {size}. regions: adjective and noun of a part of the body in radiology. organs:
     names of organs, where they differ from the row's. names: words by kind of fact and its value; a value that is not
     there names itself. who: words for a patient by sex; aged: of {age} {person}. times, lens: magnification, of {n}
-    {about}. extras: how a fact is said that the scan does not name, in the order in which they are said.
+    {about}. extras: how a fact is said that the scan does not name, in the order in which they are said. quotes: what
+    stands around a label without words. both: what stands before the last of several labels.
     """
 
     labels: dict[str, Phrases]
@@ -186,5 +187,7 @@ class Captions:
     lens: Phrases
     extras: dict[str, str]
     comma: str
+    quotes: tuple[str, str]
+    both: str
     seen: CaptionFrames
     unseen: CaptionFrames

@@ -11,6 +11,7 @@ from typing import Any
 from vesalius.data.archive import Place
 from vesalius.data.dicom import DicomHeader, is_dicom, read_header
 from vesalius.data.draft import Draft, Kind
+from vesalius.data.label_text import told_by_label
 from vesalius.data.modality import MODALITIES, Modality, modality_from_dicom
 from vesalius.data.reading import Reading
 from vesalius.data.record import Record
@@ -41,7 +42,8 @@ def kind_of(place: Place) -> Kind | None:
 def pictures(draft: Draft, reading: Reading) -> Iterator[Draft]:
     """The chosen pictures of a draft's file, with what its header tells; columns that the draft has stay as they are.
 
-    A text that is empty is filled from the reports, else by a line made of the header. ValueError names the file.
+    A text that is empty is filled from the reports, else told by the label, else by a line made of the header.
+    ValueError names the file.
     """
     state = draft.path.stat()
     if not state.st_size:
@@ -100,6 +102,9 @@ def _texted(record: Record, keys: tuple[str, ...], caption: str, origin: str, re
     if record.text:
         return record
     report = reading.reports.find(keys) if reading.reports else None
+    if not report and record.label:
+        record = dataclasses.replace(record, organ=record.organ or reading.organ)
+        return told_by_label(record, record.file_name or keys[0])
     text, source = (report, "report") if report else (caption, origin)
     return dataclasses.replace(record, text=text, extra={**record.extra, "text_origin": source})
 
@@ -113,7 +118,11 @@ def _stem(place: Place) -> str:
 
 
 def _image(draft: Draft, reading: Reading) -> Iterator[Draft]:
-    yield draft
+    keys = (_stem(draft.path), draft.path.name)
+    record = _texted(draft.record, keys, "", "", reading)
+    if not record.text:
+        raise ValueError(f"{draft.path}: no report names it; add one for {draft.path.name}, or take the image out")
+    yield dataclasses.replace(draft, record=record)
 
 
 def _dicom(draft: Draft, reading: Reading) -> Iterator[Draft]:

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from vesalius.data.labels import is_normal
 from vesalius.data.modality import MODALITIES, modality_in
 from vesalius.data.phantom_terms_en import TERMS
 from vesalius.data.phantom_terms_zh import TERMS_ZH
@@ -136,7 +137,7 @@ def _sizes(record: Record) -> Iterator[str]:
 
 def _contradictions(record: Record) -> Iterator[str]:
     present = [f for f in record.findings if f.present]
-    if _key(record.label or "") in ("normal", "no finding", "healthy") and present:
+    if is_normal(record.label or "") and present:
         yield f"label '{record.label}', but '{present[0].kind}' is present"
     named = modality_in(record.text)
     if named is not None and named.name != record.modality and record.modality in MODALITIES:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Reading:
     """How to read sources.
 
-    modality: for sources that do not say theirs. names: what stands for identifiers.
+    modality: for sources that do not say theirs; organ: the one that its word names ("chest X-ray").
+    names: what stands for identifiers.
     slices: "middle", "every:N" or "all" of a series or volume. plane: of volumes, "axial", "coronal" or "sagittal";
     None: across their longest voxel edge. size: longest side of stored images in pixels, 0 for as they are, and the
     edge of a slide's tiles (0: 256). mpp: microns per pixel of tiles, None for the slide's own. tiles: most of a slide,
@@ -26,6 +27,7 @@ class Reading:
     """
 
     modality: Modality | None = None
+    organ: str | None = None
     names: Pseudonyms = dataclasses.field(default_factory=Pseudonyms)
     allow_burned_in: bool = False
     slices: str = "all"
@@ -39,10 +41,12 @@ class Reading:
 
 def reading_of(config: BuildConfig) -> Reading:
     """ValueError where the reports cannot be read or the modality is not known."""
+    from vesalius.data.label_text import organ_in
     from vesalius.data.reports import Reports
 
     return Reading(
         modality=find_modality(config.modality) if config.modality else None,
+        organ=organ_in(config.modality) if config.modality else None,
         names=Pseudonyms(config.salt, keep=config.mapping is not None),
         reports=Reports(config.reports) if config.reports else None,
         **{

@@ -6,24 +6,29 @@ with a column for one of these and a column for the text.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from vesalius.data.dicom import is_dicom, is_report, read_report
-from vesalius.data.record import numbered_rows
+from vesalius.data.encodings import text_lines
+from vesalius.data.names import FINDINGS, IMPRESSIONS, is_told, key_of, with_other_section
+from vesalius.data.text_rows import Numbered, delimited, json_rows
 
 KEYS = (
     "accession_number", "accession", "accessionnumber", "acc", "study_uid", "study_instance_uid", "studyinstanceuid",
-    "study_id", "study", "file_name", "filename", "file", "image",
+    "study_id", "study", "file_name", "filename", "file", "image", "检查号", "检查编号", "检查流水号", "影像号",
+    "文件名", "影像路径", "图像路径",
 )  # fmt: skip
-"""What a table's column may be called that names the images; compared in lower case, blanks as underscores."""
-TEXTS = ("text", "report", "report_text", "caption", "description", "findings", "impression")
+"""What a table's column may be called that names the images; compared as `names.key_of` makes them."""
+TEXTS = (
+    "text", "report", "report_text", "caption", "description", "报告", "报告内容", "文本", "描述", *FINDINGS,
+    *IMPRESSIONS,
+)  # fmt: skip
 MAX_BYTES = 1_000_000
 """Most bytes of one report."""
-TABLES = (".csv", ".tsv", ".jsonl")
+DELIMITED = (".csv", ".tsv")
+TABLES = (*DELIMITED, ".jsonl", ".ndjson")
 
 
 class Reports:
@@ -109,43 +114,37 @@ def _texts(path: Path, *, alone: bool) -> Iterator[tuple[tuple[str, ...], str, s
 def _plain(path: Path) -> str:
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: a report of more than {MAX_BYTES} bytes; shorten it or take it out")
-    return _decoded(path).strip()
-
-
-def _decoded(path: Path) -> str:
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+    return "".join(text_lines(path)).strip()
 
 
 def _rows(path: Path, *, alone: bool) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    for number, row in numbered_rows(path) if path.suffix.lower() == ".jsonl" else _csv_rows(path):
-        columns = {"_".join(str(k).strip().lower().replace("-", " ").split()): v for k, v in row.items() if k}
+    """The reports of a table, in any encoding that tables of images may have. ValueError names the line."""
+    for number, row in _named_rows(path):
+        if isinstance(row, ValueError):
+            raise row
+        columns = {key_of(name): value for name, value in row.items() if name}
+        columns |= {key.replace("_", ""): value for key, value in columns.items()}  # StudyInstanceUID
         if not (columns.keys() & set(KEYS) and columns.keys() & set(TEXTS)):
             if not alone:
                 return  # a table of something else, which happens to lie there
             raise ValueError(
                 f"{path}:{number}: expected a column such as accession_number, study_uid or file_name, and one of "
-                f"{', '.join(TEXTS)}; found {', '.join(columns)}"
+                f"{', '.join(TEXTS)}; found {', '.join(row)}"
             )
-        keys = tuple(k for name in KEYS if (k := _cell(columns, name)))
-        text = next((t for name in TEXTS if (t := _cell(columns, name))), "")
-        yield keys, text, f"{path}:{number}"
+        keys = tuple(dict.fromkeys(k for name in KEYS if (k := _cell(columns, name))))
+        name = next((n for n in TEXTS if is_told(columns.get(n))), "")
+        yield keys, with_other_section(name, _cell(columns, name), columns)[0], f"{path}:{number}"
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    text = _decoded(path)
-    first = text.partition("\n")[0]
-    mark = max(("\t", ";", ","), key=first.count)
-    csv.field_size_limit(MAX_BYTES)  # of the whole process
-    reader = csv.DictReader(StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise ValueError(f"{path}:{reader.line_num}: not CSV ({error}); save the table as CSV, UTF-8") from None
+def _named_rows(path: Path) -> Iterator[Numbered]:
+    if path.suffix.lower() not in DELIMITED:
+        yield from json_rows(path)
+        return
+    header, rows = delimited(path)
+    for number, cells in rows:
+        if isinstance(cells, ValueError) and not set(map(key_of, header)) & set(TEXTS):
+            continue  # of a table of something else
+        yield number, cells if isinstance(cells, ValueError) else dict(zip(header, cells, strict=True))
 
 
 def _cell(columns: dict[str, Any], name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from vesalius.data import scrub_words as words
 from vesalius.data.draft import Draft, Refused
 from vesalius.data.names import key_of
-from vesalius.data.prompt import is_chinese
+from vesalius.data.prompt import CHINESE_SECTIONS, is_chinese
 from vesalius.data.record import Record
 from vesalius.data.scrub_dates import AGES, BIRTHS, DATES, DAYS, GAP, MONTHS, age, date
 from vesalius.data.scrub_names import NAMES
@@ -57,6 +57,7 @@ RULES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
 """By kind, in the order in which they are used."""
 
 _G = GAP
+_SECTIONS = "|".join(CHINESE_SECTIONS)
 _SOON = r"(?=[ ]{0,2}(?:[.,;:)\n]|$))"
 _MARKED = r"[ \t,;:.|，。；、：-]{0,8}"
 SEAMS = tuple(
@@ -68,7 +69,9 @@ SEAMS = tuple(
         (rf"[ ]\b(?:on|dated|since)[ ]{_G}", _G),
         # a heading that has lost all that stood under it
         (rf"^[ \t]{{0,8}}[A-Za-z][A-Za-z ]{{0,30}}:[ \t]{{0,4}}{_G}[ \t.]{{0,4}}$\n?", _G),
-        (rf"(?:^|(?<=[。；]))[{_H}]{{2,8}}[:：][ ]{{0,2}}{_G}[。；]?", _G),
+        (rf"(?:^|(?<=[。；]))[{_H}]{{2,8}}[:：][ ]{{0,2}}{_G}[。；]?[ ]{{0,4}}$\n?", _G),
+        (rf"(?:^|(?<=[。；]))(?!(?:{_SECTIONS})[:：])[{_H}]{{2,8}}[:：][ ]{{0,2}}{_G}[。；]?", _G),
+        (rf"(?<=：)[ ]{{0,2}}{_G}[ ]{{0,2}}[，。；]?", ""),  # what is left of the section follows
         (rf"^[ \t]{{0,8}}{_G}{_MARKED}\n", ""),
         (rf"^[ \t]{{0,8}}{_G}{_MARKED}", ""),
         (rf"(?<=[.。!?])[ ]{{0,2}}{_G}[ ]{{0,2}}[.,;:，。；]", ""),
@@ -81,6 +84,16 @@ SEAMS = tuple(
     )
 )
 """What stood around a gap, mended in this order; repetitions are bounded, so that no text is slow."""
+
+
+_PERSONAL = re.compile(
+    r"(?i:(?:patient|person|full|first|last|middle|given|family|sur|doctor|physician)_?s?_?name|(?:date_of_birth|"
+    r"birth_?(?:date|day)|dob|mrn|medical_record(?:_n\w+)?|ssn|(?:tele|mobile_|home_)?phone(?:_n\w+)?|e_?mail|"
+    r"(?:home_|street_|postal_)?address|accession(?:_?n\w+)?|(?:referring_|reporting_)?(?:physician|doctor)))"
+    r"|(?:患者|病人|受检者|医生|医师)?姓名|(?:报告|审核|检查|申请|送检|主治|记录|诊断)(?:医师|医生|技师|人|者)|出生(?:日期|年月日?)"
+    rf"|{words.ZH_NUMBER_LABELS}|{words.ZH_PHONE_LABELS}|{words.ZH_ADDRESS_LABELS}"
+)
+"""Columns that name a person, as `names.key_of` makes their names; beside `scrub_words.COLUMNS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +150,18 @@ def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
         if isinstance(value, list):
             return [free(each) for each in value]
         if isinstance(value, dict):
-            return {key: free(each) for key, each in value.items() if key_of(key) not in words.COLUMNS}
+            return {key: free(each) for key, each in value.items() if not _is_personal(key)}
         return clean(value) if isinstance(value, str) and _is_free(value) else value
 
-    extra = {k: free(v) for k, v in record.extra.items() if key_of(k) not in words.COLUMNS}
-    removed["values of columns that name people"] = len(record.extra) - len(extra)
+    extra = {k: free(v) for k, v in record.extra.items() if not _is_personal(k)}
+    removed["identifying columns"] = len(record.extra) - len(extra)
     caption = record.caption and clean(record.caption)
     return dataclasses.replace(record, text=clean(record.text), caption=caption, extra=extra), +removed
+
+
+def _is_personal(column: str) -> bool:
+    key = key_of(column)
+    return key in words.COLUMNS or bool(_PERSONAL.fullmatch(key))
 
 
 def _is_free(value: str) -> bool:

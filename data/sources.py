@@ -7,7 +7,7 @@ A source is known by its content:
     Parquet files, and folders that Hugging Face datasets saved, with the images in them or beside them
     ROCO, ROCOv2 and covid-chestxray-dataset as they are published
     DICOM, NIfTI and slide files, ZIP archives of DICOM and NIfTI, a DICOMDIR, and folders of them
-    a folder whose sub-folders are named for classes, with a modality given for all
+    a folder whose sub-folders are named for classes, or of images that reports name, with a modality given for all
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from vesalius.data.cells import Cell
 from vesalius.data.dicom import directory
 from vesalius.data.draft import Draft, Kind, Refused
 from vesalius.data.inside import inside
+from vesalius.data.label_text import organ_in
 from vesalius.data.layouts import is_roco, parts_of
 from vesalius.data.modality import MODALITIES, Modality, find_modality
 from vesalius.data.pictures import IMAGE_SUFFIXES, from_file, kind_of, pictures
@@ -127,6 +128,8 @@ def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | 
             modality = _modality(fields.modality, reading, where)
             patient = reading.names.own(fields.record.patient_id)
             record = dataclasses.replace(fields.record, modality=modality.name, patient_id=patient)
+            if not record.text and fields.modality:
+                record = dataclasses.replace(record, organ=record.organ or organ_in(fields.modality))
             split_word = _split(fields.split, where) or split
             kind = "image" if record.hounsfield or isinstance(path, Cell) else kind_of(path) or "image"
             yield from pictures(Draft(where=where, path=path, record=record, split=split_word, kind=kind), reading)
@@ -157,7 +160,7 @@ def _split(word: str | None, where: str) -> str | None:
 
 def _tree(folder: Path, reading: Reading) -> Iterator[Draft | Refused]:
     """A folder without a table: DICOM, NIfTI, slides and archives of them anywhere in it, or else images in folders
-    named for classes."""
+    named for classes, or images that reports name."""
     names: list[Path] = []
     medical = False
 
@@ -187,23 +190,27 @@ def _tree(folder: Path, reading: Reading) -> Iterator[Draft | Refused]:
     if not names:
         raise ValueError(f"{folder}: no images, no DICOM files and no table of them; {WANTED}")
     loose = [p for p in names if p.parent == folder or p.parent.name.lower() in (*SPLIT_WORDS, "images")]
-    if loose:
+    if loose and not reading.reports:
         raise ValueError(
-            f"{folder}: images without texts, such as {loose[0].name}; add a metadata.jsonl or a CSV that names them"
+            f"{folder}: images without texts, such as {loose[0].name}; add a metadata.jsonl or a CSV that names them, "
+            "or pass --reports"
         )
     if reading.modality is None:
         raise ValueError(
-            f"{folder}: images in folders named for classes do not say their modality; pass --modality "
+            f"{folder}: images without a table do not say their modality; pass --modality "
             f"({', '.join(MODALITIES)}), or add a metadata.jsonl or a CSV"
         )
+    alone = set(loose)
     for path in names:
-        *above, label = path.relative_to(folder).parts[:-1]
+        above = path.relative_to(folder).parts[:-1]
+        label = None if path in alone else above[-1]
         split = next((SPLIT_WORDS[a.lower()] for a in above if a.lower() in SPLIT_WORDS), None)
-        words = label.replace("_", " ").replace("-", " ").strip()
-        record = Record(
-            file_name=path.name, text=f"{reading.modality.name}: {words}.", modality=reading.modality.name, label=label
-        )
-        yield Draft(where=str(path), path=path, record=record, split=split)
+        record = Record(file_name=path.name, text="", modality=reading.modality.name, label=label)
+        draft = Draft(where=str(path), path=path, record=record, split=split)
+        try:
+            yield from pictures(draft, reading)
+        except ValueError as error:
+            yield draft.refused(str(error))
 
 
 def _walk(folder: Path) -> Iterator[Path | Refused]:

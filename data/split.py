@@ -20,10 +20,15 @@ def patient_key(record: Record) -> str | None:
     return None if value is None else str(value)
 
 
+def place_of(text: str) -> float:
+    """A number in [0, 1) that the text alone decides."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
 def hashed_split(key: str, *, seed: int, val: float, test: float) -> tuple[str, float]:
     """The split of a patient, and the number in [0, 1) that decides it; `val` and `test` are shares of patients."""
-    digest = hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest()
-    place = int.from_bytes(digest, "big") / 2**64
+    place = place_of(f"{seed}/{key}")
     return ("test" if place < test else "val" if place < test + val else "train"), place
 
 

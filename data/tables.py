@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,17 +13,17 @@ from typing import Any
 from vesalius.data.cells import Cell
 from vesalius.data.cleaning import cleaned
 from vesalius.data.encodings import text_lines
+from vesalius.data.labels import labels_in
 from vesalius.data.layouts import is_roco, layout_of, roco_rows
-from vesalius.data.names import ALIASES, check_header, key_of, near
+from vesalius.data.names import ALIASES, DIAGNOSES, check_header, is_told, key_of, near, with_other_section
 from vesalius.data.parquet import column_names, packed_rows
-from vesalius.data.record import Record, check_types, parse_row
+from vesalius.data.record import Record, check_types
+from vesalius.data.text_rows import Numbered, delimited, json_rows
 
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 PACKED_SUFFIXES = (".parquet", ".pq", ".arrow")
-MAX_FIELD = 2_000_000
-"""Most characters of one field of a CSV: more are a quote that never closes."""
 
-Numbered = tuple[int, dict[str, Any] | ValueError]
+_SENTENCE_END = re.compile(r"[。；\n]|[.!?](?:\s|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +45,9 @@ def table_rows(table: Path, modality: str | None = None) -> Iterator[Numbered]:
     """
     suffix = table.suffix.lower()
     if suffix in PACKED_SUFFIXES:
-        names = column_names(table, modality)
+        names = column_names(table)
         check_header(str(table), names, has_modality=modality is not None, remedy="Rename or add the columns")
-        return packed_rows(table, modality)
+        return packed_rows(table)
     if suffix in JSON_SUFFIXES:
         return json_rows(table)
     if is_roco(table):
@@ -56,37 +55,13 @@ def table_rows(table: Path, modality: str | None = None) -> Iterator[Numbered]:
     return csv_rows(table, has_modality=modality is not None)
 
 
-def json_rows(path: Path) -> Iterator[Numbered]:
-    """(line number, row) of a JSON-lines file; in place of a line that is no row, the ValueError that says so."""
-    for number, line in enumerate(text_lines(path), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            yield number, parse_row(line.encode("utf-8", "surrogatepass"), where)
-        except (ValueError, RecursionError) as error:
-            told = str(error)
-            if not told.startswith(where):  # a number of thousands of digits, or brackets in brackets without end
-                told = f"{where}: not JSON that can be read ({told.split(';')[0]}); delete or mend that line"
-            yield number, ValueError(told)
-
-
 def csv_rows(path: Path, *, has_modality: bool = False) -> Iterator[Numbered]:
-    """(first line, row) of a CSV or TSV with a header line: BOM, CRLF, blanks after commas, quoted commas and newlines.
+    """(first line, row) of a CSV or TSV with a header line, read as `delimited`.
 
-    ValueError at once where the header lacks the path, the text or (unless `has_modality`) the modality, and is not
-    that of a published dataset.
+    ValueError at once where the header lacks the path, text and label, or (unless `has_modality`) the modality, and is
+    not that of a published dataset.
     """
-    csv.field_size_limit(MAX_FIELD)  # of the whole process; the library's own is less than a long report
-    lines = text_lines(path)
-    first = next(lines, "")
-    counts = {mark: first.count(mark) for mark in ("\t", ";", ",", "|")}
-    mark = max(counts, key=lambda mark: counts[mark])
-    reader = csv.reader(itertools.chain([first], lines), delimiter=mark, skipinitialspace=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except csv.Error as error:
-        raise ValueError(f"{path}:1: not CSV ({error}); save the table as CSV, UTF-8") from None
+    header, rows = delimited(path)
     keys = [key_of(name) for name in header]
     twice = sorted((key, count) for key, count in Counter(keys).items() if key and count > 1)
     if twice:
@@ -94,7 +69,7 @@ def csv_rows(path: Path, *, has_modality: bool = False) -> Iterator[Numbered]:
     layout = layout_of({k for k in keys if k})
     if layout is None:
         check_header(f"{path}:1", header, has_modality=has_modality, remedy="Name the columns in the first line")
-    for number, cells in _cells(path, reader, header):
+    for number, cells in rows:
         if isinstance(cells, ValueError):
             yield number, cells
             continue
@@ -108,34 +83,6 @@ def csv_rows(path: Path, *, has_modality: bool = False) -> Iterator[Numbered]:
             yield number, ValueError(f"{path}:{number}: {error}")
 
 
-def _cells(path: Path, reader: Any, header: list[str]) -> Iterator[tuple[int, list[str] | ValueError]]:
-    """(first line, cells) of each row that is not blank, as many cells as the header has."""
-    start = reader.line_num + 1
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield start, ValueError(f"{path}:{start}: not CSV ({error}); mend that line, and close each quote")
-            start = reader.line_num + 1
-            continue
-        number, start = start, reader.line_num + 1
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            yield (
-                number,
-                ValueError(
-                    f"{path}:{number}: {len(cells)} columns where the header names {len(header)} "
-                    f"({', '.join(header[:40])}); put texts that hold commas or newlines in quotes, "
-                    "and close each quote"
-                ),
-            )
-            continue
-        yield number, cells
-
-
 def draft_fields(row: dict[str, Any], where: str) -> Fields:
     """Understand one row. ValueError begins with `where`: a missing column, an empty text or a wrong type."""
     columns = _cleaned(row, where)
@@ -145,9 +92,17 @@ def draft_fields(row: dict[str, Any], where: str) -> Fields:
         if name is not None:
             taken[field] = columns.pop(name)
             if field == "text":
-                taken["text"] = _with_findings(columns, taken["text"], is_impression=name == "impression")
-    if "text" not in taken and _is_told(columns.get("findings")):
+                taken["text"] = _with_findings(columns, name, taken["text"])
+    if "text" not in taken and is_told(columns.get("findings")):
         taken["text"] = columns.pop("findings")
+    if not taken.keys() & {"text", "label"}:
+        name = next((n for n in DIAGNOSES if not _is_blank(columns.get(n))), None)
+        if name is not None:
+            told = columns.pop(name)
+            taken["text" if _is_running(told) else "label"] = told
+    if "label" in taken:
+        taken["label"] = _label(taken["label"])
+        taken.setdefault("text", "")  # told by the label
     for field in ("path", "text"):
         if isinstance(taken.get(field), Cell):
             continue
@@ -155,7 +110,7 @@ def draft_fields(row: dict[str, Any], where: str) -> Fields:
             raise ValueError(
                 f"{where}: column {field} holds {type(taken[field]).__name__}, expected text; mend the row"
             )
-        if not str(taken.get(field, "")).strip():
+        if not str(taken.get(field, "")).strip() and not (field == "text" and taken.get("label")):
             raise ValueError(f"{where}: the {field} {_lack(field, columns)}; fill it or delete the row")
     for name in ("sha256", "mask", "width", "height", *ALIASES["path"], *ALIASES["split"]):
         columns.pop(name, None)  # true of the source's file, not of the one that is written
@@ -222,23 +177,30 @@ def _is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _is_told(findings: Any) -> bool:
-    """Whether a column `findings` is a report's section, not a list of findings as JSON."""
-    return isinstance(findings, str) and bool(findings.strip()) and not findings.lstrip().startswith(("[", "{"))
+def _label(value: Any) -> str:
+    """The label of a row, several with | between."""
+    return "|".join(labels_in(value)) if isinstance(value, list | tuple) else str(value).strip()
 
 
-def _with_findings(columns: dict[str, Any], text: Any, *, is_impression: bool) -> Any:
-    """The text; where it is an impression that has its findings in another column, the report of both."""
-    if not _is_told(columns.get("findings")):
-        return text
-    findings = columns.pop("findings")
-    if is_impression and isinstance(text, str):
-        return f"FINDINGS: {findings}\nIMPRESSION: {text}"
-    columns["findings_text"] = findings
+def _is_running(value: Any) -> bool:
+    """Whether a diagnosis is a report rather than a label."""
+    return isinstance(value, str) and (len(value) > 80 or bool(_SENTENCE_END.search(value.strip())))
+
+
+def _with_findings(columns: dict[str, Any], name: str, text: Any) -> Any:
+    """The text of column `name`; where it is one section of a report and another column has the other, both."""
+    if isinstance(text, str):
+        text, other = with_other_section(name, text, columns)
+        if other:
+            columns.pop(other)
+    if is_told(columns.get("findings")):
+        columns["findings_text"] = columns.pop("findings")
     return text
 
 
 def _lack(field: str, columns: dict[str, Any]) -> str:
+    if field == "text" and {*ALIASES["label"], *DIAGNOSES} & set(columns):
+        return "and the label are empty"
     if set(ALIASES[field]) & set(columns):
         return "is empty"
     hint = near(field, list(columns))

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vesalius.data.captions import GREY, UNLABELLED, caption_of, facts_of, is_grey, label_of
+from vesalius.data.captions import GREY, UNLABELLED, caption_of, facts_of, is_grey, labels_of
 from vesalius.data.phantom import ORGANS, RULES
 from vesalius.data.phantom_report import LANGUAGES, Writer
 from vesalius.data.phrases import pick
@@ -76,7 +76,8 @@ def reword_record(record: Record, rng: np.random.Generator, language: str = "en"
         text = reword(record.findings, record.modality, rng, language=language, kind=kind, unseen=unseen, words=words)
         return GREY[language] + text if is_grey(record) else text
     if record.source not in UNLABELLED and not unseen:
-        known = label_of(record, facts_of(record))[1] != "named" and record.extra.get("text_origin")
+        quoted = any(role == "named" for _, role in labels_of(record, facts_of(record)))
+        known = not quoted and record.extra.get("text_origin")
         if rng.random() < (_ORIGINAL if known else 0.8):
             own = [w for w in prompts_of(record) if is_chinese(w) == (language == "zh")]
             if own:

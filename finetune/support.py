@@ -7,7 +7,6 @@ Give the data and exclusions of the base's own training. Writes OUT/support.json
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vesalius.data.captions import CAPTIONS, UNLABELLED, facts_of, label_of
+from vesalius.data.captions import CAPTIONS, UNLABELLED, facts_of, labels_of
+from vesalius.data.labels import bare
 from vesalius.data.modality import find_modality
 from vesalius.data.phantom_report import LANGUAGES
 from vesalius.data.prompt import prompts_of
@@ -86,25 +86,23 @@ def findings_of(record: Record, terms: dict[str, set[str]]) -> tuple[Finding, ..
         return tuple(Finding(kind=kind, side=side) for kind, side in present)
     if record.origin == "phantom":
         return (Finding(kind="normal"),)
-    key, role = label_of(record, facts_of(record))
-    if role == "normal":
+    told = labels_of(record, facts_of(record))
+    if any(role == "normal" for _, role in told):
         return (Finding(kind="normal"),)
-    if role == "plain" or record.extra.get("text_origin") == _COHORT:
+    if record.extra.get("text_origin") == _COHORT:
         return ()
-    phrases = [_bare(p) for talk in CAPTIONS.values() for p in talk.labels.get(key, ())]
-    kind = phrases[0] if phrases else key.replace("_", " ")
-    terms.setdefault(kind, {kind.lower()}).update(p.lower() for p in phrases)
-    return (Finding(kind=kind),)
+    found = []
+    for key, _ in told:
+        phrases = [bare(p) for talk in CAPTIONS.values() for p in talk.labels.get(key, ())]
+        kind = phrases[0] if phrases else key.replace("_", " ")
+        terms.setdefault(kind, {kind.lower()}).update(p.lower() for p in phrases)
+        found.append(Finding(kind=kind))
+    return tuple(found)
 
 
 def _phantom_phrases(kind: str) -> set[str]:
     found = [language.seen.terms[kind] for language in LANGUAGES.values() if kind in language.seen.terms]
     return {phrase.lower() for term in found for phrase in (*term.one, *term.many, term.absent, *term.denied)}
-
-
-def _bare(phrase: str) -> str:
-    """A noun phrase without its slots and its article."""
-    return re.sub(r"^(?:an?|the) ", "", re.sub(r"\[[^\]]*\]|\{\w+\}", "", phrase)).strip()
 
 
 def main(config: SupportConfig) -> None:

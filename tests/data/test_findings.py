@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
 import json
 import re
@@ -17,7 +18,7 @@ from PIL import Image
 
 from vesalius.data.build import build
 from vesalius.data.build_config import BuildConfig
-from vesalius.data.findings import LANGUAGES, Mention, as_findings, findings_in
+from vesalius.data.findings import LANGUAGES, Mention, as_findings, findings_in, left_open
 from vesalius.data.findings_en import ENGLISH
 from vesalius.data.findings_words import UNSIDED, Words
 from vesalius.data.findings_zh import CHINESE
@@ -191,3 +192,53 @@ def test_build_reads_findings_only_where_asked_and_only_of_rows_that_list_none(t
         out = tmp_path / f"out-{asked}"
         build(BuildConfig(sources=(tmp_path / "in",), out=out, json=True, read_findings=asked))
         assert [r.findings for r in sorted(load_records(out), key=lambda r: str(r.patient_id))] == want
+
+
+@pytest.mark.parametrize(
+    ("text", "possible", "sure"),
+    [
+        ("Possible pneumonia. A mass cannot be excluded. Left effusion.", ("pneumonia", "mass"), ("pleural effusion",)),
+        ("Possible nodule in the left lung. The nodule is 8 mm. There is a nodule on the right.", (), ("nodule",)),
+        ("No pneumonia. Normal chest.", (), ("pneumonia",)),
+        ("右肺斑片影，肺炎可能。左侧气胸待排。", ("pneumonia", "pneumothorax"), ("opacity",)),
+        ("左肺上叶结节，肺癌不能除外。", ("lung cancer",), ("nodule",)), ("双肺未见异常。", (), ()),
+    ],
+)  # fmt: skip
+def test_what_a_report_leaves_open_is_told_apart(text: str, possible: tuple[str, ...], sure: tuple[str, ...]) -> None:
+    mentions = findings_in(text)
+    assert left_open(mentions) == possible
+    assert tuple(f.kind for f in as_findings(mentions)) == sure
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("Possible pneumonia, effusion cannot be excluded.", "Possible pneumonia.", "Left effusion."),
+        ("肺炎可能，胸腔积液待排。", "肺炎不能除外。", "左侧胸腔积液。"),
+    ],
+    ids=["English", "Chinese"],
+)
+def test_build_lists_and_counts_what_texts_leave_open(tmp_path: Path, texts: tuple[str, ...]) -> None:
+    import datasets
+
+    (tmp_path / "in").mkdir()
+    lines = []
+    for i, (text, split) in enumerate(zip(texts, ("train", "train", "val"), strict=True)):
+        Image.linear_gradient("L").resize((16, 16 + i)).save(tmp_path / "in" / f"{i}.png")
+        lines.append(json.dumps({"file_name": f"{i}.png", "text": text, "modality": "X-ray", "split": split}) + "\n")
+    (tmp_path / "in" / "metadata.jsonl").write_text("".join(lines))
+    config = BuildConfig(sources=(tmp_path / "in",), out=tmp_path / "out", json=True, read_findings=True)
+    summaries = [build(dataclasses.replace(config, dry_run=True)), build(config), build(config)]
+    assert [s.uncertain for s in summaries] == [{"pneumonia": 2, "pleural effusion": 1}] * 3
+    note = (
+        "left open by the texts, so in the column `uncertain` and not among the findings: "
+        "2 pneumonia, 1 pleural effusion"
+    )
+    assert all(note in s.notes for s in summaries)
+    assert note in (tmp_path / "out" / "README.md").read_text()
+    found = {r.text: (json.loads(r.extra["uncertain"]), r.findings) for r in load_records(tmp_path / "out")}
+    effusion = Finding(kind="pleural effusion", side="left")
+    wanted = ((["pneumonia", "pleural effusion"], ()), (["pneumonia"], ()), ([], (effusion,)))
+    assert found == dict(zip(texts, wanted, strict=True))
+    opened = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert all("uncertain" in opened[split].column_names for split in ("train", "validation"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,3 +159,107 @@ def test_sides_are_swapped_with_their_case_and_only_where_one_is_named(text: str
 def test_swapping_twice_gives_the_text_back(text: str) -> None:
     swapped = swap_sides(text)
     assert swapped is None or swap_sides(swapped) == text
+
+
+ULTRASOUND = """检查部位：甲状腺
+主诉：颈部肿物1月。
+超声所见：左叶见一低回声结节，大小约12mm×8mm。提示血供不丰富。
+超声提示：左叶结节，TI-RADS 3类。
+建议：3个月后复查。
+备注：本报告仅供临床参考。"""
+
+PATHOLOGY = """FINAL DIAGNOSIS
+A. Breast, left: invasive ductal carcinoma.
+
+CLINICAL INFORMATION:
+Palpable mass; differential diagnosis: fibroadenoma.
+
+GROSS DESCRIPTION:
+A 2.1 cm firm mass. In summary: one nodule.
+
+MICROSCOPIC DESCRIPTION:
+Sheets of atypical cells.
+
+ADDENDUM:
+HER2 is negative."""
+
+RADIOLOGY = """EXAMINATION: CHEST RADIOGRAPH
+REASON FOR EXAM: Fever, rule out pneumonia.
+PROCEDURE:
+PA and lateral views.
+COMPARISON: None.
+FINDINGS:
+The final diagnosis is open. The patient's opinion: better. No effusion.
+OPINION:
+Clear lungs.
+RECOMMENDATION: None."""
+
+
+@pytest.mark.parametrize(
+    ("report", "found"),
+    [
+        (ULTRASOUND, {
+            "examination": "甲状腺", "indication": "颈部肿物1月。",
+            "findings": "左叶见一低回声结节，大小约12mm×8mm。提示血供不丰富。",
+            "impression": "左叶结节，TI-RADS 3类。", "recommendation": "3个月后复查。", "note": "本报告仅供临床参考。",
+        }),
+        (PATHOLOGY, {
+            "impression": "A. Breast, left: invasive ductal carcinoma.",
+            "clinical history": "Palpable mass; differential diagnosis: fibroadenoma.",
+            "gross description": "A 2.1 cm firm mass. In summary: one nodule.",
+            "findings": "Sheets of atypical cells.", "addendum": "HER2 is negative.",
+        }),
+        (RADIOLOGY, {
+            "examination": "CHEST RADIOGRAPH", "indication": "Fever, rule out pneumonia.",
+            "procedure": "PA and lateral views.", "comparison": "None.",
+            "findings": "The final diagnosis is open. The patient's opinion: better. No effusion.",
+            "impression": "Clear lungs.", "recommendation": "None.",
+        }),
+    ],
+)  # fmt: skip
+def test_whole_reports_are_divided_as_hospitals_write_them(report: str, found: dict[str, str]) -> None:
+    assert sections(report) == found
+    assert sections(report.replace(":", "：")) == {k: v.replace(":", "：") for k, v in found.items()}
+    assert sections(report.replace("\n", "\r\n")) == {k: v.replace("\n", "\r\n") for k, v in found.items()}
+    numbered = "\n".join(f"{i}. {line}" for i, line in enumerate(report.splitlines(), 1) if line)
+    assert sections(numbered).keys() == found.keys()
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "1. FINDINGS: Clear.\n2. IMPRESSION: Normal.", "一、检查所见：Clear.\n二、诊断结论：Normal.",
+        "（1）超声所见：Clear.\n（2）提示：Normal.", "【放射学表现】Clear.【放射学诊断】Normal.",
+        "【检查所见】：Clear.\n【检查结论】：Normal.", "[影像表现] Clear.\n[影像结论] Normal.",
+        "FINDINGS\nClear.\nSUMMARY\nNormal.",
+        "**Findings:** Clear.\n**Diagnosis**: Normal.", "- Findings: Clear.\n- Opinion: Normal.",
+        "Findings: Clear. Final diagnosis: Normal.", "FINDINGS:\n\nClear.\n\n\nIMPRESSION/RECOMMENDATION:\nNormal.",
+        "检查所见：Clear. 提示：Normal.", "Microscopic description : Clear.\nIMPRESSION AND RECOMMENDATIONS: Normal.",
+    ],
+)  # fmt: skip
+def test_headings_are_found_in_capitals_numbered_bracketed_and_marked(report: str) -> None:
+    assert sections(report) == {"findings": "Clear.", "impression": "Normal."}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "左肺斑片影，提示肺炎。建议随访。", "CT提示：肺炎可能", "结合病史，提示：肺炎", "入院诊断：肺炎",
+        "In summary, no change. The procedure was well tolerated.", "The differential diagnosis: pneumonia or edema",
+        "Her opinion: none", "Physical examination: normal", "The exam is limited.\nSummary of the above",
+        "a recommendation: see below", "Summary", "Diagnosis unclear: see text", "no 备注：", "images[3] show a mass",
+    ],
+)  # fmt: skip
+def test_words_of_running_text_are_no_headings(text: str) -> None:
+    assert sections(text) == {}
+
+
+def test_sections_of_one_name_are_joined() -> None:
+    assert sections("DIAGNOSIS: A.\nFINDINGS: B.\nSUMMARY: C.") == {"impression": "A.\nC.", "findings": "B."}
+
+
+def test_headings_are_searched_in_linear_time() -> None:
+    for text in ("\n" * 200_000, " " * 200_000, "1. " * 100_000, "【" * 200_000, "summary " * 50_000, "(" * 200_000):
+        begun = time.process_time()
+        assert sections(text) == {}
+        assert time.process_time() - begun < 1

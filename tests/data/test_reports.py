@@ -119,6 +119,36 @@ def test_tables_name_images_in_any_of_the_usual_columns(tmp_path: Path, name: st
     assert built(tmp_path, tmp_path / name)[0] == {"0": "One, two.", "1": "MRI slice.", "2": "Three."}
 
 
+ROWS = (("ACC-0", "左肺上叶结节，大小约8mm。未见胸腔积液。"), ("ACC-2", "Épanchement pleural à gauche."))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark", "rows"),
+    [("gb18030", ",", 0), ("gb18030", "\t", 0), ("utf-16", ";", 0), ("utf-8-sig", "|", 0), ("cp1252", ";", 1)],
+)
+@pytest.mark.parametrize("header", [("accession", "report"), ("AccessionNumber", "Report Text"), ("检查号", "报告")])
+def test_tables_of_reports_have_the_encodings_and_marks_of_tables_of_images(
+    tmp_path: Path, encoding: str, mark: str, rows: int, header: tuple[str, str]
+) -> None:
+    header = ("accession", "report") if encoding == "cp1252" else header
+    key, text = ROWS[rows]
+    content = f"{mark.join(header)}\r\n{key}{mark}{text}\r\n"
+    (tmp_path / "r.csv").write_bytes(content.encode(encoding))
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / f"{key}.txt").write_bytes(f"{text}\r\n{text}".encode(encoding))
+    assert Reports(tmp_path / "r.csv").find((key,)) == text
+    assert Reports(tmp_path / "t").find((key,)) == f"{text}\r\n{text}"
+
+
+def test_findings_and_impression_in_two_columns_of_reports_are_one(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("检查号,诊断意见,检查所见\n1,左肺结节。,左肺见结节。\n2,,左肺见结节。\n")
+    reports = Reports(tmp_path / "r.csv")
+    assert reports.find(("1",)) == "检查所见：左肺见结节。\n诊断意见：左肺结节。"
+    assert reports.find(("2",)) == "左肺见结节。"
+    (tmp_path / "e.csv").write_text("StudyInstanceUID,Impression,Findings\n1.2,A nodule.,Findings: 8 mm.\n")
+    assert Reports(tmp_path / "e.csv").find(("1.2",)) == "Findings: 8 mm.\nIMPRESSION: A nodule."
+
+
 def test_table_of_reports_among_the_images_is_no_table_of_images(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "reports.csv").write_text("accession,report\nACC-0,One.\n")
@@ -170,14 +200,16 @@ def test_real_structured_reports_are_read_or_say_nothing() -> None:
     ("name", "content", "reason"),
     [
         ("a.txt", b"", "the report is empty"),
-        ("a.txt", "Lésion".encode("latin-1"), "not UTF-8 text"),
+        ("a.txt", "Поражение".encode("koi8-r"), "not UTF-8 text"),
+        ("a.csv", b"accession,report\nA,One, two.\n", "a.csv:2: 3 columns where the header names 2"),
         ("a.txt", b"x" * 1_000_001, "more than 1000000 bytes"),
-        ("a.txt", b"x\0y", "no plain text"),
+        ("a.txt", b"One\0 report in one line.", "no plain text"),
         ("a.csv", b"accession,report\nA,One.\nA,Two.\n", "a.csv:3: a second, other report for the same images"),
         ("a.csv", b"accession,report\nA,\n", "a.csv:2: the report is empty"),
         ("a.csv", b"name,report\nA,One.\n", "a.csv:2: expected a column such as accession_number"),
         ("a.csv", b"accession,report\n,One.\n", "a.csv:2: names no accession number"),
-        ("a.csv", b"accession,report\nA," + b"x" * 1_000_001 + b"\n", "not CSV"),
+        ("a.csv", b"accession,report\nA," + b"x" * 2_000_001 + b"\n", "not CSV"),
+        ("a.csv", b"accession,report\nA," + b"x" * 1_000_001 + b"\n", "a.csv:2: no plain text of at most"),
         ("a.jsonl", b"{broken\n", "a.jsonl:1: not JSON"),
         ("a.pdf", b"%PDF", "no report; give a .txt"),
     ],

@@ -66,6 +66,18 @@ def test_a_chinese_report_keeps_its_findings_and_loses_who_and_when() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("影像所见：患者姓名：张伟。右侧胸腔积液。", "影像所见：右侧胸腔积液。"),
+        ("检查所见：报告医师：李建国，右肺结节。", "检查所见：右肺结节。"),
+        ("检查所见：右肺结节。\n报告医师：李建国。", "检查所见：右肺结节。"),
+    ],
+)
+def test_a_section_whose_first_words_go_keeps_its_heading(text: str, left: str) -> None:
+    assert scrub(text).text == left
+
+
 def test_sentences_from_which_findings_are_read_name_nobody() -> None:
     told = (Path(__file__).parent / "findings_sentences.tsv").read_text(encoding="utf-8").splitlines()
     sentences = [line.split("\t")[0].replace("\\n", "\n") for line in told]
@@ -216,3 +228,25 @@ def test_a_text_of_which_nothing_is_left_is_refused_with_its_line(tmp_path: Path
     assert "Jane" not in str(told.value)
     kept = build(BuildConfig(sources=(folder,), out=tmp_path / "out", json=True, keep_going=True))
     assert (kept.num_records, kept.num_quarantined) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["patient_name", "last_name", "dob", "mrn", "phone_number", "email", "accession_number", "患者姓名", "姓名",
+     "住院号", "身份证号", "联系电话", "家庭住址", "出生日期", "报告医师", "检查号"],
+)  # fmt: skip
+def test_a_column_that_names_a_person_goes_and_is_counted(column: str) -> None:
+    record = Record(file_name="a.png", text="Mass.", modality="CT", extra={column: "x", "plane": "axial", "id": "7"})
+    scrubbed, removed = scrub_record(record)
+    assert scrubbed.extra == {"plane": "axial", "id": "7"}
+    assert removed == {"identifying columns": 1}
+
+
+def test_columns_of_a_dataset_name_nobody() -> None:
+    extra = dict.fromkeys(
+        ("group", "study", "series", "study_date", "plane", "view", "sex", "age", "window", "text_origin", "uncertain",
+         "cleaned", "mpp", "部位", "检查方法", "label_name", "class_name"),
+        "x",
+    )  # fmt: skip
+    record = Record(file_name="a.png", text="Mass.", modality="CT", extra=extra)
+    assert scrub_record(record) == (record, {})

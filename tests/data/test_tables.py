@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from vesalius.data.names import ALIASES, key_of, near
 from vesalius.data.sources import Draft, Reading, Refused, drafts
-from vesalius.data.tables import draft_fields, json_rows
+from vesalius.data.tables import draft_fields
+from vesalius.data.text_rows import json_rows
 
 HEAD = "path,text,modality\n"
 
