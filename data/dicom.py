@@ -216,7 +216,7 @@ def _open(path: Place, *, header: bool) -> Any:
         ImplicitVRLittleEndian,
     )
 
-    from vesalius.data.dicom_pixels import Refusal, check_inflated
+    from vesalius.data.dicom_pixels import Refusal, check_inflated, tag_of
 
     if path.stat().st_size > MAX_BYTES:
         raise Refusal(f"holds {path.stat().st_size} bytes, more than {MAX_BYTES}; export single frames")
@@ -229,9 +229,8 @@ def _open(path: Place, *, header: bool) -> Any:
                 file.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
                 check_inflated(file)
         file.seek(0)
-        dataset = pydicom.dcmread(
-            file, force=True, stop_before_pixels=header, specific_tags=_HEADER_TAGS if header else None
-        )
+        tags: list[Any] | None = [tag_of(name) for name in _HEADER_TAGS] if header else None  # names are looked up anew
+        dataset = pydicom.dcmread(file, force=True, stop_before_pixels=header, specific_tags=tags)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         guess = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
