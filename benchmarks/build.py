@@ -8,8 +8,8 @@ turn, medians of the repeats. The plain loop reads a file, applies its Modality 
 Pillow. Decoding alone reads the file and its pixels and does nothing with them: no build can be faster. The build also
 finds bad rows first, hashes, splits by patient and writes a dataset that survives a kill; its start-up is counted.
 
-`memory`: the most that build, check, filter and export hold over small generated images (16 x 16), each verb in a
-process of its own, its workers counted one by one.
+`memory`: the most that build, check, filter, merge, sample and export hold over small generated images (16 x 16), each
+verb in a process of its own, its workers counted one by one.
 """
 
 from __future__ import annotations
@@ -172,10 +172,13 @@ def memory(config: Memory) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             write_table(root / "source", count)
+            drawn = ("--num", str(count // 2), "--balance", "label")
             steps = {
                 "build": ["data", "build", str(root / "source"), "--out", str(root / "out")],
                 "check": ["data", "check", str(root / "out"), "--base", "None"],
                 "filter": ["data", "filter", str(root / "out"), "--label", "a", "--out", str(root / "part")],
+                "merge": ["data", "merge", str(root / "out"), str(root / "part"), "--out", str(root / "both")],
+                "sample": ["data", "sample", str(root / "out"), *drawn, "--out", str(root / "sample")],
                 "export": ["data", "export", str(root / "out"), "--out", str(root / "shards")],
                 "check shards": ["data", "check", str(root / "shards"), "--base", "None"],
             }

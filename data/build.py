@@ -32,7 +32,7 @@ from vesalius.data.record import SPLITS, digest_file, hold, open_atomic, read_ro
 from vesalius.data.scrub import scrub_drafts, told
 from vesalius.data.sources import drafts_of
 from vesalius.data.split import hashed_split, patient_key
-from vesalius.data.workers import Encoded, Encoder, num_workers
+from vesalius.data.workers import Encoded, Encoder, Waiting, num_workers
 
 MOST_TOLD = 1000
 """Quarantined rows that a summary holds; `quarantine.jsonl` has all."""
@@ -72,7 +72,12 @@ def build(config: BuildConfig) -> BuildSummary:
     as a whole cannot be read or nothing is left. OSError where the disk is full. Neither leaves a manifest.
     """
     check_config(config)
-    survey = _survey(config)
+    with Waiting() as waiting:
+        return _build(config, waiting)
+
+
+def _build(config: BuildConfig, waiting: Waiting) -> BuildSummary:
+    survey = _survey(config, waiting)
     if config.dry_run:
         return BuildSummary(
             path=config.out,
@@ -87,14 +92,14 @@ def build(config: BuildConfig) -> BuildSummary:
             dry_run=True,
         )
     with hold(config.out):
-        return _claim(config, survey) or _fill(config, survey)
+        return _claim(config, survey) or _fill(config, survey, waiting)
 
 
-def _fill(config: BuildConfig, survey: _Survey) -> BuildSummary:
+def _fill(config: BuildConfig, survey: _Survey, waiting: Waiting) -> BuildSummary:
     """The second pass. OSError, where the disk is full, tells how much room is needed."""
     written = _Written()
     try:
-        return _write(config, survey, written)
+        return _write(config, survey, written, waiting)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
@@ -160,7 +165,7 @@ def _told_open(uncertain: Counter[str]) -> list[str]:
     return [note] if uncertain else []
 
 
-def _survey(config: BuildConfig) -> _Survey:
+def _survey(config: BuildConfig, waiting: Waiting) -> _Survey:
     free = ("sources", "out", "keep_going", "workers", "json", "dry_run", "mapping")
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
     settings["sources"] = [str(s.resolve()) for s in config.sources]
@@ -198,6 +203,7 @@ def _survey(config: BuildConfig) -> _Survey:
         content.update(key.encode())
         if not config.dry_run:
             survey.drafts.add((key, each))
+            waiting.grow(num_workers(config.workers, survey.num_drafts), each.kind)
     for (patient_hash, by_hash), count in unnamed.items():
         survey.splits[survey.named.get(patient_hash, by_hash) if by_hash else "by content"] += count
     survey.content = content.hexdigest()
@@ -266,13 +272,13 @@ def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
     return None
 
 
-def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSummary:
+def _write(config: BuildConfig, survey: _Survey, written: _Written, waiting: Waiting) -> BuildSummary:
     out, work = config.out, config.out / WORK
     work.mkdir(parents=True, exist_ok=True)
     write_json(work / "settings.json", {"settings": survey.settings})
     for split in SPLITS:
         (out / split / "images").mkdir(parents=True, exist_ok=True)
-    fresh = fresh_folder(work)
+    fresh, workers = fresh_folder(work), num_workers(config.workers, survey.num_drafts)
     rows: Aside[Done] = Aside(work)
     refused: list[Refused] = []
     num_refused = num_reused = 0
@@ -284,7 +290,7 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written) -> BuildSumm
     with (
         Journal(work / "journal.jsonl") as journal,
         open_atomic(work / "quarantine.jsonl") as quarantine,
-        Encoder(workers=num_workers(config.workers, survey.num_drafts), size=config.size, folder=fresh) as encoder,
+        Encoder(workers=workers, size=config.size, folder=fresh, waiting=waiting) as encoder,
         Progress("data build", survey.num_drafts, quiet=config.json) as bar,
     ):
 

@@ -210,7 +210,6 @@ def _whole(path: Place, size: int, mtime_ns: int) -> Any:
 
 def _open(path: Place, *, header: bool) -> Any:
     from pydicom.filereader import _read_file_meta_info, read_partial, read_preamble
-    from pydicom.tag import Tag
     from pydicom.uid import (
         DeflatedExplicitVRLittleEndian,
         ExplicitVRBigEndian,
@@ -218,7 +217,7 @@ def _open(path: Place, *, header: bool) -> Any:
         ImplicitVRLittleEndian,
     )
 
-    from vesalius.data.dicom_pixels import Refusal, check_inflated
+    from vesalius.data.dicom_pixels import Refusal, check_inflated, tag_of
 
     if path.stat().st_size > MAX_BYTES:
         raise Refusal(f"holds {path.stat().st_size} bytes, more than {MAX_BYTES}; export single frames")
@@ -235,10 +234,11 @@ def _open(path: Place, *, header: bool) -> Any:
             elif file.read(16) == bytes(16):
                 raise Refusal("holds nothing but zeros after its head; copy it again or leave it out")
         file.seek(0)
+        tags: list[Any] | None = [tag_of(name) for name in _HEADER_TAGS] if header else None  # names are looked up anew
         last = _PIXELS[0] - 1 if header else _PIXELS[1]
         dataset = read_partial(
             file, lambda tag, *_: tag > last or not tag, force=True,
-            specific_tags=[Tag(name) for name in _HEADER_TAGS] if header else None,
+            specific_tags=tags,
         )  # fmt: skip
     if header and int(dataset.get("NumberOfFrames") or 1) > max(size // 4, 1):
         raise Refusal(

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from vesalius.data.dicom import BODY_PARTS, PLANES, DicomHeader
-from vesalius.data.dicom_pixels import MAX_VOXELS, Refusal, flat, number, pixel_edges
+from vesalius.data.dicom_pixels import MAX_VOXELS, Refusal, flat, number, pixel_edges, value_of
 from vesalius.data.pseudonyms import Pseudonyms
 
 _PLACEHOLDERS = {"", "0", "anon", "anonymous", "anonymized", "none", "unknown", "na", "n/a", "patient"}
@@ -18,32 +18,32 @@ _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 def header(dataset: Any, names: Pseudonyms, allow_burned_in: bool) -> DicomHeader:
     """The white list. Refusal where the dataset holds no image or says that text is burned into it."""
-    kind = dataset.get("SOPClassUID")
-    if not dataset.get("Rows") or not dataset.get("Columns"):
+    kind = value_of(dataset, "SOPClassUID")
+    if not value_of(dataset, "Rows") or not value_of(dataset, "Columns"):
         name = getattr(kind, "name", None) or "no image object, or cut off before its image"
         if name.endswith(" SR Storage"):
             raise Refusal(f"holds no image ({name}); pass its folder as --reports to pair it, or leave it out")
         raise Refusal(f"holds no image ({name}); leave it out, or export the image series instead")
-    burned = str(dataset.get("BurnedInAnnotation") or "").upper()
+    burned = str(value_of(dataset, "BurnedInAnnotation") or "").upper()
     if burned == "YES" and not allow_burned_in:
         raise Refusal(
             "says that text is burned into its pixels; redact it, or pass --allow-burned-in where it names nobody"
         )
     rows, columns = int(dataset.Rows), int(dataset.Columns)
-    num_frames = int(dataset.get("NumberOfFrames") or 1)
+    num_frames = int(value_of(dataset, "NumberOfFrames") or 1)
     if not 1 <= num_frames <= MAX_VOXELS // (rows * columns):
         raise Refusal(f"{rows} x {columns} pixels x {num_frames} frames is over the limit; export single frames")
     view = flat(dataset, num_frames // 2)
-    code = str(dataset.get("Modality") or "")
-    body = re.sub(r"[^A-Z]", "", str(dataset.get("BodyPartExamined") or "").upper())
-    position = str(dataset.get("ViewPosition") or "")
-    sex = str(dataset.get("PatientSex") or "")
+    code = str(value_of(dataset, "Modality") or "")
+    body = re.sub(r"[^A-Z]", "", str(value_of(dataset, "BodyPartExamined") or "").upper())
+    position = str(value_of(dataset, "ViewPosition") or "")
+    sex = str(value_of(dataset, "PatientSex") or "")
     patient = _identifier(dataset, "PatientID", "StudyInstanceUID", "SeriesInstanceUID")
     study, series = _identifier(dataset, "StudyInstanceUID"), _identifier(dataset, "SeriesInstanceUID")
     accession = _identifier(dataset, "AccessionNumber")
     height, width = pixel_edges(view)
-    localizer = code == "CT" and "LOCALIZER" in str(dataset.get("ImageType") or "").upper()
-    orientation = view.get("ImageOrientationPatient")
+    localizer = code == "CT" and "LOCALIZER" in str(value_of(dataset, "ImageType") or "").upper()
+    orientation = value_of(view, "ImageOrientationPatient")
     turn = tuple(round(float(v), 2) for v in orientation) if orientation is not None and len(orientation) == 6 else ()
     turn = turn if all(map(math.isfinite, turn)) else ()
     placed = num_frames == 1 or bool(dataset.get("PerFrameFunctionalGroupsSequence"))
@@ -53,13 +53,13 @@ def header(dataset: Any, names: Pseudonyms, allow_burned_in: bool) -> DicomHeade
         patient=names.hashed("patient", patient) if patient else None,
         study=names.hashed("study", study) if study else None,
         series=names.hashed("series", series) if series else None,
-        study_date=names.shifted(str(dataset.get("StudyDate") or ""), patient) if patient else None,
+        study_date=names.shifted(str(value_of(dataset, "StudyDate") or ""), patient) if patient else None,
         organ=BODY_PARTS.get(body),
         plane=_plane(orientation),
         view=position if position in ("PA", "AP", "LL", "RL", "CC", "MLO") else None,
-        side=_SIDES.get(str(dataset.get("ImageLaterality") or dataset.get("Laterality") or "")),
+        side=_SIDES.get(str(value_of(dataset, "ImageLaterality") or value_of(dataset, "Laterality") or "")),
         sex=sex if sex in ("M", "F", "O") else None,
-        age=_age(str(dataset.get("PatientAge") or "")),
+        age=_age(str(value_of(dataset, "PatientAge") or "")),
         spacing_mm=round(min(height, width), 4) if height and width else None,
         slice_thickness_mm=number(view, "SliceThickness"),
         hounsfield=_hounsfield(dataset, view) and not localizer,
@@ -78,7 +78,7 @@ def header(dataset: Any, names: Pseudonyms, allow_burned_in: bool) -> DicomHeade
 
 def _identifier(dataset: Any, *names: str) -> str | None:
     for name in names:
-        value = str(dataset.get(name) or "").strip()
+        value = str(value_of(dataset, name) or "").strip()
         if value.lower() not in _PLACEHOLDERS:
             return value
     return None
@@ -86,17 +86,17 @@ def _identifier(dataset: Any, *names: str) -> str | None:
 
 def _place(dataset: Any, frame: int) -> float:
     """Where a frame lies: mm along the normal of its plane, else the number in its series, else in its file."""
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    groups = value_of(dataset, "PerFrameFunctionalGroupsSequence") or []
     group = groups[frame] if frame < len(groups) else {}
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
-    orientation, position = dataset.get("ImageOrientationPatient"), dataset.get("ImagePositionPatient")
+    shared = (value_of(dataset, "SharedFunctionalGroupsSequence") or [{}])[0]
+    orientation, position = value_of(dataset, "ImageOrientationPatient"), value_of(dataset, "ImagePositionPatient")
     for source in (shared, group):
         if planes := source.get("PlaneOrientationSequence"):
             orientation = planes[0].get("ImageOrientationPatient") or orientation
         if planes := source.get("PlanePositionSequence"):
             position = planes[0].get("ImagePositionPatient") or position
     if orientation is None or position is None or len(orientation) != 6 or len(position) != 3 or (frame and not group):
-        return float(dataset.get("InstanceNumber") or 0) + frame
+        return float(value_of(dataset, "InstanceNumber") or 0) + frame
     a, b, c, d, e, f = (float(v) for v in orientation)
     x, y, z = (float(v) for v in position)
     normal = (b * f - c * e, c * d - a * f, a * e - b * d)
@@ -129,10 +129,13 @@ def _hounsfield(dataset: Any, view: Any) -> bool:
     Files that others saved again often carry a rescale of 0 over unsigned values, which cannot hold air: these are not.
     """
     intercept, slope = number(view, "RescaleIntercept"), number(view, "RescaleSlope")
-    unit = str(view.get("RescaleType") or "HU").strip().upper()
-    grey = int(dataset.get("SamplesPerPixel") or 1) == 1 and dataset.get("PhotometricInterpretation") == "MONOCHROME2"
-    signed = int(dataset.get("PixelRepresentation") or 0) == 1
-    secondary = str(dataset.get("SOPClassUID") or "").startswith(_SECONDARY_CAPTURE)
-    if dataset.get("Modality") != "CT" or not grey or unit != "HU" or secondary or intercept is None or not slope:
+    unit = str(value_of(view, "RescaleType") or "HU").strip().upper()
+    grey = (
+        int(value_of(dataset, "SamplesPerPixel") or 1) == 1
+        and value_of(dataset, "PhotometricInterpretation") == "MONOCHROME2"
+    )
+    signed = int(value_of(dataset, "PixelRepresentation") or 0) == 1
+    secondary = str(value_of(dataset, "SOPClassUID") or "").startswith(_SECONDARY_CAPTURE)
+    if value_of(dataset, "Modality") != "CT" or not grey or unit != "HU" or secondary or intercept is None or not slope:
         return False
     return intercept < 0 or signed

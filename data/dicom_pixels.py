@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +18,25 @@ from vesalius.data.image import MAX_PIXELS, Float32, Uint8, to_uint8
 from vesalius.data.modality import Modality
 from vesalius.data.resample import squared
 
+if TYPE_CHECKING:
+    from pydicom.tag import BaseTag
+
 MAX_VOXELS = 2_000_000_000
 """Most values (rows x columns x frames x channels) that a file may announce, or bytes that it may inflate to."""
 
 RETIRED = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422")
 """Codings of colours that decoders pass on as if they were RGB."""
+EXACT = 2**24
+"""Whole numbers below it are exact in float32."""
 
 LOWEST_HU = -1024.0
 """The lowest value that a record's picture keeps."""
 
+_VIEWED = (
+    "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType", "VOILUTSequence", "WindowCenter",
+    "WindowWidth", "VOILUTFunction", "PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio", "SliceThickness",
+    "ImageOrientationPatient",
+)  # fmt: skip
 _MACROS = (
     "PixelValueTransformationSequence",
     "FrameVOILUTSequence",
@@ -49,9 +60,22 @@ def check_inflated(file: Any) -> None:
                 raise Refusal(f"inflates to more than {MAX_VOXELS} bytes; leave it out")
 
 
+@cache
+def tag_of(name: str) -> BaseTag:
+    from pydicom.tag import Tag
+
+    return Tag(name)
+
+
+def value_of(dataset: Any, name: str) -> Any:
+    """`dataset.get(name)`, in a fraction of the time where the attribute lacks, as most do."""
+    tag = tag_of(name)
+    return dataset[tag].value if tag in dataset else None
+
+
 def number(view: Any, name: str) -> float | None:
     """The first finite number of an attribute, which files leave out, empty, or write as a list."""
-    value = view.get(name)
+    value = value_of(view, name)
     if isinstance(value, str) or value is None:
         return None
     try:
@@ -67,15 +91,11 @@ def flat(dataset: Any, frame: int) -> Any:
 
     view = Dataset()
     view.file_meta = dataset.file_meta
-    for name in (
-        "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType", "VOILUTSequence", "WindowCenter",
-        "WindowWidth", "VOILUTFunction", "PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio", "SliceThickness",
-        "ImageOrientationPatient",
-    ):  # fmt: skip
-        if dataset.get(name) not in (None, ""):
-            view[name] = dataset[name]
-    shared = dataset.get("SharedFunctionalGroupsSequence") or []
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    for name in _VIEWED:
+        if value_of(dataset, name) not in (None, ""):
+            view[tag_of(name)] = dataset[tag_of(name)]
+    shared = value_of(dataset, "SharedFunctionalGroupsSequence") or []
+    per_frame = value_of(dataset, "PerFrameFunctionalGroupsSequence") or []
     for group in (*shared[:1], *per_frame[frame : frame + 1]):
         for macro in _MACROS:
             for element in (group.get(macro) or [Dataset()])[0]:
@@ -86,7 +106,7 @@ def flat(dataset: Any, frame: int) -> Any:
 def pixel_edges(view: Any) -> tuple[float, float]:
     """Height and width of a pixel in mm; (0, 0) where a file does not tell, or tells what no scanner has."""
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
-        value = view.get(name)
+        value = value_of(view, name)
         if value is not None and not isinstance(value, str) and len(value) == 2:
             height, width = (float(v) for v in value)
             if 1e-3 < height < 1e3 and 1e-3 < width < 1e3:
@@ -114,7 +134,7 @@ def _frame(dataset: Any, frame: int | None) -> tuple[NDArray[Any], int]:
     """The stored values of a frame (None: the middle one) and its number. Refusal where there are none."""
     from pydicom.pixels import pixel_array
 
-    if not {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(dataset.dir("PixelData")):
+    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise Refusal(
             "holds no pixels (a report, a directory, or cut off before them); leave it out or export it again"
         )
@@ -123,7 +143,7 @@ def _frame(dataset: Any, frame: int | None) -> tuple[NDArray[Any], int]:
     _check_size(dataset, frames)
     _check_stream(dataset, frame, frames)
     stored: NDArray[Any] = pixel_array(dataset, index=frame)
-    if not np.isfinite(stored).all():
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise Refusal("holds NaN or infinite pixels; export it again or leave it out")
     return stored, frame
 
@@ -151,19 +171,50 @@ def render(dataset: Any, modality: Modality, frame: int | None = None) -> tuple[
 
 def hounsfield(dataset: Any, frame: int | None = None) -> Float32:
     """A frame of CT in Hounsfield units, HW float32. Refusal where its values cannot be such."""
-    from pydicom.pixels import apply_modality_lut
-
     stored, frame = _frame(dataset, frame)
     view = flat(dataset, frame)
-    values: Float32 = np.asarray(apply_modality_lut(stored, view), np.float32).copy()
+    values = _rescaled(stored, view)
     padding = _padding(stored, dataset)
-    shown = values[~padding]
-    if not shown.size or not -2000 <= float(np.median(shown)) <= 4000:
+    padded = bool(padding.any())
+    shown = values[~padding] if padded else values
+    if not shown.size or not _can_be_hounsfield(shown):
         raise Refusal(
             "its values are no Hounsfield units, which its header says that they are; leave it out or export it again"
         )
-    values[padding] = LOWEST_HU
+    if padded:
+        values[padding] = LOWEST_HU
     return np.asarray(_square(values, view), np.float32)
+
+
+def _rescaled(stored: NDArray[Any], view: Any) -> Float32:
+    """A copy after the Modality LUT or rescale, by pydicom; whole numbers, which CT nearly always has, are exact in
+    float32 and take a fraction of the time."""
+    from pydicom.pixels import apply_modality_lut
+
+    slope, intercept = view.get("RescaleSlope"), view.get("RescaleIntercept")
+    if (
+        stored.dtype in (np.uint8, np.int8, np.uint16, np.int16)
+        and "ModalityLUTSequence" not in view
+        and isinstance(slope, float)
+        and isinstance(intercept, float)
+        and slope.is_integer()
+        and intercept.is_integer()
+        and abs(slope) * 2**16 + abs(intercept) < EXACT
+    ):
+        whole: Float32 = stored.astype(np.float32)
+        if slope != 1:
+            whole *= np.float32(slope)
+        whole += np.float32(intercept)
+        return whole
+    values: Float32 = np.asarray(apply_modality_lut(stored, view), np.float32).copy()
+    return values
+
+
+def _can_be_hounsfield(values: Float32) -> bool:
+    """Whether the median is one; where all values are, it need not be found."""
+    if values.min() >= -2000 and values.max() <= 4000:
+        return True
+    return bool(-2000 <= float(np.median(values)) <= 4000)
 
 
 def _check_size(dataset: Any, frames: int) -> None:

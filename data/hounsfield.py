@@ -7,13 +7,12 @@ and every viewer shows the picture (air black, dense bone white). Everything her
 from __future__ import annotations
 
 import re
-from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
 
 from vesalius.data.modality import SHOWN, WINDOWS
+from vesalius.data.png import encode_png
 
 Float32 = NDArray[np.float32]
 Uint8 = NDArray[np.uint8]
@@ -96,12 +95,11 @@ def from_wide(grey: Float32) -> Float32:
 
 def hu_png(hu: Float32) -> bytes:
     """HU [H, W] as a 16-bit PNG that says what its values are. HU are clipped to -1024 ... 3071 and rounded."""
-    stored = (np.clip(np.rint(hu), -_OFFSET, 4095 - _OFFSET) + _OFFSET) * _SCALE
-    info = PngImagePlugin.PngInfo()
-    info.add_text(CHUNK, f"HU = value / {_SCALE} - {_OFFSET}")
-    buffer = BytesIO()
-    Image.fromarray(stored.astype(np.uint16)).save(buffer, format="PNG", pnginfo=info)
-    return buffer.getvalue()
+    stored = np.rint(hu)  # a copy, so the rest is done in place: a build does this to all pixels
+    np.clip(stored, -_OFFSET, 4095 - _OFFSET, out=stored)
+    stored += _OFFSET
+    stored *= _SCALE
+    return encode_png(stored.astype(np.uint16)[..., None], {CHUNK: f"HU = value / {_SCALE} - {_OFFSET}"})
 
 
 def from_stored(values: Float32) -> Float32:

@@ -9,6 +9,7 @@ ends.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import pickle
 import subprocess
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from vesalius.data.draft import Draft
+from vesalius.data.draft import Draft, Kind
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,6 +32,11 @@ FEW = 64
 """Drafts for each of which a worker's start would take longer than it saves."""
 AHEAD = 4
 """Drafts for each worker that are begun before the first of them is asked for."""
+
+
+KEPT = 128_000_000
+"""Bytes of freed memory that a worker keeps. Arrays of a frame are given back to the system and taken from it again
+for each image otherwise, which takes longer than all arithmetic on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +67,38 @@ def encode_to(draft: Draft, size: int, path: Path) -> Encoded:
     return Encoded(path=path, sha256=hashlib.sha256(content).hexdigest(), window=window)
 
 
+class Waiting:
+    """Workers begun while headers are still read, since a start takes half a second; what is left in the end is
+    killed."""
+
+    def __init__(self) -> None:
+        self._idle: deque[subprocess.Popen[bytes]] = deque()
+
+    def __enter__(self) -> Waiting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while process := self.take():
+            process.kill()
+            process.communicate()
+
+    def grow(self, workers: int, kind: Kind) -> None:
+        """Have as many as there will be; kind: what they will decode. None where one works, which is this process."""
+        while workers > 1 and len(self._idle) < workers:
+            self._idle.append(_begun(kind))
+
+    def take(self) -> subprocess.Popen[bytes] | None:
+        try:
+            return self._idle.popleft()
+        except IndexError:
+            return None
+
+
 class Encoder:
     """Encodes drafts, from any number of threads at once: each of `workers` threads has its process, one has none."""
 
-    def __init__(self, *, workers: int, size: int, folder: Path) -> None:
-        self.workers, self.size, self.folder = workers, size, folder
+    def __init__(self, *, workers: int, size: int, folder: Path, waiting: Waiting | None = None) -> None:
+        self.workers, self.size, self.folder, self._waiting = workers, size, folder, waiting
         self._mine = threading.local()
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -127,13 +160,28 @@ class Encoder:
         return outcome
 
     def _start(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vesalius.data.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-        )  # fmt: skip
+        process = (self._waiting.take() if self._waiting else None) or _begun()
         self._mine.process = process
         self._processes.append(process)
         return process
+
+
+def _begun(kind: Kind = "image") -> subprocess.Popen[bytes]:
+    # By glibc's names; other systems pass over them. 32 MiB is the most that its second takes.
+    kept = {"MALLOC_TRIM_THRESHOLD_": str(KEPT), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "vesalius.data.workers", kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**kept, **os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
+    )  # fmt: skip
+
+
+def prepare(kind: str) -> None:
+    """Import what decoding needs before it is asked for."""
+    for name in (
+        "vesalius.data.encode",
+        *(("vesalius.data.dicom_pixels", "pydicom.pixels") if kind == "dicom" else ()),
+    ):
+        importlib.import_module(name)
 
 
 def serve(asked: IO[bytes], answers: IO[bytes]) -> None:
@@ -158,4 +206,5 @@ if __name__ == "__main__":
     os.dup2(2, 1)
     from vesalius.data import workers  # under its own name, so that what it pickles is found by the build
 
+    workers.prepare(sys.argv[1])
     workers.serve(sys.stdin.buffer, private)

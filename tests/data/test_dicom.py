@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from vesalius.data import dicom_pixels
-from vesalius.data.dicom import is_dicom, read_dicom, read_header
+from vesalius.data.dicom import is_dicom, read_dicom, read_dicom_hu, read_header
 from vesalius.data.modality import MODALITIES
 from vesalius.data.pseudonyms import Pseudonyms
 
@@ -88,6 +88,26 @@ def test_rescale_comes_before_window(tmp_path: Path) -> None:
     image, seen = read_dicom(path, CT)
     assert np.abs(image[..., 0].astype(int) - window(ramp * 2.0 - 1000, 50, 350)).max() <= 1
     assert seen == "W350 L50"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16])
+@pytest.mark.parametrize(("slope", "intercept"), [(1, -1024), (2, -1000), (-1, 100), (0.5, -1024), (1.25, -0.5)])
+def test_hounsfield_units_are_those_of_pydicom(tmp_path: Path, kind: type, slope: float, intercept: float) -> None:
+    pixels = np.random.default_rng(0).integers(0, min(np.iinfo(kind).max, 2500), (16, 16)).astype(kind)
+    path = make(tmp_path / "a.dcm", pixels, RescaleSlope=slope, RescaleIntercept=intercept)
+    file = pydicom.dcmread(path)
+    expected = pydicom.pixels.apply_modality_lut(file.pixel_array, file).astype(np.float32)
+    assert np.array_equal(read_dicom_hu(path), expected)
+
+
+def test_outliers_do_not_make_a_ct_unreadable_and_a_median_of_no_tissue_does(tmp_path: Path) -> None:
+    pixels = np.full((8, 8), 40, np.int16)
+    pixels[0, :3] = 30_000
+    path = make(tmp_path / "a.dcm", pixels, RescaleSlope=1, RescaleIntercept=0)
+    assert read_dicom_hu(path).max() == 30_000
+    path = make(tmp_path / "b.dcm", np.full((8, 8), 9000, np.int16), RescaleSlope=1, RescaleIntercept=0)
+    with pytest.raises(ValueError, match=r"b\.dcm: its values are no Hounsfield units"):
+        read_dicom_hu(path)
 
 
 def test_monochrome1_is_inverted_and_padding_stays_black(tmp_path: Path) -> None:

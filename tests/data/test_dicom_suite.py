@@ -16,6 +16,7 @@ from PIL import Image
 
 from vesalius.data.build import build
 from vesalius.data.build_config import BuildConfig
+from vesalius.data.burned_in import can_search
 from vesalius.data.draft import Draft, Refused
 from vesalius.data.encode import encode
 from vesalius.data.hounsfield import from_stored
@@ -52,11 +53,12 @@ def manifest() -> list[dict[str, Any]]:
 rows = pytest.mark.parametrize("row", manifest() or [None], ids=lambda row: Path(row["file"]).name if row else "none")
 
 
-def outcome(path: Path) -> list[tuple[Draft, bytes] | str]:
-    """For each picture of a file its PNG, or the reason why there is none."""
+def outcome(path: Path, *, allow_burned_in: bool = True) -> list[tuple[Draft, bytes] | str]:
+    """For each picture of a file its PNG, or the reason why there is none. Without a search for words in the pixels,
+    unless it is asked for: not every machine can."""
     found: list[tuple[Draft, bytes] | str] = []
     try:
-        for each in drafts(path, Reading(modality=MODALITIES["X-ray"])):
+        for each in drafts(path, Reading(modality=MODALITIES["X-ray"], allow_burned_in=allow_burned_in)):
             found.append(each.reason if isinstance(each, Refused) else (each, encode(each)[0]))
     except ValueError as error:
         found.append(str(error))
@@ -126,11 +128,27 @@ def compare(image: np.ndarray, stored: np.ndarray, file: pydicom.Dataset, draft:
     assert np.abs(image - line).max() <= 1.5
 
 
+def test_words_in_the_pixels_of_the_suite_are_found() -> None:
+    if not manifest():
+        pytest.skip("the DICOM suite is not on this machine; set VESALIUS_REAL_DATA")
+    if not can_search():
+        pytest.skip("needs tesseract")
+    (found,) = outcome(ROOT / "dicom" / "GDCMJ2K_TextGBR.dcm", allow_burned_in=False)
+    assert isinstance(found, str)
+    assert "words seem to be burned into its pixels" in found
+
+
 def test_whole_suite_builds_in_one_go_with_each_file_in_the_set_or_in_quarantine(tmp_path: Path) -> None:
     if not manifest():
         pytest.skip("the DICOM suite is not on this machine; set VESALIUS_REAL_DATA")
     config = BuildConfig(
-        sources=(ROOT / "dicom",), out=tmp_path / "out", keep_going=True, modality="X-ray", json=True, size=64
+        sources=(ROOT / "dicom",),
+        out=tmp_path / "out",
+        keep_going=True,
+        modality="X-ray",
+        json=True,
+        size=64,
+        allow_burned_in=True,
     )
     summary = build(config)
     quarantined = {Path(refused.file).name for refused in summary.quarantined}

@@ -21,3 +21,10 @@ def test_pillow_reads_the_same_pixels_and_texts(image: np.ndarray, texts: dict[s
         assert opened.mode == ("L" if image.shape[2] == 1 else "RGB")
         assert np.array_equal(np.asarray(opened).reshape(image.shape), image)
         assert dict(opened.text) == texts  # type: ignore[attr-defined]
+
+
+@given(arrays(np.uint16, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(1))))
+def test_pillow_reads_the_same_16_bits(image: np.ndarray) -> None:
+    with Image.open(BytesIO(encode_png(image)), formats=("PNG",)) as opened:
+        assert opened.mode == "I;16"
+        assert np.array_equal(np.asarray(opened), image[..., 0])

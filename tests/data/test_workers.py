@@ -12,7 +12,7 @@ from PIL import Image
 
 from vesalius.data.draft import Draft
 from vesalius.data.record import Record
-from vesalius.data.workers import Encoder, num_workers
+from vesalius.data.workers import Encoder, Waiting, num_workers
 
 
 def draft(path: Path, seed: int) -> Draft:
@@ -53,3 +53,17 @@ def test_results_come_in_order_and_few_are_begun_ahead(tmp_path: Path) -> None:
 def test_few_images_start_no_worker() -> None:
     assert num_workers(0, 10) == 1
     assert num_workers(5, 10) == 5
+
+
+def test_workers_begun_ahead_are_used_and_those_left_over_end(tmp_path: Path) -> None:
+    one = draft(tmp_path / "one.png", 1)
+    with Waiting() as waiting:
+        waiting.grow(1, "image")
+        assert waiting.take() is None
+        waiting.grow(2, "image")
+        begun = list(waiting._idle)
+        with Encoder(workers=2, size=0, folder=tmp_path, waiting=waiting) as encoder:
+            assert encoder.encode(one, "a.png").path.is_file()
+            assert encoder._processes == begun[:1]
+    assert len(begun) == 2
+    assert all(process.poll() is not None for process in begun)
