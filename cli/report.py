@@ -80,7 +80,8 @@ def check(config: CheckConfig) -> int:
                 print(f"  {kind[:-1]}: {line}")
         if config.page:
             print(f"page: {config.page}")
-        print("no problem found" if summary.ok else f"{len(summary.problems)} problems")
+        num = len(summary.problems)
+        print("no problem found" if not num else f"{num} problem{'s' if num > 1 else ''}")
     return DONE if summary.ok else CHECK
 
 

@@ -256,7 +256,8 @@ class _Look:
                     f"{self.root / one.file_name} ({one.split}) looks like {two.file_name} ({two.split})"
                     + ("; keep both in one split, or remove one" if sheet == "across" else "")
                 )
-                note = f"{one.split}, {two.split}; patients {one.patient_id}, {two.patient_id}"
+                patients = f"; patients {one.patient_id}, {two.patient_id}" if one.patient_id or two.patient_id else ""
+                note = f"{one.split}, {two.split}{patients}"
                 self.sheets[sheet].add(Suspect(file_names=(one.file_name, two.file_name), note=note))
             lines.count = total
         return len(pairs), int(crossing.sum())
@@ -332,7 +333,6 @@ def measured(summary: CheckSummary) -> list[str]:
         f"{summary.num_alike_across} of them in two splits.",
         f"{summary.num_flawed} images are nearly blank or clipped; {summary.num_implausible} records have labels that "
         "cannot be.",
-        f"{len(summary.problems)} problems and {len(summary.warnings)} warnings in all.",
     ]
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import importlib.resources
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-from vesalius.data.record import write_atomic
+from vesalius.data.page import write_html
 from vesalius.data.shards import fetch
 
 MOST_BARS = 16
@@ -66,8 +65,6 @@ def write_check_page(
     charts: Iterable[Chart], sheets: Sequence[Sheet],
 ) -> None:  # fmt: skip
     """Render the page; all text is escaped. Pictures that do not open are left out."""
-    import jinja2
-
     wanted = {name for sheet in sheets for suspect in sheet.suspects for name in suspect.file_names}
     files = fetch(root, wanted) if wanted else {}
     pictures = {name: data for name, content in files.items() if (data := _picture(Path(name), content))}
@@ -88,14 +85,10 @@ def write_check_page(
         for sheet in sheets
         if sheet.suspects
     ]
-    source = (importlib.resources.files("vesalius.data") / "check.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(source).render(
-        title=f"Check of {root.resolve().name}", subtitle=subtitle, problems=problems, warnings=warnings,
-        charts=list(charts), sheets=shown,
+    write_html(
+        path, "vesalius.data", "check.html", title=f"Check of {root.resolve().name}", subtitle=subtitle,
+        problems=problems, warnings=warnings, charts=list(charts), sheets=shown,
     )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, page.encode())
 
 
 def _picture(name: Path, content: bytes) -> str | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vesalius.data.record import write_atomic
+from vesalius.data.page import write_html
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +37,4 @@ class Section:
 
 def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section]) -> None:
     """Render the page; all text is escaped, only our own SVG is not."""
-    import jinja2
-
-    source = (importlib.resources.files("vesalius.eval") / "page.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(source).render(title=title, subtitle=subtitle, sections=sections)
-    write_atomic(path, page.encode())
+    write_html(path, "vesalius.eval", "report.html", title=title, subtitle=subtitle, sections=sections)
