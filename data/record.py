@@ -77,7 +77,9 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The row on disk: `file_name` and `text` first, empty fields left out, `extra` spread at the end."""
-        row = {k: v for k, v in dataclasses.asdict(self).items() if k != "extra" and v not in (None, (), [])}
+        row = {name: v for name in _COLUMNS if (v := getattr(self, name)) not in (None, (), [])}
+        if self.findings:
+            row["findings"] = [{**vars(finding)} for finding in self.findings]
         return {**row, **self.extra}
 
     @staticmethod
@@ -103,6 +105,9 @@ class Record:
             raise TypeError("'findings'") from None
         extra = {k: v for k, v in row.items() if k not in {*names, "findings", "extra"} and v not in (None, "")}
         return Record(**known, findings=findings, extra=extra)
+
+
+_COLUMNS = tuple(field.name for field in dataclasses.fields(Record) if field.name != "extra")
 
 
 def digest_file(path: Path) -> str:
