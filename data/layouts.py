@@ -1,4 +1,5 @@
-"""Published datasets known by their columns and files: ROCO, ROCOv2, covid-chestxray-dataset, and folders of the Hub.
+"""Published datasets known by their columns and files: ROCO, ROCOv2, covid-chestxray-dataset, ChestX-ray14, CheXpert,
+and folders of the Hub.
 
 A layout turns a row of its own columns into one of the toolkit's, so that no flag is needed to read it.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.cells import is_parquet
+from vesalius.data.chest_labels import CHEXPERT, chestxray14, chexpert
 from vesalius.data.modality import modality_in
 from vesalius.data.split import SPLIT_WORDS
 
@@ -130,6 +132,10 @@ LAYOUTS: dict[str, Layout] = {
             name="covid-chestxray-dataset", row=_covid,
             columns=frozenset({"patientid", "finding", "view", "modality", "folder", "filename"}),
         ),
+        Layout(
+            name="ChestX-ray14", row=chestxray14, columns=frozenset({"image_index", "finding_labels", "patient_id"})
+        ),
+        Layout(name="CheXpert", row=chexpert, columns=frozenset({"path", "no_finding", *CHEXPERT})),
         Layout(name="ROCOv2", row=_roco2, columns=frozenset({"id", "caption"}), exactly=True),
         Layout(name="ROCO", row=_roco_data, columns=frozenset({"id", "name", "caption"}), exactly=True),
     )

@@ -5,7 +5,7 @@ A source is known by its content:
     a folder with metadata.jsonl or metadata.csv (at the top, or in train/, val/, test/)
     a CSV or TSV (`path, Text, modality` and its common spellings), or a folder with one such table
     Parquet files, and folders that Hugging Face datasets saved, with the images in them or beside them
-    ROCO, ROCOv2 and covid-chestxray-dataset as they are published
+    ROCO, ROCOv2, covid-chestxray-dataset, ChestX-ray14 and CheXpert as they are published
     DICOM, NIfTI and slide files, ZIP archives of DICOM and NIfTI, a DICOMDIR, and folders of them
     a folder whose sub-folders are named for classes, or of images that reports name, with a modality given for all
 """

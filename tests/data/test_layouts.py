@@ -189,3 +189,52 @@ def test_metadata_beside_other_tables_is_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "train_captions.csv").write_text("ID,Caption\n")
     (tmp_path / "x.parquet").write_bytes(b"")
     assert read(tmp_path)[0][0].record.text == "A."
+
+
+NIH = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+
+
+def test_chestxray14_is_read_from_the_folders_of_its_archives(tmp_path: Path) -> None:
+    picture(tmp_path / "images_002" / "images" / "00000001_000.png")
+    picture(tmp_path / "images" / "00000002_000.png")
+    rows = (
+        "00000001_000.png,Cardiomegaly|Effusion,0,1,58,M,PA", "00000002_000.png,No Finding,0,2,60,F,AP",
+        "3.png,Mass,0,3,60,F,AP",
+    )  # fmt: skip
+    (tmp_path / "Data_Entry_2017.csv").write_text("\n".join([NIH, *rows]) + "\n")
+    good, (bad,) = read(tmp_path)
+    assert [(d.record.modality, d.record.organ, d.record.patient_id) for d in good] == [
+        ("X-ray", "chest", "1"), ("X-ray", "chest", "2"),
+    ]  # fmt: skip
+    assert good[0].record.label == "Cardiomegaly|Effusion"
+    assert "cardiomegaly" in good[0].record.text.lower()
+    assert "pleural effusion" in good[0].record.text
+    assert good[1].record.extra["view"] == "AP"
+    assert bad.reason.startswith(f"{tmp_path / 'Data_Entry_2017.csv'}:4: no image at")
+
+
+CHEX = (
+    "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,"
+    "Edema,Consolidation,Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,Support Devices"
+)
+
+
+def test_chexpert_tells_what_is_there_and_lists_what_is_left_open(tmp_path: Path) -> None:
+    root, place = tmp_path / "CheXpert-v1.0-small", "train/patient00001/study1"
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        picture(root / place / name)
+    lines = (
+        f"CheXpert-v1.0-small/{place}/a.jpg,Female,68,Frontal,AP,,,1.0,,,-1.0,0.0,,,,1.0,,,",
+        f"CheXpert-v1.0-small/{place}/b.jpg,Male,70,Lateral,,1.0,,,,,,,,,0.0,,,,1.0",
+        f"CheXpert-v1.0-small/{place}/c.jpg,Male,70,Frontal,PA,,,,,,,,-1.0,,0.0,,,,",
+        f"CheXpert-v1.0-small/{place}/a.jpg,Male,70,Frontal,PA,,,yes,,,,,,,,,,,",
+    )
+    (root / "train.csv").write_text("\n".join([CHEX, *lines]) + "\n")
+    good, (bad,) = read(root)
+    assert [d.record.label for d in good] == ["cardiomegaly|pleural effusion", "support devices", None]
+    assert [d.record.extra["uncertain"] for d in good] == ['["edema"]', "[]", '["pneumonia"]']
+    assert [d.record.extra["view"] for d in good] == ["AP", "lateral", "PA"]
+    assert {d.record.patient_id for d in good} == {"patient00001"}
+    assert "edema" not in good[0].record.text
+    assert good[2].record.text == "Chest X-ray, PA view."
+    assert "column cardiomegaly holds 'yes', expected 1, 0, -1 or nothing" in bad.reason
