@@ -62,6 +62,8 @@ def write_adapter(folder: Path, denoiser: Any, card: AdapterCard) -> None:
         denoiser.save_pretrained(temporary, safe_serialization=True)
     (temporary / "README.md").unlink(missing_ok=True)  # PEFT's template, empty of facts
     config = json.loads((temporary / "adapter_config.json").read_text())
+    if isinstance(config.get("target_modules"), list):  # a set, which each process has in an order of its own
+        config["target_modules"].sort()
     write_json(temporary / "adapter_config.json", {**config, "base_model_name_or_path": card.base})
     write_json(temporary / "adapter.json", asdict(card))
     shutil.rmtree(folder, ignore_errors=True)

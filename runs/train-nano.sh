@@ -23,7 +23,8 @@ vesalius data phantom --num "$(less 15000 240)" --seed 1 --val 0.03 --test 0.03 
 if [ -n "${VESALIUS_PACK:-}" ]; then
   [ -f "$out/real/manifest.json" ] || "$python" -m vesalius.finetune.pack --unpack "$VESALIUS_PACK" --out "$out/real"
 else
-  [ -f "$out/real/manifest.json" ] || vesalius data build "$VESALIUS_REAL_DATA"/{radiology,ct,pathology} --out "$out/real"
+  [ -f "$out/real/manifest.json" ] || vesalius data build "$VESALIUS_REAL_DATA"/{radiology,ct,pathology} \
+    --keep-identifiers --out "$out/real"  # open sets: their texts name nobody, and names of files say the source
 fi
 real="$out/real"
 if [ "$trial" -gt 1 ]; then

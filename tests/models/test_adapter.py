@@ -79,6 +79,7 @@ def test_the_card_comes_back_and_the_folder_names_its_base(written: tuple[Path, 
     assert read_card(run) == card_of(base, modalities=("CT",))
     config = json.loads((run / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(tiny_base)
+    assert config["target_modules"] == sorted(config["target_modules"])
     assert (config["r"], config["lora_alpha"]) == (4, 9)
     assert {p.name for p in (run / "adapter").iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "adapter.json",
