@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,18 @@ def test_a_samples_folder_opens_as_an_imagefolder(tiny_base: Path, tmp_path: Pat
     opened = datasets.load_dataset("imagefolder", **places)["train"]
     assert len(opened) == 3
     assert set(opened["text"]) == set(PROMPTS)
+
+
+def test_a_finished_folder_reruns_without_its_base_where_steps_and_guidance_are_given(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    run = config(base, tmp_path / "s", num=1, guidance=2.0)
+    drawn = generate(run)
+    shutil.rmtree(base)
+    assert generate(run) == drawn
+    with pytest.raises(ValueError, match="base"):
+        generate(dataclasses.replace(run, steps=None))
 
 
 def test_a_rerun_draws_only_what_is_missing_and_just_the_same(tiny_base: Path, tmp_path: Path) -> None:
