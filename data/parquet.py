@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vesalius.data.cells import ROWS as FEW
 from vesalius.data.cells import Cell, damage, is_parquet, open_arrow, open_parquet
+from vesalius.data.text_rows import Numbered
 
 ROWS = 256
 """Rows, without their images, that are in memory together."""
 IMAGE_NAMES = ("image", "img", "picture", "photo", "scan", "jpg", "png")
 """What a column of images is called, in order of preference, where there are several."""
-
-Numbered = tuple[int, dict[str, Any] | ValueError]
 
 
 def packed_rows(path: Path) -> Iterator[Numbered]:
@@ -56,13 +56,12 @@ def _parquet(path: Path) -> Iterator[Numbered]:
     image = _image_column(schema, path)
     plain = [f.name for f in schema if _is_plain(f.type)]
     columns = [*plain, *([f"{image}.path"] if image and _has_path(schema, image) else [])]
+    if not columns:
+        raise ValueError(f"{path}: only images, no texts; add a column `text`")
     shape = _Shape(path, schema, image)
     number = 0
     for group in range(file.metadata.num_row_groups):
         held = _held(file, group, image) if image else iter(())
-        # Where an image has neither text nor path beside it, its bytes alone count the rows.
-        if not columns:
-            raise ValueError(f"{path}: only images, no texts; add a column `text`")
         for batch in file.iter_batches(batch_size=ROWS, row_groups=[group], columns=columns, use_threads=False):
             for row in batch.to_pylist():
                 number += 1
@@ -78,7 +77,7 @@ def _held(file: Any, group: int, image: str) -> Iterator[bool]:
         if stats is not None and stats.has_null_count and stats.null_count in (0, facts.num_rows):
             yield from itertools.repeat(stats.null_count == 0, facts.num_rows)
             return
-    for batch in file.iter_batches(batch_size=16, row_groups=[group], columns=[image], use_threads=False):
+    for batch in file.iter_batches(batch_size=FEW, row_groups=[group], columns=[image], use_threads=False):
         for value in batch.column(0):
             yield _bytes_of(value.as_py()) is not None
 

@@ -87,13 +87,18 @@ SEAMS = tuple(
 
 
 _PERSONAL = re.compile(
-    r"(?i:(?:patient|person|full|first|last|middle|given|family|sur|doctor|physician)_?s?_?name|(?:date_of_birth|"
-    r"birth_?(?:date|day)|dob|mrn|medical_record(?:_n\w+)?|ssn|(?:tele|mobile_|home_)?phone(?:_n\w+)?|e_?mail|"
-    r"(?:home_|street_|postal_)?address|accession(?:_?n\w+)?|(?:referring_|reporting_)?(?:physician|doctor)))"
-    r"|(?:患者|病人|受检者|医生|医师)?姓名|(?:报告|审核|检查|申请|送检|主治|记录|诊断)(?:医师|医生|技师|人|者)|出生(?:日期|年月日?)"
+    r"(?:(?:patient|person|full|first|last|middle|given|family|sur|doctor|physician|referring_physician|operator)_?s?_?)?name"
+    r"|(?:patient_)?(?:date_of_birth|birth_?(?:date|day))|dob|mrn|medical_record(?:_n\w+)?|record_number"
+    r"|(?:hospital|nhs|insurance|social_security)_number|ssn|accession(?:_?n\w+)?"
+    r"|(?:tele|mobile_|home_)?phone(?:_n\w+)?|mobile|fax|e_?mail"
+    r"|(?:home_|street_|postal_|patient_)?address|street|postcode|zip(?:_code)?"
+    r"|(?:(?:referring|reporting|performing|attending)_)?(?:physician|doctor)"
+    r"|referrer|radiologist|attending|operator|technician"
+    r"|(?:患者|病人|受检者|医生|医师)?姓名|医[生师]|(?:报告|审核|检查|申请|送检|主治|记录|诊断)(?:医师|医生|技师|人|者)"
+    r"|出生(?:日期|年月日?)"
     rf"|{words.ZH_NUMBER_LABELS}|{words.ZH_PHONE_LABELS}|{words.ZH_ADDRESS_LABELS}"
 )
-"""Columns that name a person, as `names.key_of` makes their names; beside `scrub_words.COLUMNS`."""
+"""Columns whose every value names a person, as `names.key_of` makes their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +165,7 @@ def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
 
 
 def _is_personal(column: str) -> bool:
-    key = key_of(column)
-    return key in words.COLUMNS or bool(_PERSONAL.fullmatch(key))
+    return bool(_PERSONAL.fullmatch(key_of(column)))
 
 
 def _is_free(value: str) -> bool:

@@ -159,18 +159,3 @@ PLACEHOLDERS = (
     "NUMBER|REDACTED|REMOVED|WITHHELD|DE-?IDENTIFIED|ANONYMI[SZ]ED|PHI|PII|VENDOR|HCW|UNIQUE|CONTACT|USERNAME|"
     "姓名|患者|日期|时间|医院|医生|医师|电话|地址|住院号|已脱敏|脱敏|隐去|已隐去"
 )
-
-COLUMNS = frozenset((
-    "name", "patient_name", "patients_name", "patientname", "full_name", "first_name", "last_name", "given_name",
-    "family_name", "surname", "dob", "birth_date", "birthdate", "birthday", "date_of_birth", "patient_birth_date",
-    "mrn", "medical_record_number", "record_number", "hospital_number", "nhs_number", "ssn", "social_security_number",
-    "insurance_number", "accession", "accession_no", "accession_number", "phone", "phone_number", "telephone",
-    "mobile", "fax", "email", "e_mail", "address", "patient_address", "street", "postcode", "zip", "zip_code",
-    "physician", "doctor", "referrer", "referring_physician", "referring_physician_name", "referring_doctor",
-    "radiologist", "reporting_physician", "reporting_doctor", "performing_physician", "attending",
-    "attending_physician", "operator",
-    "operator_name", "operators_name", "technician", "姓名", "患者姓名", "病人姓名", "出生日期", "身份证", "身份证号",
-    "电话", "联系电话", "手机", "手机号", "住址", "地址", "家庭住址", "住院号", "门诊号", "病历号", "检查号", "影像号",
-    "医生", "报告医生", "审核医生", "申请医生", "送检医生",
-))  # fmt: skip
-"""Columns whose every value names a person, as `key_of` makes their names."""

@@ -32,8 +32,6 @@ FEW = 64
 """Drafts for each of which a worker's start would take longer than it saves."""
 AHEAD = 4
 """Drafts for each worker that are begun before the first of them is asked for."""
-
-
 KEPT = 128_000_000
 """Bytes of freed memory that a worker keeps. Arrays of a frame are given back to the system and taken from it again
 for each image otherwise, which takes longer than all arithmetic on them."""

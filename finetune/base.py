@@ -25,6 +25,7 @@ from torch import nn
 from torch.nn import functional
 
 from vesalius.data.image import read_image
+from vesalius.data.phantom import KINDS
 from vesalius.data.progress import Progress
 from vesalius.data.recipe import claim
 from vesalius.data.record import Record, hold, write_json
@@ -105,10 +106,13 @@ class BaseConfig:
     """architecture"""
 
     def check(self, num_processes: int) -> None:
-        """ValueError where a number cannot be, or the batch does not divide among the processes."""
+        """ValueError where a number or a modality cannot be, or the batch does not divide among the processes."""
         for name in ("steps", "batch_size", "views", "wordings", "kept_texts", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
+        for name in self.twice:
+            if name not in KINDS:
+                raise ValueError(f"--twice {name}: there are no phantoms of it; expected {', '.join(KINDS)}")
         if self.batch_size % num_processes:
             raise ValueError(f"--batch-size {self.batch_size} does not divide among {num_processes} processes")
 

@@ -38,7 +38,8 @@ data=(--data "$out/phantoms" "$real")
 # Layout is learnt at half the size, where a step costs half as much, then detail at the size that ships.
 $launch vesalius.finetune.base "${data[@]}" --autoencoder "$out/autoencoder/vae" --text "$out/text" \
   --out "$out/base-64" --steps "$((steps / 2))" --sizes.image-size 64
-$launch vesalius.finetune.base "${data[@]}" --init "$out/base-64/base" --out "$out/base" --steps "$steps"
+# Findings of brain MRI are learnt more slowly than others.
+$launch vesalius.finetune.base "${data[@]}" --init "$out/base-64/base" --out "$out/base" --steps "$steps" --twice MRI
 "$python" -m vesalius.finetune.support "${data[@]}" --out "$out/base/base"
 "$python" -m vesalius.finetune.distill "${data[@]}" --base "$out/base/base" --out "$out/fast" --steps "$(less 1500 4)" \
   --num-trajectories "$(less 2000 32)" --num-validation "$(less 64 16)"
