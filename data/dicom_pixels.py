@@ -245,12 +245,28 @@ def _check_stream(dataset: Any, frame: int, frames: int) -> None:
     if not syntax.is_encapsulated:
         return
     stream = get_frame(dataset.PixelData, frame, number_of_frames=frames)
-    size = _stream_size(stream)
+    size = _stream_size(stream[_boxed(stream) :])
     if size is not None and size[0] * size[1] > 4 * int(dataset.Rows) * int(dataset.Columns) + 65536:
         raise Refusal(
             f"its compressed frame says {size[0]} x {size[1]} pixels, its header {dataset.Rows} x {dataset.Columns}; "
             "leave it out"
         )
+
+
+def _boxed(stream: bytes) -> int:
+    """Where the JPEG 2000 codestream begins in a JP2 file (ISO/IEC 15444-1 Annex I), which some writers wrap it in; 0
+    for any other stream. Refusal where a box says no length, at which pydicom 3.0.2 would turn in a circle for ever."""
+    if not stream.startswith(b"\x00\x00\x00\x0cjP  "):
+        return 0
+    at = 12
+    while at < len(stream):
+        length, kind = int.from_bytes(stream[at : at + 4], "big"), stream[at + 4 : at + 8]
+        if kind == b"jp2c":
+            return at + 8
+        if length < 8:
+            raise Refusal("the boxes of its JPEG 2000 frame are damaged; export it again or leave it out")
+        at += length
+    return 0
 
 
 def _stream_size(stream: bytes) -> tuple[int, int] | None:

@@ -216,16 +216,31 @@ def test_inflated_size_is_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read_header(path, names=Pseudonyms("x"))
 
 
-def test_compressed_frame_larger_than_its_header_is_refused(tmp_path: Path) -> None:
-    path = make(tmp_path / "a.dcm", np.zeros((16, 16), np.uint8))
-    file = pydicom.dcmread(path)
+def _with_stream(path: Path, stream: bytes) -> Path:
+    """A file of 16 x 16 pixels whose only frame is `stream`, called JPEG 2000."""
+    file = pydicom.dcmread(make(path, np.zeros((16, 16), np.uint8)))
     file.file_meta.TransferSyntaxUID = JPEG2000Lossless
-    stream = b"\xff\x4f\xff\x51\x00\x29\x00\x00" + (50000).to_bytes(4, "big") * 2 + bytes(40)
     file.PixelData = encapsulate([stream])
     file["PixelData"].VR, file["PixelData"].is_undefined_length = "OB", True
     file.save_as(path)
+    return path
+
+
+SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+"""The first box of a JP2 file."""
+
+
+@pytest.mark.parametrize("wrapping", [b"", SIGNATURE + b"\x00\x00\x00\x0cfree\x00\x00\x00\x00\x00\x00\x00\x00jp2c"])
+def test_compressed_frame_larger_than_its_header_is_refused(tmp_path: Path, wrapping: bytes) -> None:
+    stream = b"\xff\x4f\xff\x51\x00\x29\x00\x00" + (50000).to_bytes(4, "big") * 2 + bytes(40)
     with pytest.raises(ValueError, match="its compressed frame says 50000 x 50000 pixels, its header 16 x 16"):
-        read_dicom(path, CT)
+        read_dicom(_with_stream(tmp_path / "a.dcm", wrapping + stream), CT)
+
+
+def test_boxes_without_a_length_are_refused_not_read_for_ever(tmp_path: Path) -> None:
+    """Found by fuzzing: pydicom walks the boxes of a JP2 stream by their lengths, and never ends at one of 0."""
+    with pytest.raises(ValueError, match="the boxes of its JPEG 2000 frame are damaged"):
+        read_dicom(_with_stream(tmp_path / "a.dcm", SIGNATURE + bytes(40)), CT)
 
 
 def test_only_the_white_list_leaves_the_header(tmp_path: Path) -> None:
