@@ -1,12 +1,13 @@
 """DICOM files per second of a build, beside a plain pydicom and Pillow loop and beside decoding alone; and its memory.
 
-    python -m benchmarks.build speed [--files 400] [--workers 0]
+    python -m benchmarks.build speed [--files 1000] [--workers 0]
     python -m benchmarks.build memory [--counts 1000 20000 200000]
 
-`speed`: CT-like files (512 x 512, 16 bits, half of them in JPEG 2000) under new names, each side over the same files in
-turn, medians of the repeats. The plain loop reads a file, applies its Modality LUT and window, and saves a PNG with
-Pillow. Decoding alone reads the file and its pixels and does nothing with them: no build can be faster. The build also
-finds bad rows first, hashes, splits by patient and writes a dataset that survives a kill; its start-up is counted.
+`speed`: CT-like files (512 x 512, 16 bits; none, half and all of them in JPEG 2000) under new names, each side over the
+same files in turn, medians of the repeats. The plain loop reads a file, applies its Modality LUT and window, and saves
+a PNG with Pillow. Decoding alone reads the file and its pixels and does nothing with them: no build can be faster. The
+build also finds bad rows first, hashes, splits by patient and writes a dataset that survives a kill; its start-up is
+counted.
 
 `memory`: the most that build, check, filter, merge, sample and export hold over small generated images (16 x 16), each
 verb in a process of its own, its workers counted one by one.
@@ -35,14 +36,14 @@ from PIL import Image
 class Speed:
     """A build beside a plain loop and decoding alone."""
 
-    files: int = 400
+    files: int = 1000
     """DICOM files"""
     workers: int = 0
     """processes of the build and of decoding alone; 0: one for each core; the plain loop has one"""
     repeats: int = 3
     """runs of each side; medians are printed"""
-    compressed: bool = True
-    """half of the files in JPEG 2000; without, all are uncompressed"""
+    compressed: tuple[float, ...] = (0.0, 0.5, 1.0)
+    """shares of the files in JPEG 2000, each measured by itself"""
     size: int = 512
     """pixels on each edge"""
     json: bool = False
@@ -59,7 +60,7 @@ class Memory:
     """print one JSON object"""
 
 
-def write_ct(folder: Path, num: int, size: int, compressed: bool) -> list[Path]:
+def write_ct(folder: Path, num: int, size: int, compressed: float) -> list[Path]:
     """CT-like DICOM files: a noisy ellipse in HU, 12 bits stored in 16, two slices a patient."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
@@ -87,7 +88,7 @@ def write_ct(folder: Path, num: int, size: int, compressed: bool) -> list[Path]:
         ds.RescaleIntercept, ds.RescaleSlope, ds.WindowCenter, ds.WindowWidth = -1024, 1, 40, 400
         pixels = np.roll(scenes[number % len(scenes)], number, axis=1)
         ds.PixelData = pixels.tobytes()
-        if compressed and number % 2:
+        if int((number + 1) * compressed) > int(number * compressed):
             ds.compress(JPEG2000Lossless, scenes[number % len(scenes)], generate_instance_uid=False)
         paths.append(folder / f"{number:06d}.dcm")
         ds.save_as(paths[-1], enforce_file_format=True)
@@ -123,7 +124,7 @@ def decode_all(paths: list[Path], workers: int) -> None:
         pool.map(decode, paths, chunksize=8)
 
 
-def speed(config: Speed) -> dict[str, Any]:
+def speed(config: Speed, compressed: float) -> dict[str, Any]:
     from vesalius.data.build import build
     from vesalius.data.build_config import BuildConfig
     from vesalius.data.workers import num_workers
@@ -132,7 +133,7 @@ def speed(config: Speed) -> dict[str, Any]:
     times: dict[str, list[float]] = {"plain": [], "decode": [], "vesalius": []}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        paths = write_ct(root / "dicom", config.files, config.size, config.compressed)
+        paths = write_ct(root / "dicom", config.files, config.size, compressed)
         plain(paths[:2], root / "warm")
         for repeat in range(config.repeats):
             out = root / f"out-{repeat}"
@@ -149,7 +150,7 @@ def speed(config: Speed) -> dict[str, Any]:
                 times[side].append(time.perf_counter() - began)
     rates = {side: config.files / statistics.median(seconds) for side, seconds in times.items()}
     return {
-        "files": config.files, "workers": workers, "files_per_second": rates,
+        "files": config.files, "compressed": compressed, "workers": workers, "files_per_second": rates,
         "times_the_plain_loop": rates["vesalius"] / rates["plain"],
         "share_of_decoding_alone": rates["vesalius"] / rates["decode"],
     }  # fmt: skip
@@ -218,16 +219,21 @@ def write_table(folder: Path, count: int) -> None:
 
 
 def tell_speed(config: Speed) -> None:
-    result = speed(config)
+    results = []
+    for compressed in config.compressed:
+        results.append(result := speed(config, compressed))
+        if config.json:
+            continue
+        print(f"{100 * compressed:.0f} % in JPEG 2000, {result['workers']} workers:")
+        for side, rate in result["files_per_second"].items():
+            print(f"{side:>9}: {rate:7.1f} files/s")
+        print(
+            f"{result['times_the_plain_loop']:.2f} times the plain loop, "
+            f"{100 * result['share_of_decoding_alone']:.0f} % of decoding alone",
+            flush=True,
+        )
     if config.json:
-        print(json.dumps(result))
-        return
-    for side, rate in result["files_per_second"].items():
-        print(f"{side:>9}: {rate:7.1f} files/s")
-    print(
-        f"{result['times_the_plain_loop']:.2f} times the plain loop, "
-        f"{100 * result['share_of_decoding_alone']:.0f} % of decoding alone, {result['workers']} workers"
-    )
+        print(json.dumps(results))
 
 
 def tell_memory(config: Memory) -> None:

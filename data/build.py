@@ -18,11 +18,11 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vesalius.data.build_config import BuildConfig, check_config
 from vesalius.data.card import Tally, write_card
-from vesalius.data.draft import Draft, Refused
+from vesalius.data.draft import Draft, Encoded, Refused
+from vesalius.data.encoding_pass import EncodingPass, digest_of, draft_key
 from vesalius.data.findings import as_findings, findings_in, left_open
 from vesalius.data.journal import WORK, Aside, Journal, read_object, reusable, tidy
 from vesalius.data.placing import Done, Placing, fresh_folder
@@ -32,7 +32,7 @@ from vesalius.data.record import SPLITS, digest_file, hold, open_atomic, read_ro
 from vesalius.data.scrub import scrub_drafts, told
 from vesalius.data.sources import drafts_of
 from vesalius.data.split import hashed_split, patient_key
-from vesalius.data.workers import Encoded, Encoder, Waiting, num_workers
+from vesalius.data.workers import Workers
 
 MOST_TOLD = 1000
 """Quarantined rows that a summary holds; `quarantine.jsonl` has all."""
@@ -72,12 +72,12 @@ def build(config: BuildConfig) -> BuildSummary:
     as a whole cannot be read or nothing is left. OSError where the disk is full. Neither leaves a manifest.
     """
     check_config(config)
-    with Waiting() as waiting:
-        return _build(config, waiting)
+    with Workers(config.workers) as workers:
+        return _build(config, workers)
 
 
-def _build(config: BuildConfig, waiting: Waiting) -> BuildSummary:
-    survey = _survey(config, waiting)
+def _build(config: BuildConfig, workers: Workers) -> BuildSummary:
+    survey = _survey(config, workers)
     if config.dry_run:
         return BuildSummary(
             path=config.out,
@@ -92,14 +92,14 @@ def _build(config: BuildConfig, waiting: Waiting) -> BuildSummary:
             dry_run=True,
         )
     with hold(config.out):
-        return _claim(config, survey) or _fill(config, survey, waiting)
+        return _claim(config, survey) or _fill(config, survey, workers)
 
 
-def _fill(config: BuildConfig, survey: _Survey, waiting: Waiting) -> BuildSummary:
+def _fill(config: BuildConfig, survey: _Survey, workers: Workers) -> BuildSummary:
     """The second pass. OSError, where the disk is full, tells how much room is needed."""
     written = _Written()
     try:
-        return _write(config, survey, written, waiting)
+        return _write(config, survey, written, workers)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
@@ -165,12 +165,12 @@ def _told_open(uncertain: Counter[str]) -> list[str]:
     return [note] if uncertain else []
 
 
-def _survey(config: BuildConfig, waiting: Waiting) -> _Survey:
+def _survey(config: BuildConfig, workers: Workers) -> _Survey:
     free = ("sources", "out", "keep_going", "workers", "json", "dry_run", "mapping")
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
     settings["sources"] = [str(s.resolve()) for s in config.sources]
-    reading = reading_of(config)
-    survey = _Survey(settings=_digest(settings), drafts=Aside(config.out))
+    reading = reading_of(config, workers)
+    survey = _Survey(settings=digest_of(settings), drafts=Aside(config.out))
     content, unnamed = hashlib.blake2b(digest_size=16), Counter[tuple[int, str]]()
     unsearched = 0
     read = drafts_of(config.sources, reading)
@@ -199,11 +199,11 @@ def _survey(config: BuildConfig, waiting: Waiting) -> _Survey:
         elif config.dry_run:  # counted for its summary alone
             by_hash = hashed_split(patient, seed=config.seed, val=config.val, test=config.test)[0] if patient else ""
             unnamed[(hash(patient), by_hash)] += 1
-        key = _draft_key(each)
+        key = draft_key(each)
         content.update(key.encode())
         if not config.dry_run:
             survey.drafts.add((key, each))
-            waiting.grow(num_workers(config.workers, survey.num_drafts), each.kind)
+            workers.begin(survey.num_drafts, each.kind)
     for (patient_hash, by_hash), count in unnamed.items():
         survey.splits[survey.named.get(patient_hash, by_hash) if by_hash else "by content"] += count
     survey.content = content.hexdigest()
@@ -216,16 +216,6 @@ def _survey(config: BuildConfig, waiting: Waiting) -> _Survey:
             f"{config.sources[0]}: nothing is left to build from, {survey.num_refused} rows are bad{first}"
         )
     return survey
-
-
-def _digest(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
-
-
-def _draft_key(draft: Draft) -> str:
-    """Names a draft and the state of its file: the same key means that the image need not be made again."""
-    row = draft.record.to_json()
-    return _digest([draft.where, str(draft.path), *draft.state(), row, draft.split, draft.kind, draft.part])
 
 
 def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
@@ -272,13 +262,13 @@ def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
     return None
 
 
-def _write(config: BuildConfig, survey: _Survey, written: _Written, waiting: Waiting) -> BuildSummary:
+def _write(config: BuildConfig, survey: _Survey, written: _Written, workers: Workers) -> BuildSummary:
     out, work = config.out, config.out / WORK
     work.mkdir(parents=True, exist_ok=True)
     write_json(work / "settings.json", {"settings": survey.settings})
     for split in SPLITS:
         (out / split / "images").mkdir(parents=True, exist_ok=True)
-    fresh, workers = fresh_folder(work), num_workers(config.workers, survey.num_drafts)
+    fresh = fresh_folder(work)
     rows: Aside[Done] = Aside(work)
     refused: list[Refused] = []
     num_refused = num_reused = 0
@@ -290,21 +280,20 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written, waiting: Wai
     with (
         Journal(work / "journal.jsonl") as journal,
         open_atomic(work / "quarantine.jsonl") as quarantine,
-        Encoder(workers=workers, size=config.size, folder=fresh, waiting=waiting) as encoder,
         Progress("data build", survey.num_drafts, quiet=config.json) as bar,
     ):
-
-        def work_on(task: tuple[int, tuple[str, Draft] | Refused]) -> Done | Encoded | Refused:
-            number, each = task
-            if isinstance(each, Refused):
-                return each
-            key, draft = each
-            return reusable(out, journal.get(key)) or _encode(config, encoder, draft, f"{number}.png", key)
-
-        for (number, each), outcome in encoder.in_order(enumerate(survey.drafts), work_on):
+        images = EncodingPass(
+            workers=workers, size=config.size, folder=fresh, reused=lambda key: reusable(out, journal.get(key))
+        )
+        for each, outcome in images.outcomes(survey.drafts, survey.num_drafts):
             if isinstance(outcome, tuple) and placing.taken(outcome[0]):  # the same source given twice
                 assert isinstance(each, tuple)
-                outcome = _encode(config, encoder, each[1], f"{number}.png", each[0])
+                outcome = images.again(*each)
+            if isinstance(outcome, Exception):
+                if not isinstance(outcome, ValueError) or not config.keep_going:
+                    raise outcome
+                assert isinstance(each, tuple)
+                outcome = each[1].refused(str(outcome))
             if isinstance(outcome, Refused):
                 refused += [outcome][: MOST_TOLD - len(refused)]
                 quarantine.write((json.dumps(dataclasses.asdict(outcome), ensure_ascii=False) + "\n").encode())
@@ -365,24 +354,3 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written, waiting: Wai
         modalities=modalities, quarantined=tuple(refused), num_quarantined=num_refused, notes=tuple(notes),
         num_reused=num_reused, removed=dict(survey.removed), uncertain=dict(survey.uncertain),
     )  # fmt: skip
-
-
-def _encode(config: BuildConfig, encoder: Encoder, draft: Draft, name: str, key: str) -> Encoded | Refused:
-    """The image of a draft. ValueError where it is bad, or not as the first pass saw it, unless such are set aside."""
-    try:
-        try:
-            image = encoder.encode(draft, name)
-            changed = _draft_key(draft) != key
-        except (FileNotFoundError, PermissionError) as error:
-            if error.filename != str(draft.path):
-                raise
-            changed = True
-        if changed:
-            raise ValueError(
-                f"{draft.where}: {draft.path} changed while the build ran, or can no longer be read; build again"
-            )
-        return image
-    except ValueError as error:
-        if not config.keep_going:
-            raise
-        return draft.refused(str(error))

@@ -48,6 +48,8 @@ _HEADER_TAGS = [
 ]  # fmt: skip
 _PIXELS = (0x7FE00008, 0x7FE00010)
 """The first and the last tag that may hold pixels. What follows, and zeros without end, is not read."""
+_HEAD = 4096
+"""First bytes of a file, which hold its meta information as nearly all write it."""
 MAX_BYTES = 2_100_000_000
 """Most bytes of one file: it is held in memory while it is read."""
 
@@ -217,19 +219,24 @@ def _open(path: Place, *, header: bool) -> Any:
         ImplicitVRLittleEndian,
     )
 
-    from vesalius.data.dicom_pixels import Refusal, check_inflated, tag_of
+    from vesalius.data.dicom_pixels import Refusal, check_inflated, meta_of, tag_of
 
     if path.stat().st_size > MAX_BYTES:
         raise Refusal(f"holds {path.stat().st_size} bytes, more than {MAX_BYTES}; export single frames")
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
-        if file.read(132)[128:] == b"DICM":
-            file.seek(0)
-            read_preamble(file, force=False)
-            meta = _read_file_meta_info(file)  # its public form opens paths alone
-            if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-                file.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
+        head = file.read(_HEAD)
+        if head[128:132] == b"DICM":
+            found = meta_of(head)
+            if found is None:  # written as few do
+                file.seek(0)
+                read_preamble(file, force=False)
+                meta = _read_file_meta_info(file)  # its public form opens paths alone
+                found = str(meta.get("TransferSyntaxUID")), file.tell()
+            syntax, end = found
+            file.seek(end)
+            if syntax == DeflatedExplicitVRLittleEndian:
                 check_inflated(file)
             elif file.read(16) == bytes(16):
                 raise Refusal("holds nothing but zeros after its head; copy it again or leave it out")

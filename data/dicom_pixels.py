@@ -49,6 +49,26 @@ class Refusal(ValueError):
     """A reason and a remedy without the file's name, which `read_header` and `read_dicom` add."""
 
 
+def meta_of(head: bytes) -> tuple[str, int] | None:
+    """The transfer syntax in a file's first bytes, and where its meta information (PS3.10 7.1) ends; in a tenth of the
+    time of pydicom. None where it is not written in the usual way, or is longer than `head`."""
+    at, syntax = 132, ""
+    while at + 12 <= len(head):
+        if head[at : at + 2] != b"\x02\x00":
+            return (syntax, at) if syntax else None
+        kind = head[at + 4 : at + 6]
+        if kind in (b"OB", b"UN", b"OW"):
+            start, length = at + 12, int.from_bytes(head[at + 8 : at + 12], "little")
+        elif kind in (b"UI", b"UL", b"SH", b"AE", b"LO"):
+            start, length = at + 8, int.from_bytes(head[at + 6 : at + 8], "little")
+        else:
+            return None
+        if head[at : at + 4] == b"\x02\x00\x10\x00":
+            syntax = head[start : start + length].decode("ascii", "replace").rstrip("\0 ")
+        at = start + length
+    return None
+
+
 def check_inflated(file: Any) -> None:
     """Refuse a deflate stream, from the file's position on, that would inflate past MAX_VOXELS bytes."""
     inflate, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
@@ -86,16 +106,22 @@ def number(view: Any, name: str) -> float | None:
 
 
 def flat(dataset: Any, frame: int) -> Any:
-    """The attributes that govern one frame: those of its functional groups (PS3.3 C.7.6.16) over the file's own."""
+    """The attributes that govern one frame: those of its functional groups (PS3.3 C.7.6.16) over the file's own.
+
+    Most files have neither groups nor empty attributes, and are their own view.
+    """
     from pydicom.dataset import Dataset
 
-    view = Dataset()
-    view.file_meta = dataset.file_meta
-    for name in _VIEWED:
-        if value_of(dataset, name) not in (None, ""):
-            view[tag_of(name)] = dataset[tag_of(name)]
     shared = value_of(dataset, "SharedFunctionalGroupsSequence") or []
     per_frame = value_of(dataset, "PerFrameFunctionalGroupsSequence") or []
+    there = [tag_of(name) for name in _VIEWED if tag_of(name) in dataset]
+    told = [tag for tag in there if dataset[tag].value not in (None, "")]
+    if there == told and not shared and not per_frame:
+        return dataset
+    view = Dataset()
+    view.file_meta = dataset.file_meta
+    for tag in told:
+        view[tag] = dataset[tag]
     for group in (*shared[:1], *per_frame[frame : frame + 1]):
         for macro in _MACROS:
             for element in (group.get(macro) or [Dataset()])[0]:

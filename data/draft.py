@@ -1,9 +1,10 @@
-"""What stands between a source and a record: drafts and refusals."""
+"""What stands between a source and a record: drafts, encoded images and refusals."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from vesalius.data.archive import Place
@@ -52,3 +53,12 @@ class Refused:
     file: str
     row: int | None
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """An image made from a draft: a file under a temporary name, its digest, and the window it was seen through."""
+
+    path: Path
+    sha256: str
+    window: str | None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from vesalius.data.burned_in import can_search, words_in
 from vesalius.data.dicom import read_dicom, read_dicom_hu
-from vesalius.data.draft import Draft
+from vesalius.data.draft import Draft, Encoded
 from vesalius.data.hounsfield import hu_png
 from vesalius.data.image import Float32, Uint8, png_bytes, read_hu, read_image
 from vesalius.data.modality import MODALITIES
@@ -28,6 +29,19 @@ def encode(draft: Draft, size: int = 0) -> tuple[bytes, str | None]:
         return _png(draft, size)
     except ValueError as error:
         raise ValueError(str(error) if draft.where == str(draft.path) else f"{draft.where}: {error}") from None
+
+
+def encode_to(task: tuple[Draft, Path], size: int) -> Encoded:
+    """Decode a draft and write its PNG to a path. ValueError as `encode`. Not synced: whoever names the file syncs them
+    all."""
+    draft, path = task
+    content, window = encode(draft, size)
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    return Encoded(path=path, sha256=hashlib.sha256(content).hexdigest(), window=window)
 
 
 def _png(draft: Draft, size: int) -> tuple[bytes, str | None]:

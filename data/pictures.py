@@ -13,6 +13,7 @@ from vesalius.data.dicom import DicomHeader, is_dicom, read_header
 from vesalius.data.draft import Draft, Kind
 from vesalius.data.label_text import told_by_label
 from vesalius.data.modality import MODALITIES, Modality, modality_from_dicom
+from vesalius.data.pseudonyms import Pseudonyms
 from vesalius.data.reading import Reading
 from vesalius.data.record import Record
 from vesalius.data.slices import pick
@@ -39,18 +40,35 @@ def kind_of(place: Place) -> Kind | None:
     return "dicom" if is_dicom(place) else None
 
 
-def pictures(draft: Draft, reading: Reading) -> Iterator[Draft]:
+def pictures(draft: Draft, reading: Reading, header: DicomHeader | None = None) -> Iterator[Draft]:
     """The chosen pictures of a draft's file, with what its header tells; columns that the draft has stay as they are.
 
+    header: of a DICOM file, where it was read already.
     A text that is empty is filled from the reports, else told by the label, else by a line made of the header.
     ValueError names the file.
     """
-    state = draft.path.stat()
-    if not state.st_size:
-        raise ValueError(f"{draft.path}: is empty (0 bytes); copy it again or leave it out")
-    for each in _PICTURES[draft.kind](draft, reading):
+    if draft.kind == "dicom":
+        header = header or dicom_header(draft.path, reading.names, reading.allow_burned_in)
+        chosen = frames(dicom_draft(draft, header, reading), header, reading)
+    else:
+        _check_not_empty(draft.path)
+        chosen = _PICTURES[draft.kind](draft, reading)
+    for each in chosen:
         stained = reading.stain and each.record.modality == "pathology"
         yield dataclasses.replace(each, stain=reading.stain) if stained else each
+
+
+def dicom_header(place: Place, names: Pseudonyms, allow_burned_in: bool) -> DicomHeader:
+    """The header of a file that is named as DICOM. ValueError names the file, also where it is none."""
+    _check_not_empty(place)
+    if not is_dicom(place):
+        raise ValueError(f"{place}: named as DICOM, but its content is not; export it again or leave it out")
+    return read_header(place, names=names, allow_burned_in=allow_burned_in)
+
+
+def _check_not_empty(place: Place) -> None:
+    if not place.stat().st_size:
+        raise ValueError(f"{place}: is empty (0 bytes); copy it again or leave it out")
 
 
 def from_file(place: Place, kind: Kind) -> Draft:
@@ -125,13 +143,6 @@ def _image(draft: Draft, reading: Reading) -> Iterator[Draft]:
     yield dataclasses.replace(draft, record=record)
 
 
-def _dicom(draft: Draft, reading: Reading) -> Iterator[Draft]:
-    if not is_dicom(draft.path):
-        raise ValueError(f"{draft.path}: named as DICOM, but its content is not; export it again or leave it out")
-    header = read_header(draft.path, names=reading.names, allow_burned_in=reading.allow_burned_in)
-    yield from frames(dicom_draft(draft, header, reading), header, reading)
-
-
 def frames(draft: Draft, header: DicomHeader, reading: Reading) -> Iterator[Draft]:
     """The chosen frames of a DICOM file, in the order of their position; of a slide's those that show tissue."""
     if header.code == "SM":
@@ -203,7 +214,6 @@ def _owned(record: Record, patient: str | None, stem: str, reading: Reading) -> 
 
 _PICTURES: dict[Kind, Callable[[Draft, Reading], Iterator[Draft]]] = {
     "image": _image,
-    "dicom": _dicom,
     "nifti": _nifti,
     "slide": _slide,
 }

@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from vesalius.data.draft import Draft
+from vesalius.data.draft import Draft, Encoded
 from vesalius.data.journal import Aside
 from vesalius.data.record import SPLITS, Record
 from vesalius.data.split import hashed_split, patient_key
-from vesalius.data.workers import Encoded
 
 Done = tuple[Record, float | None]
 """A finished record, and the number that decided its split, where a number did."""

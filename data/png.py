@@ -2,9 +2,8 @@
 
 Pillow tries five filters a row and compresses with zlib; of the seconds of a build most went there. Each row as its
 difference from the row above (PNG specification, filter type 2) and ISA-L's first level give files of the same size in
-a tenth of the time of Pillow's fastest level. Of 16 bits, whose low bytes are noise, it looks for repeats in the
-last 512 bytes alone: that is a third faster, and files of CT are 1 to 3 % larger than Pillow's in a hundredth of the
-time.
+a tenth of the time of Pillow's fastest level. Of 16 bits, whose low bytes are noise, it looks for runs alone: files of
+CT are no larger for it, and those full of noise take half the time.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 
 _GREY, _COLOUR = 0, 2
 _UP = 2
-_SHORT = 9
-"""Bits of a window of 512 bytes."""
+_RUNS = 1
+"""Bits of a window of 2 bytes: one sample back and no more."""
 
 
 def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16], texts: Mapping[str, str] | None = None) -> bytes:
@@ -41,7 +40,7 @@ def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16], texts: Mapping[str
     for keyword, text in (texts or {}).items():
         parts.append(_chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode()))
     if deep:
-        packed = igzip_lib.compress(filtered, 1, flag=igzip_lib.COMP_ZLIB, hist_bits=_SHORT)
+        packed = igzip_lib.compress(filtered, 1, flag=igzip_lib.COMP_ZLIB, hist_bits=_RUNS)
     else:
         packed = isal_zlib.compress(filtered, 1)
     parts += [_chunk(b"IDAT", packed), _chunk(b"IEND", b"")]
@@ -51,5 +50,5 @@ def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16], texts: Mapping[str
 def _chunk(kind: bytes, content: bytes) -> bytes:
     from isal import isal_zlib
 
-    checked = kind + content
-    return struct.pack(">I", len(content)) + checked + struct.pack(">I", isal_zlib.crc32(checked))
+    checksum = isal_zlib.crc32(content, isal_zlib.crc32(kind))
+    return b"".join((struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)))

@@ -27,6 +27,11 @@ class Pseudonyms:
         self._key = hashlib.sha256(salt.encode()).digest()
         self._kept: dict[tuple[str, str], str] | None = {} if keep else None
 
+    @property
+    def kept(self) -> bool:
+        """Whether pairs are remembered, so that this object must see them all."""
+        return self._kept is not None
+
     def hashed(self, kind: str, value: str) -> str:
         """16 hex digits for an identifier; kind ("patient", "study" ...) is told in the mapping alone."""
         pseudonym = hashlib.blake2b(value.encode("utf-8", "replace"), key=self._key, digest_size=8).hexdigest()

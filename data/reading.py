@@ -12,6 +12,7 @@ from vesalius.data.pseudonyms import Pseudonyms
 if TYPE_CHECKING:
     from vesalius.data.build_config import BuildConfig
     from vesalius.data.reports import Reports
+    from vesalius.data.workers import Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class Reading:
     None: across their longest voxel edge. size: longest side of stored images in pixels, 0 for as they are, and the
     edge of a slide's tiles (0: 256). mpp: microns per pixel of tiles, None for the slide's own. tiles: most of a slide,
     0 for all. stain: of pathology, "macenko" or None. reports: texts by accession number, study UID or file name.
+    workers: who reads the headers of many files; None: this process.
     """
 
     modality: Modality | None = None
@@ -37,9 +39,10 @@ class Reading:
     tiles: int = 16
     stain: str | None = None
     reports: Reports | None = None
+    workers: Workers | None = None
 
 
-def reading_of(config: BuildConfig) -> Reading:
+def reading_of(config: BuildConfig, workers: Workers) -> Reading:
     """ValueError where the reports cannot be read or the modality is not known."""
     from vesalius.data.label_text import organ_in
     from vesalius.data.reports import Reports
@@ -49,6 +52,7 @@ def reading_of(config: BuildConfig) -> Reading:
         organ=organ_in(config.modality) if config.modality else None,
         names=Pseudonyms(config.salt, keep=config.mapping is not None),
         reports=Reports(config.reports) if config.reports else None,
+        workers=workers,
         **{
             name: getattr(config, name)
             for name in ("allow_burned_in", "slices", "plane", "size", "mpp", "tiles", "stain")

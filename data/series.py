@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from vesalius.data.archive import Place
-from vesalius.data.dicom import read_header
+from vesalius.data.dicom import DicomHeader
 from vesalius.data.draft import Draft, Refused
-from vesalius.data.pictures import from_file, pictures
+from vesalius.data.pictures import dicom_header, from_file, pictures
 from vesalius.data.reading import Reading
 from vesalius.data.slices import pick
+from vesalius.data.workers import FEW, Crashed, batches
+
+SERIAL = 2 * FEW
+"""Files whose headers are read by this process, before workers begin."""
+BATCH = 32
+"""Headers that a worker reads at a time; one takes about a millisecond."""
+
+Read = tuple[Place, DicomHeader | Exception]
 
 
 def series_drafts(places: Iterable[Place], reading: Reading) -> Iterator[Draft | Refused]:
@@ -20,30 +29,50 @@ def series_drafts(places: Iterable[Place], reading: Reading) -> Iterator[Draft |
     headers of the chosen are read again.
     """
     if reading.slices == "all":
-        for place in places:
-            yield from told(place, reading)
+        for read in _headers(places, reading):
+            yield from _drafts(read, reading)
         return
     stacks: dict[tuple[Any, ...], list[tuple[float, int, Place]]] = {}
-    for number, place in enumerate(places):
-        try:
-            header = read_header(place, names=reading.names, allow_burned_in=reading.allow_burned_in)
-        except ValueError:
-            yield from told(place, reading)
-            continue
-        if len(header.frames) > 1 or not header.stack[0]:
-            yield from told(place, reading)
+    for number, (place, header) in enumerate(_headers(places, reading)):
+        if isinstance(header, Exception) or len(header.frames) > 1 or not header.stack[0]:
+            yield from _drafts((place, header), reading)
         else:
             stacks.setdefault(header.stack, []).append((header.position, number, place))
     for stack in stacks.values():
         stack.sort(key=lambda entry: entry[:2])
-        for chosen in pick(len(stack), reading.slices):
-            yield from told(stack[chosen][2], reading)
+    chosen = (s[slice_][2] for s in stacks.values() for slice_ in pick(len(s), reading.slices))
+    for read in _headers(chosen, reading):
+        yield from _drafts(read, reading)
 
 
-def told(place: Place, reading: Reading) -> Iterator[Draft | Refused]:
+def _headers(places: Iterable[Place], reading: Reading) -> Iterator[Read]:
+    """The header of each place, or what was wrong with it, in their order; of many, read by the workers.
+
+    Where the names are to be remembered, this process reads them all.
+    """
+    how = (reading.names, reading.allow_burned_in)
+    workers = None if reading.names.kept else reading.workers
+    places = iter(places)
+    for place in places if workers is None else itertools.islice(places, SERIAL):
+        try:
+            yield place, dicom_header(place, *how)
+        except ValueError as error:
+            yield place, error
+    if workers is None:
+        return
+    for batch, headers in workers.in_order(batches(places, BATCH), lambda b: workers.call(dicom_header, b, *how)):
+        yield from zip(batch, headers, strict=True)
+
+
+def _drafts(read: Read, reading: Reading) -> Iterator[Draft | Refused]:
     """The drafts of one DICOM file, or why there are none."""
+    place, header = read
     draft = from_file(place, "dicom")
+    if isinstance(header, Crashed):
+        header = ValueError(f"{place}: reading its header crashed ({header}); the file is damaged, leave it out")
     try:
-        yield from pictures(draft, reading)
+        if isinstance(header, Exception):
+            raise header
+        yield from pictures(draft, reading, header)
     except ValueError as error:
         yield draft.refused(str(error))

@@ -1,132 +1,111 @@
-"""Drafts encoded by all cores, with results in the order of the drafts.
+"""Functions called in worker processes on all cores, with results in the order of the tasks.
 
 Each worker is a process of its own, fed through its standard input. A pool of forks would keep the folder's lock when
 the build is killed, a pool that imports the caller's script would run it again, and in either a decoder that crashes
-takes the whole build with it; here it costs one image. A worker whose build has gone reads the end of its input and
+takes the whole build with it; here it costs one item. A worker whose build has gone reads the end of its input and
 ends.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
+import itertools
 import os
 import pickle
 import subprocess
 import sys
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from vesalius.data.draft import Draft, Kind
+from vesalius.data.draft import Kind
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 FEW = 64
-"""Drafts for each of which a worker's start would take longer than it saves."""
+"""Items for each of which a worker's start would take longer than it saves."""
 AHEAD = 4
-"""Drafts for each worker that are begun before the first of them is asked for."""
+"""Tasks for each worker that are begun before the first of them is asked for."""
 KEPT = 128_000_000
 """Bytes of freed memory that a worker keeps. Arrays of a frame are given back to the system and taken from it again
 for each image otherwise, which takes longer than all arithmetic on them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """An image made from a draft: a file under a temporary name, its digest, and the window it was seen through."""
-
-    path: Path
-    sha256: str
-    window: str | None
+class Crashed(Exception):
+    """The process died while it worked on an item."""
 
 
-def num_workers(asked: int, num_drafts: int) -> int:
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one shorter."""
+    each = iter(items)
+    while batch := list(itertools.islice(each, size)):
+        yield batch
+
+
+def num_workers(asked: int, num_items: int) -> int:
     """As many as asked; of 0 the cores that this process may use, fewer where there is little to do."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return asked or max(1, min(cores, num_drafts // FEW))
+    return asked or max(1, min(cores, num_items // FEW))
 
 
-def encode_to(draft: Draft, size: int, path: Path) -> Encoded:
-    """Decode a draft and write its PNG. ValueError as `encode`. Not synced: whoever names the file syncs them all."""
-    from vesalius.data.encode import encode
+class Workers:
+    """The worker processes of one build. They begin when they are needed, or ahead of it, and end with the `with`.
 
-    content, window = encode(draft, size)
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-    return Encoded(path=path, sha256=hashlib.sha256(content).hexdigest(), window=window)
+    asked: how many at most; 0 for one a core.
+    """
 
-
-class Waiting:
-    """Workers begun while headers are still read, since a start takes half a second; what is left in the end is
-    killed."""
-
-    def __init__(self) -> None:
+    def __init__(self, asked: int) -> None:
+        self.asked = asked
+        self._count = 1
         self._idle: deque[subprocess.Popen[bytes]] = deque()
+        self._all: list[subprocess.Popen[bytes]] = []
 
-    def __enter__(self) -> Waiting:
+    def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        while process := self.take():
+        for process in self._idle:
             process.kill()
-            process.communicate()
-
-    def grow(self, workers: int, kind: Kind) -> None:
-        """Have as many as there will be; kind: what they will decode. None where one works, which is this process."""
-        while workers > 1 and len(self._idle) < workers:
-            self._idle.append(_begun(kind))
-
-    def take(self) -> subprocess.Popen[bytes] | None:
-        try:
-            return self._idle.popleft()
-        except IndexError:
-            return None
-
-
-class Encoder:
-    """Encodes drafts, from any number of threads at once: each of `workers` threads has its process, one has none."""
-
-    def __init__(self, *, workers: int, size: int, folder: Path, waiting: Waiting | None = None) -> None:
-        self.workers, self.size, self.folder, self._waiting = workers, size, folder, waiting
-        self._mine = threading.local()
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def __enter__(self) -> Encoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes:
+        for process in self._all:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     with suppress(OSError):  # what a dead worker did not read
                         pipe.close()
+        for process in self._all:
             try:
                 process.wait(timeout=5)
             except subprocess.TimeoutExpired:  # a decoder that does not end
                 process.kill()
                 process.wait()
 
-    def in_order(self, tasks: Iterable[T], run: Callable[[T], R]) -> Iterator[tuple[T, R]]:
-        """(task, run(task)) in the order of the tasks, `workers` at a time, few ahead. Raises what a task raised."""
-        if self.workers == 1:
+    def begin(self, num_items: int, kind: Kind) -> None:
+        """Start as many as so many items will have, since a start takes half a second; kind: what they will decode.
+        None where one would work, which is this process."""
+        count = num_workers(self.asked, num_items)
+        while count > 1 and len(self._all) < count:
+            self._idle.append(self._started(kind))
+
+    def in_order(
+        self, tasks: Iterable[T], run: Callable[[T], R], num_items: int = sys.maxsize
+    ) -> Iterator[tuple[T, R]]:
+        """(task, run(task)) in the order of the tasks, in as many threads as `num_items` have workers, few tasks ahead.
+
+        Raises what a task raised.
+        """
+        self._count = count = num_workers(self.asked, num_items)
+        if count == 1:
             for task in tasks:
                 yield task, run(task)
             return
-        with ThreadPoolExecutor(self.workers) as pool:
+        with ThreadPoolExecutor(count) as pool:
             begun: deque[tuple[T, Future[R]]] = deque()
             try:
                 for task in tasks:
                     begun.append((task, pool.submit(run, task)))
-                    if len(begun) >= AHEAD * self.workers:
+                    if len(begun) >= AHEAD * count:
                         first, future = begun.popleft()
                         yield first, future.result()
                 while begun:
@@ -135,42 +114,51 @@ class Encoder:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def encode(self, draft: Draft, name: str) -> Encoded:
-        """The image of a draft at `folder / name`. ValueError as `encode`, and where the decoder crashed."""
-        path = self.folder / name
-        if self.workers == 1:
-            return encode_to(draft, self.size, path)
-        process: subprocess.Popen[bytes] = getattr(self._mine, "process", None) or self._start()
+    def call(self, function: Callable[..., R], items: Sequence[Any], *args: Any) -> list[R | Exception]:
+        """What `function(item, *args)` returned or raised for each item, from one process; a function of a module.
+
+        Crashed for an item at which the process died. Where `in_order` has one worker, this process does it.
+        """
+        if self._count == 1:
+            return [_outcome(function, item, args) for item in items]
+        try:
+            outcomes: list[R | Exception] = self._ask(function, items, args)
+            return outcomes
+        except Crashed as crash:
+            return [crash] if len(items) == 1 else [self.call(function, [item], *args)[0] for item in items]
+
+    def _ask(self, function: Callable[..., Any], items: Sequence[Any], args: tuple[Any, ...]) -> Any:
+        try:
+            process = self._idle.pop()
+        except IndexError:
+            process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            pickle.dump((draft, self.size, path), process.stdin)
+            pickle.dump((function, items, args), process.stdin)
             process.stdin.flush()
-            outcome = pickle.load(process.stdout)
+            outcomes = pickle.load(process.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-            self._mine.process = None
-            raise ValueError(
-                f"{draft.where}: its decoder crashed (exit code {process.wait()}); the file is damaged, leave it out"
-            ) from None
-        if isinstance(outcome, BaseException):
-            raise outcome
-        assert isinstance(outcome, Encoded)
-        return outcome
+            raise Crashed(f"exit code {process.wait()}") from None
+        self._idle.append(process)
+        return outcomes
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        process = (self._waiting.take() if self._waiting else None) or _begun()
-        self._mine.process = process
-        self._processes.append(process)
+    def _started(self, kind: Kind = "image") -> subprocess.Popen[bytes]:
+        # By glibc's names; other systems pass over them. 32 MiB is the most that its second takes.
+        kept = {"MALLOC_TRIM_THRESHOLD_": str(KEPT), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vesalius.data.workers", kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**kept, **os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
+        )  # fmt: skip
+        self._all.append(process)
         return process
 
 
-def _begun(kind: Kind = "image") -> subprocess.Popen[bytes]:
-    # By glibc's names; other systems pass over them. 32 MiB is the most that its second takes.
-    kept = {"MALLOC_TRIM_THRESHOLD_": str(KEPT), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "vesalius.data.workers", kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        env={**kept, **os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-    )  # fmt: skip
+def _outcome(function: Callable[..., R], item: Any, args: tuple[Any, ...]) -> R | Exception:
+    try:
+        return function(item, *args)
+    except Exception as error:  # raised again, or told, by the build
+        return error
 
 
 def prepare(kind: str) -> None:
@@ -186,15 +174,10 @@ def serve(asked: IO[bytes], answers: IO[bytes]) -> None:
     """What a worker does until its input ends."""
     while True:
         try:
-            draft, size, path = pickle.load(asked)
+            function, items, args = pickle.load(asked)
         except EOFError:
             return
-        outcome: Any
-        try:
-            outcome = encode_to(draft, size, path)
-        except Exception as error:  # raised again by the build
-            outcome = error
-        pickle.dump(outcome, answers)
+        pickle.dump([_outcome(function, item, args) for item in items], answers)
         answers.flush()
 
 

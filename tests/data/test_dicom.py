@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.data import get_testdata_file
+from pydicom.data import get_testdata_file, get_testdata_files
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.filereader import _read_file_meta_info
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -202,6 +203,20 @@ def test_announced_size_is_capped_before_decoding(tmp_path: Path) -> None:
     path = make(tmp_path / "b.dcm", np.zeros((4, 4), np.uint8), Rows=5000, Columns=5000, NumberOfFrames=10000)
     with pytest.raises(ValueError, match="over the limit"):
         read_dicom(path, CT)
+
+
+def test_meta_information_is_read_as_pydicom_reads_it() -> None:
+    told = 0
+    for path in map(Path, get_testdata_files("*.dcm")):
+        with path.open("rb") as file:
+            head = file.read(4096)
+            if head[128:132] != b"DICM" or (found := dicom_pixels.meta_of(head)) is None:
+                continue
+            file.seek(132)
+            meta = _read_file_meta_info(file)
+            assert found == (str(meta.TransferSyntaxUID), file.tell()), path
+            told += 1
+    assert told > 40
 
 
 def test_inflated_size_is_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

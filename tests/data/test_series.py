@@ -17,6 +17,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from vesalius.data import series
 from vesalius.data.build import build
 from vesalius.data.build_config import BuildConfig
 from vesalius.data.dicom import read_dicom_hu
@@ -28,6 +29,7 @@ from vesalius.data.pseudonyms import Pseudonyms
 from vesalius.data.reading import Reading
 from vesalius.data.record import load_records
 from vesalius.data.sources import drafts
+from vesalius.data.workers import Crashed, Workers
 
 AXIAL = [1, 0, 0, 0, 1, 0]
 
@@ -319,3 +321,27 @@ def test_quarantine_names_the_row_of_a_table_and_the_file_of_a_folder(tmp_path: 
     (draft,), _ = read(tmp_path / "t.csv")
     assert draft.refused("x") == Refused(file=str(tmp_path / "t.csv"), row=2, reason="x")
     assert draft.record.modality in MODALITIES
+
+
+@pytest.mark.parametrize("slices", ["all", "middle"])
+def test_headers_read_by_workers_make_the_same_drafts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: str
+) -> None:
+    for i in range(30):
+        slice_file(tmp_path / "in" / f"{i:02}.dcm", 5.0 * i, series=f"1.2.{i % 3}")
+    (tmp_path / "in" / "05.dcm").write_bytes(b"")
+    (tmp_path / "in" / "17.dcm").write_bytes(b"no DICOM at all, though its name says so" * 9)
+    alone = list(drafts(tmp_path / "in", Reading(slices=slices)))
+    monkeypatch.setattr(series, "SERIAL", 4)
+    monkeypatch.setattr(series, "BATCH", 3)
+    with Workers(2) as workers:
+        assert list(drafts(tmp_path / "in", Reading(slices=slices, workers=workers))) == alone
+        assert len(workers._all) == 2
+    assert [r.reason.split(": ")[1][:8] for r in alone if isinstance(r, Refused)] == ["is empty", "named as"]
+
+
+def test_a_header_that_kills_its_reader_costs_one_file(tmp_path: Path) -> None:
+    path = slice_file(tmp_path / "a.dcm", 5.0)
+    (found,) = series._drafts((path, Crashed("exit code -11")), Reading())
+    assert isinstance(found, Refused)
+    assert "a.dcm: reading its header crashed (exit code -11); the file is damaged" in found.reason
