@@ -23,6 +23,8 @@ from typing import Any, cast
 from vesalius.data.record import write_json
 from vesalius.models.base import Base, digest_folder, refuse_code
 
+TEXT_ENCODER = "text_encoder"
+"""The folder, inside an adapter's, of the text encoder's own."""
 EMBEDDED = ("nano-fast",)
 """Adapters that ship with the package, by name; a folder of such a name is reached by its full path."""
 
@@ -53,18 +55,20 @@ class AdapterCard:
     sampling: Sampling | None = None
 
 
-def write_adapter(folder: Path, denoiser: Any, card: AdapterCard) -> None:
-    """Write the LoRA of a PEFT-wrapped denoiser, whole or not at all. alpha, rank and targets are in its config, so it
-    reloads exactly."""
+def write_adapter(folder: Path, denoiser: Any, card: AdapterCard, text_encoder: Any = None) -> None:
+    """Write the LoRA of a PEFT-wrapped denoiser, whole or not at all; that of a text encoder in `text_encoder/` beside
+    it. alpha, rank and targets are in its config, so it reloads exactly."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    with disk_errors(temporary):
-        denoiser.save_pretrained(temporary, safe_serialization=True)
-    (temporary / "README.md").unlink(missing_ok=True)  # PEFT's template, empty of facts
-    config = json.loads((temporary / "adapter_config.json").read_text())
-    if isinstance(config.get("target_modules"), list):  # a set, which each process has in an order of its own
-        config["target_modules"].sort()
-    write_json(temporary / "adapter_config.json", {**config, "base_model_name_or_path": card.base})
+    parts = {temporary: denoiser, **({temporary / TEXT_ENCODER: text_encoder} if text_encoder is not None else {})}
+    for place, network in parts.items():
+        with disk_errors(temporary):
+            network.save_pretrained(place, safe_serialization=True)
+        (place / "README.md").unlink(missing_ok=True)  # PEFT's template, empty of facts
+        config = json.loads((place / "adapter_config.json").read_text())
+        if isinstance(config.get("target_modules"), list):  # a set, which each process has in an order of its own
+            config["target_modules"].sort()
+        write_json(place / "adapter_config.json", {**config, "base_model_name_or_path": card.base})
     write_json(temporary / "adapter.json", asdict(card))
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
@@ -122,7 +126,7 @@ def read_card(run: Path | str) -> AdapterCard | None:
 
 
 def apply_adapter(base: Base, run: Path | str) -> str:
-    """Merge an adapter into an opened base's denoiser, in place; returns the adapter's digest.
+    """Merge an adapter into an opened base's denoiser and text encoder, in place; returns the adapter's digest.
 
     The pipeline's scheduler becomes the adapter's, where it names one. ValueError where it was trained on another base,
     or does not fit this one.
@@ -138,11 +142,15 @@ def apply_adapter(base: Base, run: Path | str) -> str:
             f"{folder}: trained on base '{card.base}' ({card.base_digest[:12]}), "
             f"not on '{base.name}' ({base.digest[:12]}); give --base {card.base}"
         )
-    try:
-        wrapped = PeftModel.from_pretrained(base.pipeline.unet, folder, is_trainable=False)
-    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"{folder}: does not fit base '{base.name}': {str(error)[:200]}") from None
-    base.pipeline.unet = wrapped.merge_and_unload()
+    parts = {"unet": folder}
+    if (folder / TEXT_ENCODER / "adapter_config.json").is_file():
+        parts["text_encoder"] = folder / TEXT_ENCODER
+    for name, place in parts.items():
+        try:
+            wrapped = PeftModel.from_pretrained(getattr(base.pipeline, name), place, is_trainable=False)
+        except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+            raise ValueError(f"{place}: does not fit base '{base.name}': {str(error)[:200]}") from None
+        setattr(base.pipeline, name, wrapped.merge_and_unload())
     if card is not None and card.sampling is not None:
         base.pipeline.scheduler = open_scheduler(card.sampling.scheduler, folder)
     return digest_folder(folder)
