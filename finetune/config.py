@@ -85,6 +85,14 @@ class FinetuneConfig:
     """steps between validation losses, on fixed images, noise and timesteps"""
     num_validation: int = 64
     """held-out images of the validation loss"""
+    prompts: tuple[str, ...] = ()
+    """what the run draws to be looked at, always from the same noise; none: texts of held-out images"""
+    num_pictures: int = 4
+    """pictures drawn each time where --prompts names none; 0: draw none"""
+    draw_every: int = 500
+    """steps between pictures; the first and the last step are always drawn"""
+    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    """where losses are logged beside losses.jsonl; tensorboard: RUN/logs"""
     save_every: int = 100
     """steps between checkpoints"""
     sync: str | None = None
@@ -105,6 +113,7 @@ class FinetuneConfig:
         """ValueError where the numbers do not fit together. Cheap: nothing is loaded."""
         for name in (
             "steps", "batch_size", "rank", "alpha", "validate_every", "save_every", "num_validation", "views",
+            "draw_every",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
@@ -114,7 +123,7 @@ class FinetuneConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}; expected a number above 0")
-        for name in ("warmup", "weight_decay", "micro_batch", "offset_noise"):
+        for name in ("warmup", "weight_decay", "micro_batch", "offset_noise", "num_pictures"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 or more")
         for name in ("caption_dropout", "caption_share", "kept_share"):

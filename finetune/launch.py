@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -18,16 +20,26 @@ BUCKET = 16_000_000
 """Gradients that are exchanged at once: 64 MB."""
 
 
-def make_accelerator(precision: str = "auto", device: str = "auto") -> Accelerator:
-    """An accelerator for this run alone.
+def make_accelerator(
+    precision: str = "auto", device: str = "auto", tracker: str = "none", folder: Path | None = None
+) -> Accelerator:
+    """An accelerator for this run alone. tracker: one that accelerate knows; folder: where it logs.
+
+    ValueError where the tracker is not installed.
 
     accelerate shares its state between all accelerators of a process, so a second run of another precision would be
     refused. Only the process group of a distributed launch has to stay.
     """
+    if tracker == "wandb" and importlib.util.find_spec("wandb") is None:
+        raise ValueError("--tracker wandb is not installed; `pip install vesalius[wandb]`, or use tensorboard")
     AcceleratorState._reset_state(reset_partial_state="LOCAL_RANK" not in os.environ)
     waits = InitProcessGroupKwargs(timeout=timedelta(hours=6))  # the others wait while one process caches the latents
     return Accelerator(
-        mixed_precision=choose_precision(precision, device), cpu=device == "cpu", kwargs_handlers=[waits]
+        mixed_precision=choose_precision(precision, device),
+        cpu=device == "cpu",
+        kwargs_handlers=[waits],
+        log_with=None if tracker == "none" else tracker,
+        project_dir=folder,
     )
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -34,6 +34,8 @@ from vesalius.finetune.latents import cached_latents, cached_views
 from vesalius.finetune.launch import average_gradients, make_accelerator, out_of_memory, watch_signals
 from vesalius.finetune.masks import lesion_grid
 from vesalius.finetune.objective import denoising_loss, training_scheduler
+from vesalius.finetune.pictures import choose_requests, draw_pictures
+from vesalius.finetune.run_card import write_run_card
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.sync import Mirror
 from vesalius.finetune.texts import Texts
@@ -68,7 +70,7 @@ def finetune(config: FinetuneConfig) -> RunSummary:
 
 def _finetune(config: FinetuneConfig) -> RunSummary:
     trainset = choose_trainset(config)
-    accelerator = make_accelerator(config.precision, config.device)
+    accelerator = make_accelerator(config.precision, config.device, config.tracker, config.out / "logs")
     device, main = accelerator.device, accelerator.is_main_process
     if config.batch_size % accelerator.num_processes:
         raise ValueError(
@@ -85,6 +87,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
         claim_run(config, write=main and not config.dry_run)
     quiet = config.json or not main
     mirror = Mirror(config.sync if main else None, config.out)
+    requests = choose_requests(config, trainset)
     longest = trainset.say_text_coverage(base.pipeline.tokenizer, config.section, quiet=quiet)
     if config.dry_run:
         return RunSummary(out=config.out, step=0, finished=False, validation=(), seconds=0.0)
@@ -132,6 +135,10 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     if main:
         cut_log(config.out / "losses.jsonl", step)
 
+    half: Literal["fp32", "bf16"] = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
+    if config.tracker != "none":  # what a killed run logged after its last checkpoint is drawn anew
+        accelerator.init_trackers("finetune", init_kwargs={"tensorboard": {"purge_step": step + 1}})
+
     # The loop
     began, stop, saved = time.monotonic(), 0.0, step
     slots = range(accelerator.process_index, config.batch_size, accelerator.num_processes)
@@ -148,10 +155,14 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
                     stop = 1.0
                 else:
                     validation.append((step, found_loss))
+                    accelerator.log({"validation_loss": found_loss}, step)
             if main and step > saved and (step % config.save_every == 0 or step == config.steps or stop):
                 tensors = trained.tensors() | optimizer_tensors(optimizer)
                 mirror.push(save_checkpoint(config.out, step, tensors, {"validation": validation, **inputs}))
                 saved = step
+            if main and (step % config.draw_every == 0 or step == config.steps):
+                path = config.out / "pictures" / f"step-{step:08d}.png"
+                draw_pictures(base, requests, path, device=str(device), precision=half)
             if stop or step == config.steps:
                 break
             losses, records, micro = backward(draw, step, slots, micro, trained, scheduler, texts, accelerator, config)
@@ -169,9 +180,10 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
             if not math.isfinite(total + size):
                 raise ValueError(not_finite(step, total, size, losses, [trainset.train[i][1] for i in records]))
             bar.step(note=f"loss {total:.4f} val {validation[-1][1]:.4f}")
+            row = {"loss": total, "gradient_norm": size, "learning_rate": rate}
+            accelerator.log(row, step)
             if main:
-                row = {"step": step, "loss": total, "gradient_norm": size, "learning_rate": rate}
-                log(config.out / "losses.jsonl", row)
+                log(config.out / "losses.jsonl", {"step": step, **row})
 
     # The adapter, with all that a later stage asks of it
     if main and step == config.steps:
@@ -179,7 +191,9 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
         facts = {"data_digest": inputs["data_digest"], "depth": trainset.depth, "steps": step}
         trained.write(config.out, card_of(base, config, modalities=modalities, **facts))
         write_json(config.out / "validation.json", [{"step": s, "loss": v} for s, v in validation])
+        write_run_card(config, trainset, base, validation, requests)
     mirror.wait()
+    accelerator.end_training()
     accelerator.wait_for_everyone()
     return RunSummary(
         out=config.out, step=step, finished=step == config.steps, validation=tuple(validation),

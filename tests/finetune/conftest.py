@@ -44,7 +44,9 @@ def config_for(phantoms: Path, tiny_base: Path, tmp_path: Path) -> Callable[...,
     def make(**fields: Any) -> FinetuneConfig:
         usual = {
             "data": (phantoms,), "base": str(tiny_base), "out": tmp_path / "run", "steps": 4, "batch_size": 4,
-            "rank": 4, "alpha": 4, "warmup": 2, "precision": "fp32", "num_validation": 4, "json": True, "device": "cpu",
+            "rank": 4, "alpha": 4, "warmup": 2, "precision": "fp32", "num_validation": 4,
+            "num_pictures": 0, "tracker": "none",
+            "json": True, "device": "cpu",
         }  # fmt: skip
         return FinetuneConfig(**{**usual, **fields})
 
