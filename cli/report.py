@@ -174,9 +174,9 @@ def finetune(config: FinetuneConfig) -> int:
 
 
 def cloud_render(config: CloudConfig) -> int:
-    from vesalius.finetune.cloud import render
+    from vesalius.finetune.cloud import render_task
 
-    task = render(config)
+    task = render_task(config)
     if config.json:
         print_json(task)
     elif config.dry_run:

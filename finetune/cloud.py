@@ -47,7 +47,7 @@ class Place:
     path: str
 
 
-def render(config: CloudConfig) -> Rendered:
+def render_task(config: CloudConfig) -> Rendered:
     """Write the task file of a recipe. ValueError for what would only be refused on the rented machine, and where
     `out` holds something else."""
     config.check()
@@ -278,7 +278,7 @@ def run_name(config: CloudConfig) -> str:
     return re.sub(r"[^a-z0-9]+", "-", config.recipe.stem.lower()).strip("-")[:30].strip("-") or "run"
 
 
-class Readable(yaml.SafeDumper):
+class Readable(yaml.SafeDumper):  # type: ignore[misc]
     """YAML whose texts of several lines stay several lines."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shlex
 import signal
@@ -15,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from vesalius.cli.main import find_verb, parse
+from vesalius.cli.main import DONE, USAGE, find_verb, main, parse
 from vesalius.data.recipe import read_recipe_file
-from vesalius.finetune.cloud import render, run_script
+from vesalius.finetune.cloud import render_task, run_script
 from vesalius.finetune.cloud_config import GPUS, CloudConfig
 from vesalius.finetune.config import FinetuneConfig
 
@@ -64,7 +65,7 @@ def cloud(tmp_path: Path, to: str = "skypilot", **fields: Any) -> CloudConfig:
 
 def task_of(config: CloudConfig) -> dict[str, Any]:
     """The task that a rendered file holds, its keys compared with those that its reader knows."""
-    task: dict[str, Any] = yaml.safe_load(render(config).text)
+    task: dict[str, Any] = yaml.safe_load(render_task(config).text)
     if config.to == "dstack":
         assert set(task) <= DSTACK_TASK
         assert set(task["resources"]) <= {"cpu", "disk", "gpu", "memory", "shm_size"}
@@ -93,7 +94,7 @@ def test_the_committed_task_files_are_what_rendering_gives(to: str, tmp_path: Pa
     assert verb is not None
     config = parse(verb, words)
     assert config.out == committed.relative_to(ROOT)
-    result = render(config)
+    result = render_task(config)
     assert (result.text, result.unchanged) == (committed.read_text(), True)
 
 
@@ -167,12 +168,12 @@ def test_a_package_from_elsewhere_needs_no_checkout(tmp_path: Path) -> None:
 
 def test_rendering_again_changes_nothing_and_overwrites_nothing(tmp_path: Path) -> None:
     config = cloud(tmp_path)
-    assert not render(dataclasses.replace(config, dry_run=True)).out.exists()
-    first = render(config)
+    assert not render_task(dataclasses.replace(config, dry_run=True)).out.exists()
+    first = render_task(config)
     assert config.out.read_text() == first.text
-    assert (first.unchanged, render(config).unchanged) == (False, True)
+    assert (first.unchanged, render_task(config).unchanged) == (False, True)
     with pytest.raises(ValueError, match="is there already and holds something else; give another --out"):
-        render(dataclasses.replace(config, gpu="L4"))
+        render_task(dataclasses.replace(config, gpu="L4"))
     assert config.out.read_text() == first.text
 
 
@@ -209,9 +210,32 @@ def test_what_would_waste_a_paid_hour_is_refused(
 ) -> None:
     (tmp_path / "recipe.toml").write_text(recipe)
     with pytest.raises(ValueError, match=said) as error:
-        render(cloud(tmp_path, **{"recipe": tmp_path / "recipe.toml", **fields}))
+        render_task(cloud(tmp_path, **{"recipe": tmp_path / "recipe.toml", **fields}))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "task.yaml").exists()
+
+
+def test_the_verb_says_how_to_start_and_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = [
+        "cloud",
+        "render",
+        "runs/chest-ct.toml",
+        "--to",
+        "dstack",
+        "--data",
+        *DATA,
+        "--out",
+        str(tmp_path / "a.yaml"),
+    ]
+    assert main([*line, "--dry-run"]) == DONE
+    assert yaml.safe_load(capsys.readouterr().out)["type"] == "task"
+    assert main([*line, "--json"]) == DONE
+    told = json.loads(capsys.readouterr().out)
+    assert (told["start"], told["unchanged"]) == (f"dstack apply -f {tmp_path / 'a.yaml'}", False)
+    assert main(line) == DONE
+    assert capsys.readouterr().out.startswith(f"unchanged: {tmp_path / 'a.yaml'}\n")
+    assert main([*line, "--gpu", "H1000"]) == USAGE
+    assert capsys.readouterr().err.startswith("vesalius: --gpu: 'H1000' is not known; did you mean 'H100'?")
 
 
 def test_every_gpu_is_found_by_its_name_in_small_letters(tmp_path: Path) -> None:
