@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import yaml
 
 from vesalius.cli.main import DONE, USAGE, find_verb, main, parse
 from vesalius.data.recipe import read_recipe_file
+from vesalius.data.record import read_rows
 from vesalius.finetune.cloud import render_task, run_script
 from vesalius.finetune.cloud_config import GPUS, CloudConfig
 from vesalius.finetune.config import FinetuneConfig
@@ -249,16 +251,22 @@ def write_command(folder: Path, name: str, body: str) -> None:
     path.chmod(0o755)
 
 
-def start(tmp_path: Path, command: str, body: str, count: int) -> subprocess.Popen[str]:
-    """A run's script in a shell, where the command that it starts is a few lines of shell instead."""
+def start(
+    tmp_path: Path, command: str, body: str, count: int, config: FinetuneConfig | None = None
+) -> subprocess.Popen[str]:
+    """A run's script in a shell, where the command that it starts is a few lines of shell."""
     tools = tmp_path / "vesalius-env" / "bin"
     tools.mkdir(parents=True)
     write_command(tools, command, f"echo x >> {tmp_path}/tries\ntries=$(wc -l < {tmp_path}/tries)\n{body}")
     write_command(tools, "sleep", "exit 0")
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    script = run_script({"out": str(tmp_path / "run")}, count)
-    environment = {**os.environ, "HOME": str(tmp_path)}
-    return subprocess.Popen(["sh", "-c", script], env=environment, text=True, stderr=subprocess.PIPE)
+    values = {"out": str(tmp_path / "run")} if config is None else dataclasses.asdict(config)
+    if config is None:
+        (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    environment = {**os.environ, "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        ["sh", "-c", run_script(values, count)], env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
 
 
 def tries(tmp_path: Path) -> int:
@@ -285,17 +293,21 @@ def test_the_loop_runs_again_what_was_stopped_and_not_what_failed(
     assert (process.returncode, tries(tmp_path)) == (code, num)
 
 
-def test_sigterm_reaches_the_run_and_ends_the_script_with_75(tmp_path: Path) -> None:
-    saved = tmp_path / "saved"
-    process = start(tmp_path, "vesalius", f"trap 'touch {saved}; exit 75' TERM\nwhile :; do /bin/sleep 0.05; done", 1)
-    end = time.monotonic() + 60
-    while not (tmp_path / "tries").exists() or tries(tmp_path) < 1:
+def test_sigterm_to_the_script_leaves_one_whole_checkpoint_of_a_real_run(
+    config_for: Callable[..., FinetuneConfig], tmp_path: Path
+) -> None:
+    config = config_for(steps=20_000, save_every=20_000, validate_every=20_000)
+    process = start(tmp_path, "vesalius", f'exec {sys.executable} -m vesalius.cli.main "$@"', 1, config)
+    log, end = config.out / "losses.jsonl", time.monotonic() + 240
+    while not (log.is_file() and log.stat().st_size):
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
-        time.sleep(0.02)
-    time.sleep(0.3)  # until its trap is set
+        time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert (process.returncode, tries(tmp_path), saved.exists()) == (75, 1, True)
+    process.communicate(timeout=120)
+    assert (process.returncode, tries(tmp_path)) == (75, 1)
+    (kept,) = (config.out / "checkpoints").iterdir()
+    assert int(kept.name.removeprefix("step-")) == len(list(read_rows(log)))
 
 
 def test_the_rendered_shell_is_sound(tmp_path: Path) -> None:
