@@ -19,16 +19,18 @@ from vesalius.finetune.trainset import Trainset, choose_wording
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """Latents of all views of a training set. places: where those of each view lie in them, int64 [views, records]."""
+    """Latents of all views of a training set. places: where those of each view lie in them, int64 [views, records];
+    rivals: of rated pairs those of the worse pictures."""
 
     latents: Latents
     places: NDArray[np.int64]
+    rivals: Latents | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Some slots of a step, on the CPU: latents and noise N4HW, timesteps int64 [N], prompts, emphasis N1HW or None,
-    kept bool [N] or None, and the records' numbers."""
+    kept bool [N] or None, worse: latents of the worse pictures of pairs or None, and the records' numbers."""
 
     records: list[int]
     latents: torch.Tensor
@@ -37,6 +39,7 @@ class Batch:
     prompts: list[str]
     emphasis: torch.Tensor | None
     kept: torch.Tensor | None
+    worse: torch.Tensor | None
 
     def on(self, device: torch.device) -> Batch:
         """The same with its tensors on a device."""
@@ -61,6 +64,10 @@ def draw_batch(
     seen = views.places[(uniform[:, 4].numpy() * len(views.places)).astype(np.int64), mine]
     mean, deviation = views.latents.of(torch.from_numpy(seen))
     noise, spread = (torch.stack([torch.randn(mean.shape[1:], generator=g) for g in chances]) for _ in range(2))
+    worse = None
+    if views.rivals is not None:
+        mean_worse, deviation_worse = views.rivals.of(torch.from_numpy(mine))
+        worse = mean_worse + deviation_worse * spread
     if config.offset_noise:
         noise = noise + config.offset_noise * torch.stack(
             [torch.randn(mean.shape[1], 1, 1, generator=g) for g in chances]
@@ -72,5 +79,6 @@ def draw_batch(
         timesteps=(uniform[:, 3] * num_timesteps).long(),
         prompts=[choose_wording(trainset.wordings[i], u, config) for i, u in zip(mine.tolist(), uniform, strict=True)],
         emphasis=None if masks is None else 1 + (config.mask_weight - 1) * masks[torch.from_numpy(mine)].float(),
+        worse=worse,
         kept=uniform[:, 5] < config.kept_share if config.kept_share else None,
     )

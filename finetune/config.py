@@ -75,6 +75,11 @@ class FinetuneConfig:
     """share of noise that is the same all over a channel, for very dark and very bright images; 0.1 is usual"""
     mask_weight: float = 1.0
     """weight of the loss where a record's mask shows a finding and around it"""
+    pairs: tuple[Path, ...] = ()
+    """rated pairs (JSON lines of text, modality, better, worse): train to prefer as they do (Diffusion-DPO), with the
+    base as the reference; --data is validated on then"""
+    dpo_beta: float = 2000.0
+    """how closely preference tuning keeps to the base; higher is closer"""
     kept_share: float = 0.0
     """share of samples on which the adapted model is held to what the base predicts (prior preservation)"""
     real_share: float = REAL_FLOOR
@@ -119,7 +124,7 @@ class FinetuneConfig:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
         if not self.data:
             raise ValueError("--data is empty; give at least one dataset folder")
-        for name in ("learning_rate", "clip_norm", "min_snr_gamma", "mask_weight"):
+        for name in ("learning_rate", "clip_norm", "min_snr_gamma", "mask_weight", "dpo_beta"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}; expected a number above 0")
@@ -142,8 +147,12 @@ class FinetuneConfig:
             len(self.data_weights) != len(self.data) or not all(0 < w < math.inf for w in self.data_weights)
         ):
             raise ValueError(f"--data-weights {self.data_weights}: expected a number above 0 for each of --data")
-        if self.kept_share and self.kind == "full":
-            raise ValueError("--kept-share needs an adapter, which can be switched off; --kind full has none")
+        if (self.kept_share or self.pairs) and self.kind == "full":
+            raise ValueError(
+                "--kept-share and --pairs need an adapter, which can be switched off; --kind full has none"
+            )
+        if self.pairs and (self.views > 1 or self.mask_weight != 1 or self.kept_share or self.balance != "none"):
+            raise ValueError("--pairs trains on each pair as it is: leave out views, mask_weight, kept_share, balance")
         if self.mask_weight != 1 and self.views > 1:
             raise ValueError("--mask-weight and --views above 1 exclude each other: masks hold for the image as it is")
         if self.section is not None and self.section not in SECTIONS:

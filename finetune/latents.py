@@ -28,7 +28,8 @@ from vesalius.models.adapter import disk_errors
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-BATCH = 32
+PIXELS = 32 * 128 * 128
+"""Pixels that are encoded at once: an autoencoder's first layers hold hundreds of numbers for each."""
 SHARD = 256
 """Records of a shard: what a kill while caching loses, and what is made again where a file is damaged."""
 
@@ -106,8 +107,9 @@ def cached_latents(
     here = dict(list(zip(paths, parts, strict=True))[rank::world])
     mine = [(path, part) for path, part in here.items() if _read(path) is None]
     folder.mkdir(parents=True, exist_ok=True)
+    most = max(1, PIXELS // size**2)
     batches = [
-        (path, part[i : i + BATCH], i + BATCH >= len(part)) for path, part in mine for i in range(0, len(part), BATCH)
+        (path, part[i : i + most], i + most >= len(part)) for path, part in mine for i in range(0, len(part), most)
     ]
     done: list[Pair] = []
     name = f"caching latents{f' of view {view}' if view else ''}"

@@ -33,7 +33,7 @@ from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.latents import cached_latents, cached_views
 from vesalius.finetune.launch import average_gradients, make_accelerator, out_of_memory, watch_signals
 from vesalius.finetune.masks import lesion_grid
-from vesalius.finetune.objective import denoising_loss, training_scheduler
+from vesalius.finetune.objective import denoising_loss, preference_loss, training_scheduler
 from vesalius.finetune.pictures import choose_requests, draw_pictures
 from vesalius.finetune.run_card import write_run_card
 from vesalius.finetune.schedule import warmup_cosine
@@ -82,7 +82,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     scheduler = training_scheduler(base.pipeline.scheduler.config, zero_terminal_snr=config.zero_terminal_snr)
     attention = set_attention(base, config.attention, device)
     torch.manual_seed(config.seed)
-    trained = make_trained(base, config, torch.device("cpu"))
+    trained = make_trained(base, config, half=accelerator.mixed_precision == "bf16")
     with accelerator.main_process_first():  # only now: a base that does not open must not settle the folder's run
         claim_run(config, write=main and not config.dry_run)
     quiet = config.json or not main
@@ -101,7 +101,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     }  # fmt: skip
     latents, places = cached_views(autoencoder, base.digest, trainset.train, base.image_size, config.views, **how)
     held_out, _ = cached_latents(autoencoder, base.digest, trainset.held_out, base.image_size, **how).whole()
-    views = Views(latents=latents, places=places)
+    rivals = cached_latents(autoencoder, base.digest, trainset.rivals, base.image_size, **how)
+    views = Views(latents=latents, places=places, rivals=rivals if trainset.rivals else None)
     masks = lesion_grid(trainset.train, held_out.shape[-1]) if config.mask_weight != 1 else None
     base.pipeline.vae.to("cpu")  # its work is done; on a small card the denoiser needs the room
 
@@ -115,7 +116,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     parameters = trained.parameters
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     step, validation = 0, list[tuple[int, float]]()
-    inputs = {"base_digest": base.digest, "data_digest": data_digest(trainset.train)}
+    inputs = {"base_digest": base.digest, "data_digest": data_digest([*trainset.train, *trainset.rivals])}
     with accelerator.main_process_first():
         if main:
             mirror.fetch()
@@ -222,11 +223,14 @@ def backward(
         try:
             for start in range(0, len(slots), micro):
                 batch = draw(step=step, slots=slots[start : start + micro]).on(accelerator.device)
+                ours = (trained.denoiser, scheduler, batch.latents)
+                noised = (batch.noise, batch.timesteps)
                 with accelerator.autocast():
-                    each = denoising_loss(
-                        trained.denoiser, scheduler, batch.latents, batch.noise, batch.timesteps, texts(batch.prompts),
-                        config.min_snr_gamma, batch.emphasis, batch.kept,
-                    )  # fmt: skip
+                    text = texts(batch.prompts)
+                    if batch.worse is not None:
+                        each = preference_loss(*ours, batch.worse, *noised, text, config.dpo_beta)
+                    else:
+                        each = denoising_loss(*ours, *noised, text, config.min_snr_gamma, batch.emphasis, batch.kept)
                 accelerator.backward(each.sum() / len(slots))
                 losses.append(each.detach())
                 records += batch.records

@@ -18,6 +18,8 @@ from vesalius.finetune.config import FinetuneConfig
 from vesalius.models.adapter import AdapterCard, disk_errors, write_adapter
 from vesalius.models.base import Base
 
+ENDS = ("conv_in", "conv_out")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
@@ -73,8 +75,11 @@ class Trained:
         os.replace(temporary, folder)
 
 
-def make_trained(base: Base, config: FinetuneConfig, device: torch.device) -> Trained:
-    """Wrap or free the parts of an opened base, on the device. ValueError where a target names no layer of it."""
+def make_trained(base: Base, config: FinetuneConfig, *, half: bool = False) -> Trained:
+    """Wrap or free the parts of an opened base. ValueError where a target names no layer of it.
+
+    half: hold the frozen weights of the denoiser in bfloat16, in which autocast would use them anyway.
+    """
     denoiser, text_encoder = base.pipeline.unet, base.pipeline.text_encoder
     check_targets(denoiser, config.targets, "--targets", config)
     if config.train_text:
@@ -86,10 +91,22 @@ def make_trained(base: Base, config: FinetuneConfig, device: torch.device) -> Tr
         denoiser = get_peft_model(denoiser, lora_config(config, config.targets))
         if config.train_text:
             text_encoder = get_peft_model(text_encoder, lora_config(config, config.text_targets))
+        if half:
+            to_half(base.pipeline.unet)
     return Trained(
-        base=base, kind=config.kind, denoiser=denoiser.to(device), text_encoder=text_encoder.to(device),
-        train_text=config.train_text,
-    )  # fmt: skip
+        base=base, kind=config.kind, denoiser=denoiser, text_encoder=text_encoder, train_text=config.train_text
+    )
+
+
+def to_half(denoiser: Any) -> None:
+    """Frozen kernels and matrices in bfloat16: half the memory, and nothing left to cast in each pass.
+
+    Normalisation, the adapter, and the layers at both ends, by whose type pipelines choose that of their latents, stay
+    in float32.
+    """
+    for name, layer in denoiser.named_modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d) and not layer.weight.requires_grad and name not in ENDS:
+            layer.to(torch.bfloat16)
 
 
 def lora_config(config: FinetuneConfig, targets: tuple[str, ...]) -> LoraConfig:
@@ -149,9 +166,7 @@ def card_of(base: Base, config: FinetuneConfig, **facts: Any) -> AdapterCard:
 
     scheduler = {**base.pipeline.scheduler.config, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     scheduler["_class_name"] = type(base.pipeline.scheduler).__name__
+    from vesalius.inference.config import GUIDANCE
+
     sampling = Sampling(steps=usual_steps(config.base), guidance=GUIDANCE, scheduler=scheduler)
     return dataclasses.replace(card, sampling=sampling)
-
-
-GUIDANCE = 3.0
-"""As generating uses by default."""

@@ -19,6 +19,7 @@ from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean, prompts_of, sections
 from vesalius.data.record import Record, digest_file, load_records
 from vesalius.finetune.config import FinetuneConfig
+from vesalius.finetune.pairs import load_pairs
 from vesalius.models.text import split_chunks
 
 Member = tuple[Path, Record]
@@ -27,17 +28,21 @@ MAX_DEPTH = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Trainset:
-    """Records to train on and to validate on, as (dataset folder, record). weights None: every record once an epoch."""
+    """Records to train on and to validate on, as (dataset folder, record). weights None: every record once an epoch.
+
+    rivals: of rated pairs the worse picture of each record.
+    """
 
     train: list[Member]
     held_out: list[Member]
     wordings: list[tuple[str, ...]]
     weights: NDArray[np.float64] | None
+    rivals: list[Member] = dataclasses.field(default_factory=list)
 
     @property
     def depth(self) -> int:
         """The deepest generation depth among the training records."""
-        return max(r.depth for _, r in self.train)
+        return max(r.depth for _, r in (*self.train, *self.rivals))
 
     def prompt_of_held_out(self, index: int) -> str:
         return prompts_of(self.held_out[index][1])[0]
@@ -51,8 +56,8 @@ class Trainset:
         room = tokenizer.model_max_length - 2
         # A text of as many bytes as there is room for tokens fits: a token is at least a byte
         long = [t for t in texts if len(t.encode()) > room]
-        lengths = np.array([len(x) for x in tokenizer(long, add_special_tokens=False, verbose=False).input_ids] or [0])
-        chunks = [len(split_chunks(tokenizer, t)) for t, n in zip(long, lengths, strict=False) if n > room]
+        ids = tokenizer(long, add_special_tokens=False, verbose=False).input_ids if long else []
+        chunks = [len(split_chunks(tokenizer, t)) for t, i in zip(long, ids, strict=True) if len(i) > room]
         if not quiet:
             shown = [sum(map(len, (r.text for _, r in self.train))), sum(len(w[-1]) for w in self.wordings)]
             part = f", {shown[1] / max(shown[0], 1):.0%} of the reports' letters shown" if section else ""
@@ -94,7 +99,10 @@ def choose_trainset(config: FinetuneConfig) -> Trainset:
         train = [m for m in train if m[1].origin == "synthetic" or not _held_out(m[1])]
         if not held_out or not train:
             raise ValueError(f"{config.data[0]}: too few records to hold some out for validation; add a val split")
-    too_deep = [r for _, r in train if r.depth > MAX_DEPTH]
+    rivals: list[Member] = []
+    if config.pairs:
+        train, rivals = load_pairs(config.pairs)
+    too_deep = [r for _, r in (*train, *rivals) if r.depth > MAX_DEPTH]
     if too_deep:
         raise ValueError(
             f"{too_deep[0].file_name}: generation depth {too_deep[0].depth} is over {MAX_DEPTH}; "
@@ -110,7 +118,8 @@ def choose_trainset(config: FinetuneConfig) -> Trainset:
         train=train,
         held_out=[held_out[i] for i in sorted(order.tolist())],
         wordings=[wordings_of(r, config.section) for _, r in train],
-        weights=sampling_weights(train, config),
+        weights=None if rivals else sampling_weights(train, config),
+        rivals=rivals,
     )
 
 

@@ -191,7 +191,7 @@ def test_weights_of_datasets_are_their_shares(config_for: ConfigFor, phantoms: P
     ("fields", "said"),
     [
         ({"data_weights": (1.0, 2.0)}, "expected a number above 0 for each of --data"),
-        ({"kind": "full", "kept_share": 0.2}, "--kept-share needs an adapter"),
+        ({"kind": "full", "kept_share": 0.2}, "--kept-share and --pairs need an adapter"),
         ({"views": 2, "mask_weight": 2.0}, "exclude each other"),
         ({"section": "gossip"}, "--section 'gossip' is not known"),
         ({"sync": "nowhere://bucket"}, r"--sync nowhere://bucket: .*give a folder"),
