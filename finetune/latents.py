@@ -120,7 +120,7 @@ def cached_latents(
         done.append(_encoded(autoencoder, batch, size, view, torch.device(device), half))
         if last:
             mean, deviation = (torch.cat(part) for part in zip(*done, strict=True))
-            _save(path, mean, deviation)
+            _save(path, mean.contiguous(), deviation.contiguous())
             done = []
     if accelerator is not None:
         accelerator.wait_for_everyone()

@@ -42,7 +42,7 @@ from vesalius.finetune.texts import Texts
 from vesalius.finetune.trained import Trained, card_of, make_trained, set_attention
 from vesalius.finetune.trainset import choose_trainset, data_digest
 from vesalius.finetune.validation import fixed_questions, validate
-from vesalius.models.base import open_base
+from vesalius.models.base import open_base, text_encoders
 
 FREE_FIELDS = ("out", "resume", "json", "dry_run", "device", "micro_batch", "sync")  # may change on taking a run up
 
@@ -108,11 +108,10 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
 
     # Adapter in fp32 on a frozen base, optimizer, and the newest whole checkpoint
     trained.denoiser.to(device)
-    trained.text_encoder.to(device)
+    for encoder in text_encoders(base.pipeline):
+        encoder.to(device)
     num_texts = sum(map(len, trainset.wordings)) + len(trainset.held_out) + 1
-    texts = Texts(
-        base.pipeline.tokenizer, trained.text_encoder, trained=config.train_text, num_texts=num_texts, longest=longest
-    )
+    texts = Texts(base, trained.text_encoder, trained=config.train_text, num_texts=num_texts, longest=longest)
     parameters = trained.parameters
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     step, validation = 0, list[tuple[int, float]]()

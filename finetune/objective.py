@@ -124,16 +124,19 @@ def denoising_loss(
 ) -> torch.Tensor:
     """Loss of each sample [N], float32: weighted mean squared error of the prediction.
 
-    latents and noise are N4HW, timesteps int64 [N]; condition is the text, as `text_condition` makes it; emphasis,
+    latents and noise are N4HW, timesteps int64 [N]; condition is the text, as `Texts` makes it; emphasis,
     N1HW, weighs places of the latent grid, such as a lesion's. kept: bool [N], samples whose target is what the
     denoiser predicts without its adapter, so that it keeps what it knew (prior preservation, after Ruiz et al. 2023,
     eq. 2, with the prediction in place of a picture drawn from it).
     """
     noisy = scheduler.add_noise(latents, noise, timesteps)
-    order = torch.cat([rows for rows, _ in condition]).argsort()
+    order = torch.cat([rows for rows, *_ in condition]).argsort()
 
     def predicted() -> torch.Tensor:
-        parts = [denoiser(noisy[rows], timesteps[rows], hidden).sample.float() for rows, hidden in condition]
+        parts = []
+        for rows, hidden, *more in condition:
+            told = {"added_cond_kwargs": more[0]} if more else {}
+            parts.append(denoiser(noisy[rows], timesteps[rows], hidden, **told).sample.float())
         return torch.cat(parts)[order]
 
     wanted = targets(scheduler, latents, noise, timesteps)

@@ -82,6 +82,8 @@ def make_trained(base: Base, config: FinetuneConfig, *, half: bool = False) -> T
     """
     denoiser, text_encoder = base.pipeline.unet, base.pipeline.text_encoder
     check_targets(denoiser, config.targets, "--targets", config)
+    if config.train_text and getattr(base.pipeline, "text_encoder_2", None) is not None:
+        raise ValueError(f"--train-text: base '{config.base}' has two text encoders, as SDXL; only one can be adapted")
     if config.train_text:
         check_targets(text_encoder, config.text_targets, "--text-targets", config)
     if config.kind == "full":

@@ -136,21 +136,24 @@ class Generator:
         """Requests of one chunk count -> pixels N3HW float32 in [-1, 1]."""
         import torch
 
-        from vesalius.models.text import encode, tokenize
+        from vesalius.models.text import embed
 
         pipeline = self.base.pipeline
         chunks = max(self.num_chunks(batch[0].prompt), self.num_chunks(negative))
         generators = [torch.Generator().manual_seed(r.seed) for r in batch]
 
-        def embed(texts: list[str]) -> torch.Tensor:
-            ids = tokenize(pipeline.tokenizer, [clean(t) for t in texts], chunks)
-            return encode(pipeline.text_encoder, ids.to(self.device))
-
         kind, half = torch.device(self.device).type, self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=half):
+            asked = {"prompt": [r.prompt for r in batch]}
+            if guidance > 1:
+                asked["negative_prompt"] = [negative] * len(batch)
+            told: dict[str, torch.Tensor] = {}
+            for name, texts in asked.items():
+                told[f"{name}_embeds"], pooled = embed(pipeline, [clean(t) for t in texts], chunks)
+                if pooled is not None:
+                    told[f"{'negative_' * ('negative' in name)}pooled_prompt_embeds"] = pooled
             pixels: torch.Tensor = pipeline(
-                prompt_embeds=embed([r.prompt for r in batch]),
-                negative_prompt_embeds=embed([negative] * len(batch)) if guidance > 1 else None,
+                **told,
                 num_inference_steps=steps,
                 guidance_scale=guidance,
                 generator=generators,

@@ -13,6 +13,7 @@ from typing import Any
 EMBEDDED = "nano"
 FEW_STEPS = {"DPMSolverMultistepScheduler": 12, "DPMSolverSinglestepScheduler": 12, "UniPCMultistepScheduler": 12}
 """Schedulers of a higher order, and the steps after which a picture of theirs changes no more to the eye."""
+XL = "StableDiffusionXLPipeline"
 UNSAFE = (".py", ".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
 
@@ -20,7 +21,7 @@ UNSAFE = (".py", ".bin", ".ckpt", ".pt", ".pth", ".pkl")
 class Base:
     """An opened base.
 
-    pipeline: a diffusers StableDiffusionPipeline in float32 on the CPU. digest: sha256 of its files.
+    pipeline: a diffusers StableDiffusionPipeline, or that of SDXL, in float32 on the CPU. digest: sha256 of its files.
     """
 
     name: str
@@ -109,12 +110,12 @@ def open_base(name: str = EMBEDDED) -> Base:
     for each in (logging, transformers_logging):  # before the pipeline is imported, which logs too
         each.set_verbosity_error()
         each.disable_progress_bar()
-    from diffusers import StableDiffusionPipeline
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
     try:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, use_safetensors=True, safety_checker=None, local_files_only=True
-        ).to(torch.float32)
+        large = json.loads((folder / "model_index.json").read_bytes()).get("_class_name") == XL
+        kind, more = (StableDiffusionXLPipeline, {}) if large else (StableDiffusionPipeline, {"safety_checker": None})
+        pipeline = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, **more).to(torch.float32)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
@@ -122,6 +123,11 @@ def open_base(name: str = EMBEDDED) -> Base:
             "copy its folder again, or use --base nano"
         ) from None
     pipeline.set_progress_bar_config(disable=True)
-    for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
+    for part in (pipeline.vae, pipeline.unet, *text_encoders(pipeline)):
         part.eval().requires_grad_(False)
     return Base(name=name, digest=digest_folder(folder), pipeline=pipeline)
+
+
+def text_encoders(pipeline: Any) -> list[Any]:
+    """The text encoder of a pipeline, of SDXL both."""
+    return [e for e in (pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None)) if e is not None]

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from vesalius.models.architecture import Architecture
 
-    TextGroups = Sequence[tuple[torch.Tensor, torch.Tensor]]
-    """Rows of a batch and their text embeddings, in groups of like length."""
+    TextGroups = Sequence[
+        tuple[torch.Tensor, torch.Tensor] | tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]
+    ]
+    """Rows of a batch and their text embeddings, in groups of like length; of SDXL also `size_condition`."""
 
 
 def train_tokenizer(texts: Iterable[str], sizes: Architecture) -> CLIPTokenizer:
@@ -122,18 +124,38 @@ def encode(text_encoder: Any, token_ids: torch.Tensor) -> torch.Tensor:
     return hidden.reshape(num, chunks * length, -1)
 
 
-def text_condition(tokenizer: Any, text_encoder: Any, texts: Sequence[str]) -> TextGroups:
-    """What a denoiser is conditioned on for a batch of texts of mixed length, in training.
+def embed(
+    pipeline: Any, texts: Sequence[str], num_chunks: int = 0, text_encoder: Any = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Texts as the denoiser of a pipeline is conditioned on them: embeddings [N, K * L, C], and of SDXL the pooled ones
+    [N, P], those of each text's first chunk.
 
-    Texts of as many chunks make a group: its rows of the batch, int64 [G], and their embeddings, float [G, K * L, C].
-    Nothing is padded, so each text is seen just as it is when drawn alone.
+    text_encoder: in place of the pipeline's own, such as one that is being trained. SDXL joins the layer before the
+    last of both its encoders, and has zeros for an empty text where its folder says so (Podell et al. 2023, section
+    2.1, and diffusers' `force_zeros_for_empty_prompt`). ValueError as `tokenize`.
     """
     import torch
 
-    pieces = [split_chunks(tokenizer, t) for t in texts]
-    groups = []
-    for count in sorted({len(p) for p in pieces}):
-        rows = [row for row, p in enumerate(pieces) if len(p) == count]
-        ids = _tokenize_pieces(tokenizer, [pieces[row] for row in rows]).to(text_encoder.device)
-        groups.append((torch.tensor(rows, device=ids.device), encode(text_encoder, ids)))
-    return groups
+    second = getattr(pipeline, "text_encoder_2", None)
+    first = text_encoder or pipeline.text_encoder
+    if second is None:
+        return encode(first, tokenize(pipeline.tokenizer, texts, num_chunks).to(first.device)), None
+    pieces = [split_chunks(pipeline.tokenizer, t) for t in texts]
+    parts = []
+    for tokenizer, encoder in ((pipeline.tokenizer, first), (pipeline.tokenizer_2, second)):
+        ids = _tokenize_pieces(tokenizer, pieces, num_chunks).to(encoder.device)
+        num, chunks, length = ids.shape
+        output = encoder(ids.reshape(num * chunks, length), output_hidden_states=True)
+        parts.append(output.hidden_states[-2].reshape(num, chunks * length, -1))
+    hidden, pooled = torch.cat(parts, dim=-1), output.text_embeds.reshape(num, chunks, -1)[:, 0]
+    if pipeline.config.force_zeros_for_empty_prompt:
+        told = torch.tensor([bool(t) for t in texts], device=hidden.device)
+        hidden, pooled = hidden * told[:, None, None], pooled * told[:, None]
+    return hidden, pooled
+
+
+def size_condition(pooled: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
+    """What SDXL's denoiser is told beside the text: the pooled embeddings [N, P], and that the image was `size` pixels
+    along each edge and not cropped."""
+    facts = pooled.new_tensor([size, size, 0, 0, size, size])
+    return {"text_embeds": pooled, "time_ids": facts.expand(len(pooled), -1)}

@@ -56,6 +56,45 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_xl(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+    """SDXL's classes in milliseconds, with random weights."""
+    import torch
+    from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    from vesalius.models.text import open_tokenizer
+
+    torch.manual_seed(0)
+    tokenizer = open_tokenizer(str(tiny_base))
+    sizes = {
+        "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": len(tokenizer), "projection_dim": 12,
+        "max_position_embeddings": tokenizer.model_max_length, "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }  # fmt: skip
+    encoders = [
+        kind(CLIPTextConfig(hidden_size=width, intermediate_size=2 * width, **sizes))
+        for kind, width in ((CLIPTextModel, 16), (CLIPTextModelWithProjection, 24))
+    ]
+    blocks = ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D")
+    denoiser = UNet2DConditionModel(
+        sample_size=16, cross_attention_dim=40, block_out_channels=(16, 32), down_block_types=blocks[0],
+        up_block_types=blocks[1], layers_per_block=1, norm_num_groups=4, attention_head_dim=8,
+        addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=12 + 6 * 8,
+    )  # fmt: skip
+    kinds = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
+    pipeline = StableDiffusionXLPipeline(
+        vae=AutoencoderKL(
+            down_block_types=kinds[0], up_block_types=kinds[1], block_out_channels=(8, 16), norm_num_groups=4,
+        ),
+        text_encoder=encoders[0], text_encoder_2=encoders[1], tokenizer=tokenizer, tokenizer_2=tokenizer, unet=denoiser,
+        scheduler=EulerDiscreteScheduler(), force_zeros_for_empty_prompt=True, add_watermarker=False,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("models") / "tiny-xl"
+    pipeline.save_pretrained(folder)
+    return folder
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
     """Where VESALIUS_CI is set, a skip for want of something ("needs ...") is a failure: there it was installed."""

@@ -14,10 +14,10 @@ from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.latents import cached_latents
 from vesalius.finetune.objective import denoising_loss, training_scheduler
+from vesalius.finetune.texts import Texts
 from vesalius.finetune.trainset import choose_trainset
 from vesalius.finetune.validation import fixed_questions
 from vesalius.models.base import Base
-from vesalius.models.text import text_condition
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +82,9 @@ def loss_of(base: Base, config: FinetuneConfig) -> float:
     trainset, parts = choose_trainset(config), base.pipeline
     found = cached_latents(parts.vae, base.digest, trainset.held_out, 32, config.out / "cache", quiet=True)
     scheduler = training_scheduler(parts.scheduler.config)
+    texts = Texts(base, base.pipeline.text_encoder, trained=False, num_texts=9, longest=9)
     losses = []
     with torch.no_grad():
         for q in fixed_questions(trainset, found.whole()[0], config.seed, 1000):
-            condition = text_condition(parts.tokenizer, parts.text_encoder, q.prompts)
-            losses.append(denoising_loss(parts.unet, scheduler, q.latents, q.noise, q.timesteps, condition))
+            losses.append(denoising_loss(parts.unet, scheduler, q.latents, q.noise, q.timesteps, texts(q.prompts)))
     return torch.cat(losses).mean().item()

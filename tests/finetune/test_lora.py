@@ -22,9 +22,9 @@ from vesalius.data.record import Record, load_records, read_rows, write_dataset
 from vesalius.finetune.base import write_base
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
+from vesalius.finetune.texts import Texts
 from vesalius.models.adapter import apply_adapter, read_card
 from vesalius.models.base import Base, open_base
-from vesalius.models.text import text_condition
 
 ConfigFor = Callable[..., FinetuneConfig]
 ValidationOf = Callable[[Base, FinetuneConfig], float]
@@ -242,7 +242,9 @@ def test_alpha_other_than_rank_reloads_exactly(
     denoiser = PeftModel.from_pretrained(wrapped.pipeline.unet, config.out / "adapter")
     generator = torch.Generator().manual_seed(0)
     noisy = torch.randn(2, 4, 16, 16, generator=generator)
-    ((_, text),) = text_condition(plain.pipeline.tokenizer, plain.pipeline.text_encoder, ["Chest CT", "Brain MRI"])
+    ((_, text, *_),) = Texts(plain, plain.pipeline.text_encoder, trained=False, num_texts=9, longest=9)(
+        ["Chest CT", "Brain MRI"]
+    )
     with torch.no_grad():
         drawn = [
             d(noisy, torch.tensor([9, 900]), text).sample for d in (plain.pipeline.unet, merged.pipeline.unet, denoiser)

@@ -11,9 +11,9 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from torch import nn
 
 from vesalius.finetune.objective import denoising_loss, snr_weights, targets
+from vesalius.finetune.texts import Texts
 from vesalius.models.architecture import make_scheduler
 from vesalius.models.base import open_base
-from vesalius.models.text import text_condition
 
 TIMESTEPS = torch.tensor([0, 1, 250, 500, 998, 999])
 
@@ -107,18 +107,19 @@ def test_the_training_scheduler_has_the_noise_levels_of_the_base() -> None:
 
 
 def test_a_long_report_trains_next_to_short_ones_with_the_loss_it_has_alone(tiny_base: Path) -> None:
-    pipeline = open_base(str(tiny_base)).pipeline
+    base = open_base(str(tiny_base))
+    pipeline, texts_of = base.pipeline, Texts(base, base.pipeline.text_encoder, trained=False, num_texts=9, longest=9)
     texts = ["Chest CT", "", "The lungs are clear. A nodule of 12 mm lies in the left upper lobe. " * 9]
     generator = torch.Generator().manual_seed(0)
     latents, noise = (torch.randn(3, 4, 16, 16, generator=generator) for _ in range(2))
     timesteps = torch.tensor([10, 500, 990])
     with torch.no_grad():
-        condition = text_condition(pipeline.tokenizer, pipeline.text_encoder, texts)
-        assert [rows.tolist() for rows, _ in condition] == [[0, 1], [2]]
+        condition = texts_of(texts)
+        assert [rows.tolist() for rows, *_ in condition] == [[0, 1], [2]]
         assert condition[1][1].shape[1] > 2 * pipeline.tokenizer.model_max_length
         together = denoising_loss(pipeline.unet, make_scheduler(), latents, noise, timesteps, condition)
         for i, text in enumerate(texts):
-            one = text_condition(pipeline.tokenizer, pipeline.text_encoder, [text])
+            one = texts_of([text])
             mine = slice(i, i + 1)
             alone = denoising_loss(pipeline.unet, make_scheduler(), latents[mine], noise[mine], timesteps[mine], one)
             assert torch.allclose(together[mine], alone, atol=1e-5), text

@@ -1,0 +1,45 @@
+"""Texts as a denoiser is conditioned on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vesalius.finetune.texts import Texts
+from vesalius.models.base import open_base
+from vesalius.models.text import encode, tokenize
+
+LONG = "The lungs are clear. A nodule of 1.8 cm lies in the left upper lobe. No effusion. " * 8
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_texts_of_mixed_length_are_seen_as_each_alone(tiny_base: Path, keeps: bool) -> None:
+    base = open_base(str(tiny_base))
+    pipeline = base.pipeline
+    texts = ["Chest CT", LONG, "", LONG[:300]]
+    noisy = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    steps = torch.tensor([1, 400, 700, 999])
+    with torch.no_grad():
+        texts_of = Texts(base, pipeline.text_encoder, trained=False, num_texts=9 if keeps else 10**9, longest=9)
+        assert texts_of.keeps == keeps
+        condition = texts_of(texts)
+        for rows, hidden, *_ in condition:
+            together = pipeline.unet(noisy[rows], steps[rows], hidden).sample
+            for row, seen in zip(rows.tolist(), together, strict=True):
+                alone = encode(pipeline.text_encoder, tokenize(pipeline.tokenizer, [texts[row]]))
+                expected = pipeline.unet(noisy[row : row + 1], steps[row : row + 1], alone).sample[0]
+                assert torch.allclose(seen, expected, atol=1e-5), texts[row]
+    assert sorted(row for rows, *_ in condition for row in rows.tolist()) == [0, 1, 2, 3]
+    assert len(condition) == 3
+
+
+def test_a_text_that_was_met_is_not_encoded_again(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = open_base(str(tiny_base))
+    texts_of = Texts(base, base.pipeline.text_encoder, trained=False, num_texts=9, longest=1)
+    ((_, first, *_),) = texts_of(["Chest CT"])
+    monkeypatch.setattr(base.pipeline.text_encoder, "forward", None)
+    ((rows, again, *_),) = texts_of(["Chest CT", "Chest CT"])
+    assert rows.tolist() == [0, 1]
+    assert torch.equal(again[1], first[0])
