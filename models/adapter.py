@@ -101,6 +101,12 @@ def adapter_folder(run: Path | str) -> Path:
     )
 
 
+def part_folders(folder: Path) -> dict[str, Path]:
+    """The PEFT folder of each part of a pipeline that an adapter changes: its own, and `text_encoder` inside it."""
+    places = {"unet": folder, "text_encoder": folder / "text_encoder"}
+    return {part: place for part, place in places.items() if (place / "adapter_config.json").is_file()}
+
+
 def read_card(run: Path | str) -> AdapterCard | None:
     """The provenance of an adapter, or None for one that another tool made."""
     path = adapter_folder(run) / "adapter.json"
@@ -122,7 +128,7 @@ def read_card(run: Path | str) -> AdapterCard | None:
 
 
 def apply_adapter(base: Base, run: Path | str) -> str:
-    """Merge an adapter into an opened base's denoiser, in place; returns the adapter's digest.
+    """Merge an adapter into an opened base's denoiser (and text encoder), in place; returns the adapter's digest.
 
     The pipeline's scheduler becomes the adapter's, where it names one. ValueError where it was trained on another base,
     or does not fit this one.
@@ -138,11 +144,12 @@ def apply_adapter(base: Base, run: Path | str) -> str:
             f"{folder}: trained on base '{card.base}' ({card.base_digest[:12]}), "
             f"not on '{base.name}' ({base.digest[:12]}); give --base {card.base}"
         )
-    try:
-        wrapped = PeftModel.from_pretrained(base.pipeline.unet, folder, is_trainable=False)
-    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"{folder}: does not fit base '{base.name}': {str(error)[:200]}") from None
-    base.pipeline.unet = wrapped.merge_and_unload()
+    for part, place in part_folders(folder).items():
+        try:
+            wrapped = PeftModel.from_pretrained(getattr(base.pipeline, part), place, is_trainable=False)
+        except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+            raise ValueError(f"{place}: does not fit base '{base.name}': {str(error)[:200]}") from None
+        setattr(base.pipeline, part, wrapped.merge_and_unload())
     if card is not None and card.sampling is not None:
         base.pipeline.scheduler = open_scheduler(card.sampling.scheduler, folder)
     return digest_folder(folder)
