@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vesalius.models.adapter import apply_adapter, part_folders, read_card
 from vesalius.models.adapter_config import AdapterCheckConfig
-from vesalius.models.adapter_layers import WEIGHTS, LoraFile, Match, add_layers, match_layers, read_lora
+from vesalius.models.adapter_layers import PARTS, WEIGHTS, LoraFile, Match, add_layers, match_layers, read_lora
 from vesalius.models.base import Base, base_folder, open_base
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def check_adapter(config: AdapterCheckConfig) -> AdapterReport:
         ranks=tuple(sorted({layer.rank for layer in lora.layers})),
         alphas=tuple(sorted({round(layer.alpha, 4) for layer in lora.layers})),
         targets=tuple(sorted({match.target for match in matched})),
-        parts={part: len(lora.of(part)) for part in ("unet", "text_encoder") if lora.of(part)},
+        parts={part: len(lora.of(part)) for part in PARTS if lora.of(part)},
         num_layers=len(lora.layers), num_matched=len(matched), unmatched=tuple(unmatched),
         differences=differences, effect=effect, sampling=told_sampling(lora), problems=tuple(problems),
     )  # fmt: skip
@@ -177,7 +177,7 @@ def largest(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def told_differences(lora: LoraFile, differences: dict[str, float]) -> list[str]:
-    """What is wrong, with the remedy: a PEFT folder says its alpha where diffusers does not look."""
+    """What is wrong, with the cause where it is a known one, and the remedy."""
     over = {name: gap for name, gap in differences.items() if gap > LARGEST}
     if not over:
         return []
@@ -185,6 +185,10 @@ def told_differences(lora: LoraFile, differences: dict[str, float]) -> list[str]
     remedy = ""
     if lora.format == "PEFT" and any(layer.alpha != layer.rank for layer in lora.layers):
         remedy = ": it takes alpha to be the rank; `vesalius adapter export` makes a file that it reads right"
+    elif lora.is_dora:
+        remedy = ": it leaves out the magnitudes of a DoRA"
+    elif lora.format == "kohya" and any(len({layer.alpha for layer in lora.of(part)}) > 1 for part in PARTS):
+        remedy = ": of layers with several alphas it takes the commonest for all"
     return [f"plain diffusers differs from Vesalius by more than {LARGEST:g} ({told}){remedy}"]
 
 

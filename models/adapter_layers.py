@@ -108,8 +108,8 @@ class Match:
 
     @property
     def target(self) -> str:
-        """What a configuration would name it: to_q, to_out.0, conv1 ..."""
-        found = re.search(r"[^.]*[^.\d][^.]*(\.\d+)?$", self.name)
+        """What a configuration would name it: to_q, to_out.0, ff.net.2, conv1 ..."""
+        found = re.search(r"(ff\.net\.\d+(\.proj)?|[^.]*[^.\d][^.]*(\.\d+)?)$", self.name)
         return found[0] if found else self.name
 
 

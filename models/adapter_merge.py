@@ -142,6 +142,7 @@ def blend(model: Any, folders: list[Path], shares: list[float]) -> Any:
         wrapped.add_weighted_adapter(names, shares, "default", combination_type="cat")
     except ValueError as error:
         raise ValueError(f"{folders[0].parent}: PEFT cannot blend these: {str(error)[:200]}") from None
+    wrapped.peft_config["default"].base_model_name_or_path = None  # on saving, PEFT would ask the hub about it
     wrapped.set_adapter("default")
     for name in names:
         wrapped.delete_adapter(name)
@@ -195,7 +196,7 @@ def error_of(blended: dict[str, Any], loras: list[LoraFile], shares: Iterable[fl
             sums[key] = sums[key] + delta if key in sums else delta
     for part, model in blended.items():
         for name, module in factors(model).items():
-            new = module.get_delta_weight("default").float()
+            new = module.get_delta_weight("default").detach().float()
             wanted = sums.pop((part, name.removeprefix("text_model.")), None)
             gap += float((new if wanted is None else new - wanted.reshape(new.shape)).square().sum())
             size += 0 if wanted is None else float(wanted.square().sum())
