@@ -37,7 +37,7 @@ def check(config: AdapterCheckConfig) -> int:
         print_json({**dataclasses.asdict(report), "ok": report.ok})
     else:
         ranks, alphas = ("/".join(f"{x:g}" for x in values) for values in (report.ranks, report.alphas))
-        print(f"{report.path}: a LoRA in {report.format}'s format, {report.num_bytes / 1e6:.1f} MB")
+        print(f"{report.path}: a LoRA in the format of {report.format}, {report.num_bytes / 1e6:.1f} MB")
         print(f"  rank {ranks}, alpha {alphas}; trained on {report.base or 'a base that it does not name'}")
         print(f"  layers: {', '.join(f'{part} {num}' for part, num in report.parts.items())}")
         print(f"  targets: {', '.join(report.targets) or 'none that fits'}")

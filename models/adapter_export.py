@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vesalius.models.adapter import AdapterCard, disk_errors, part_folders, read_card
+from vesalius.data.record import write_atomic
+from vesalius.models.adapter import AdapterCard, part_folders, read_card
 from vesalius.models.adapter_config import AdapterExportConfig
 from vesalius.models.adapter_layers import (
     DIFFUSERS_FILE,
@@ -49,9 +49,11 @@ class AdapterExport:
 def export_adapter(config: AdapterExportConfig) -> AdapterExport:
     """Write an adapter as one file, whole or not at all. ValueError where it is none, where it has what the format
     cannot say, or where another file lies at the place."""
+    from safetensors.torch import save
+
     lora = read_lora(config.adapter)
     if lora.format != "PEFT":
-        raise ValueError(f"{lora.path}: is a file in {lora.format}'s format already; give a run or adapter folder")
+        raise ValueError(f"{lora.path}: is a file in the format of {lora.format} already; give a run or adapter folder")
     refuse_more_than_lora(lora)
     title = run_name(lora.path)
     path = target_file(config, title)
@@ -63,7 +65,7 @@ def export_adapter(config: AdapterExportConfig) -> AdapterExport:
         raise ValueError(f"{path}: is there already, with other content; remove it, or choose another --out")
     if not unchanged and not config.dry_run:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_whole(path, tensors, metadata)
+        write_atomic(path, save(tensors, metadata))
     return AdapterExport(
         path=path, format=config.format, num_layers=len(lora.layers), unchanged=unchanged,
         num_bytes=sum(t.numel() * t.element_size() for t in tensors.values()),
@@ -77,8 +79,12 @@ def run_name(folder: Path) -> str:
 
 
 def target_file(config: AdapterExportConfig, title: str) -> Path:
-    """The file to write. ValueError where a folder is needed and a file lies there."""
+    """The file to write. ValueError where a folder is needed and a file lies there, or the reverse."""
     if config.out.suffix == ".safetensors":
+        if config.out.is_dir():
+            raise ValueError(
+                f"{config.out}: is a folder; give a name that does not end with .safetensors, or remove it"
+            )
         return config.out
     if config.out.is_file():
         raise ValueError(f"{config.out}: is a file; --out takes a folder, or a file that ends with .safetensors")
@@ -218,16 +224,6 @@ CONVERTERS = {"diffusers": to_diffusers, "kohya": to_kohya}
 
 def contiguous(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {key: value.contiguous() for key, value in tensors.items()}
-
-
-def save_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file, whole or not at all."""
-    from safetensors.torch import save_file
-
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with disk_errors(temporary):
-        save_file(tensors, temporary, metadata=metadata)
-        os.replace(temporary, path)
 
 
 def _holds(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bool:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vesalius.data.record import write_json
-from vesalius.models.adapter import AdapterCard, Sampling, adapter_folder, apply_adapter, disk_errors, part_folders
+from vesalius.models.adapter import AdapterCard, Sampling, adapter_folder, apply_adapter, part_folders
 from vesalius.models.adapter import read_card as read_adapter_card
 from vesalius.models.adapter_config import AdapterFuseConfig
-from vesalius.models.adapter_merge import refuse_taken
+from vesalius.models.adapter_export import public_name
+from vesalius.models.adapter_merge import refuse_taken, whole_folder
 from vesalius.models.base import base_folder, open_base, refuse_code
 
 FILE = "fused.json"
@@ -63,7 +63,7 @@ def fuse_adapter(config: AdapterFuseConfig) -> AdapterFuse:
     parts = tuple(part_folders(folder))
     if not config.dry_run:
         told = FusedCard(
-            base=base.name, base_digest=base.digest, adapter_digest=digest, weight=config.weight,
+            base=public_name(base.name), base_digest=base.digest, adapter_digest=digest, weight=config.weight,
             depth=max(card.depth if card else 0, fused_depth(base.name)),
             modalities=card.modalities if card else (), sampling=sampling_of(card, base.name),
         )  # fmt: skip
@@ -98,10 +98,7 @@ def sampling_of(card: AdapterCard | None, base: str) -> Sampling | None:
 
 def write_fused(out: Path, pipeline: Any, source: Path, card: FusedCard) -> None:
     """A diffusers folder with `fused.json`, which says what it was made of; whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.fuse")
-    shutil.rmtree(temporary, ignore_errors=True)
-    with disk_errors(temporary):
+    with whole_folder(out) as temporary:
         pipeline.save_pretrained(temporary, safe_serialization=True)
         for path in (temporary / "model_index.json", *temporary.glob("*/config.json")):
             config = json.loads(path.read_text())  # where the base lay on this machine is nobody's business
@@ -110,9 +107,6 @@ def write_fused(out: Path, pipeline: Any, source: Path, card: FusedCard) -> None
             if (source / name).is_file():
                 shutil.copyfile(source / name, temporary / name)
         write_json(temporary / FILE, dataclasses.asdict(card))
-        if out.is_dir():
-            out.rmdir()
-        os.replace(temporary, out)
 
 
 def read_fused(base: str) -> FusedCard | None:

@@ -253,8 +253,9 @@ def _alpha(config: Mapping[str, Any] | None, name: str, rank: int) -> float:
 
 
 def common_alpha(layers: Iterable[Layer]) -> float:
-    """The alpha that most layers have."""
-    return Counter(round(layer.alpha, 6) for layer in layers).most_common(1)[0][0]
+    """The alpha that most layers have; 0, which switches a layer off, is none to express others by."""
+    alphas = Counter(layer.alpha for layer in layers if layer.alpha)
+    return alphas.most_common(1)[0][0] if alphas else 1.0
 
 
 def match_layers(lora: LoraFile, pipeline: Any) -> tuple[list[Match], list[str]]:

@@ -6,20 +6,18 @@ import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vesalius.data.record import write_json
 from vesalius.models.adapter import AdapterCard, adapter_folder, disk_errors, part_folders, read_card, write_adapter
 from vesalius.models.adapter_config import AdapterMergeConfig
 from vesalius.models.adapter_export import refuse_more_than_lora, run_name
-from vesalius.models.adapter_layers import PARTS, LoraFile, read_lora
+from vesalius.models.adapter_layers import PARTS, Layer, LoraFile, read_lora
 from vesalius.models.base import digest_folder, open_base, refuse_code
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +77,7 @@ def merge_adapters(config: AdapterMergeConfig) -> AdapterMerge:
     if config.rank is None and not summary.error < 1e-3:
         raise ValueError(f"{config.out}: PEFT cannot blend these exactly; their configurations exclude each other")
     if not config.dry_run:
-        write_blend(config, summary, blended, card, folders)
+        write_blend(config.out, summary, blended, card, folders)
     return summary
 
 
@@ -186,39 +184,51 @@ def shrink(model: Any, rank: int) -> None:
 
 
 def error_of(blended: dict[str, Any], loras: list[LoraFile], shares: Iterable[float]) -> float:
-    """How far the deltas of a blend are from the weighted sum of deltas, relative to its size."""
-    gap = size = 0.0
-    sums: dict[tuple[str, str], torch.Tensor] = {}
+    """How far the deltas of a blend are from the weighted sum of deltas, relative to its size. One layer at a time, for
+    the deltas of a full-size base are as large as the base."""
+    wanted: dict[tuple[str, str], list[tuple[float, Layer]]] = {}
     for lora, share in zip(loras, shares, strict=True):
         for layer in lora.layers:
-            key = (layer.part, layer.name.removeprefix("text_model."))
-            delta = share * layer.delta()
-            sums[key] = sums[key] + delta if key in sums else delta
-    for part, model in blended.items():
-        for name, module in factors(model).items():
-            new = module.get_delta_weight("default").detach().float()
-            wanted = sums.pop((part, name.removeprefix("text_model.")), None)
-            gap += float((new if wanted is None else new - wanted.reshape(new.shape)).square().sum())
-            size += 0 if wanted is None else float(wanted.square().sum())
-    lost = sum(float(delta.square().sum()) for delta in sums.values())
-    return float(((gap + lost) / (size + lost)) ** 0.5) if size + lost else 0.0
+            wanted.setdefault((layer.part, layer.name.removeprefix("text_model.")), []).append((share, layer))
+    modules = {(p, n.removeprefix("text_model.")): m for p, model in blended.items() for n, m in factors(model).items()}
+    gap = size = 0.0
+    for key in wanted.keys() | modules.keys():
+        total: Any = sum(share * layer.delta() for share, layer in wanted.get(key, ()))
+        new: Any = modules[key].get_delta_weight("default").detach().float() if key in modules else 0
+        if key in wanted and key in modules:
+            total = total.reshape(new.shape)
+        gap += float(((new - total) ** 2).sum())
+        size += float((total**2).sum()) if key in wanted else 0
+    return (gap / size) ** 0.5 if size else 0.0
 
 
 def unique_names(folders: list[Path]) -> list[str]:
-    """What the adapters of a blend are called in it: their runs, or their whole places where two are called alike."""
+    """What the adapters of a blend are called in it: their runs, with a number where two are called alike."""
     names = [run_name(folder) for folder in folders]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    return [f"{name}-{names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which then is `out`, whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with disk_errors(temporary):
+            yield temporary
+            if out.is_dir():  # an empty one
+                out.rmdir()
+            os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_blend(
-    config: AdapterMergeConfig, summary: AdapterMerge, blended: dict[str, Any], card: AdapterCard, folders: list[Path]
+    out: Path, summary: AdapterMerge, blended: dict[str, Any], card: AdapterCard, folders: list[Path]
 ) -> None:
     """The adapter folder, with `blend.json`, which says what it was made of."""
-    out = config.out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.blend")
-    shutil.rmtree(temporary, ignore_errors=True)
-    with disk_errors(temporary):
+    with whole_folder(out) as temporary:
         write_adapter(temporary, blended["unet"], card)
         if "text_encoder" in blended:
             blended["text_encoder"].save_pretrained(temporary / "text_encoder", safe_serialization=True)
@@ -228,6 +238,3 @@ def write_blend(
             for (name, share), folder in zip(summary.shares.items(), folders, strict=True)
         ]
         write_json(temporary / "blend.json", {"adapters": parents, "rank": summary.rank, "error": summary.error})
-        if out.is_dir():
-            out.rmdir()
-        os.replace(temporary, out)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from vesalius.models import AdapterExportConfig, apply_adapter, export_adapter, open_base
 from vesalius.models.adapter_check import LARGEST, ask_denoiser, ask_text, largest
+from vesalius.models.adapter_layers import read_lora
 
 MakeAdapter = Callable[..., Path]
 CONVOLUTIONS = [
@@ -32,6 +33,7 @@ CONVOLUTIONS = [
 KINDS: dict[str, dict[str, Any]] = {
     "alpha is not the rank": {},
     "rsLoRA": {"use_rslora": True},
+    "alpha of 0 in a layer": {"alpha_pattern": {"attn1.to_q": 0}},
     "patterns": {"rank_pattern": {"attn1.to_q": 2, "to_v": 6}, "alpha_pattern": {"to_v": 3, "ff.net.2": 1}},
     "patterns of an rsLoRA": {"use_rslora": True, "rank_pattern": {"attn1.to_q": 2, "to_v": 6}},
     "convolutions": {"target_modules": CONVOLUTIONS},
@@ -42,9 +44,9 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def plain_with(base: Path, file: Path) -> Any:
-    """A plain pipeline, in the way of diffusers' documentation."""
+    """A plain pipeline, in the way of diffusers' documentation, with the one LoRA file of a folder."""
     pipeline = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32, safety_checker=None)
-    pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
+    pipeline.load_lora_weights(str(file.parent))
     return pipeline
 
 
@@ -190,7 +192,7 @@ def test_what_is_no_lora_alone_is_refused(make_adapter: MakeAdapter, tmp_path: P
 
 def test_an_exported_file_is_not_exported_again(make_adapter: MakeAdapter, tmp_path: Path) -> None:
     path = export(make_adapter(), tmp_path / "out")
-    with pytest.raises(ValueError, match="is a file in diffusers's format already"):
+    with pytest.raises(ValueError, match="is a file in the format of diffusers already"):
         export(path, tmp_path / "again")
 
 
@@ -199,6 +201,9 @@ def test_bad_places_are_named(make_adapter: MakeAdapter, tmp_path: Path) -> None
     (tmp_path / "file").write_text("x")
     with pytest.raises(ValueError, match=r"file: is a file; --out takes a folder"):
         export(run, tmp_path / "file")
+    (tmp_path / "x.safetensors").mkdir()
+    with pytest.raises(ValueError, match=r"x\.safetensors: is a folder"):
+        export(run, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match="no adapter there"):
         export(tmp_path / "nothing", tmp_path / "out")
     for name in ("lora.pt", "lora.bin"):
@@ -214,6 +219,7 @@ def test_bad_places_are_named(make_adapter: MakeAdapter, tmp_path: Path) -> None
 
 def test_a_full_disk_leaves_nothing_and_is_told(make_adapter: MakeAdapter, tmp_path: Path) -> None:
     run = make_adapter(r=64)
+    (tmp_path / "out").mkdir()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
@@ -222,3 +228,21 @@ def test_a_full_disk_leaves_nothing_and_is_told(make_adapter: MakeAdapter, tmp_p
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"peft_type": "IA3"}', '{"peft_type": "LORA", "r": "many"}'])
+def test_a_configuration_that_is_none_of_a_lora_is_one_clear_error(
+    make_adapter: MakeAdapter, tmp_path: Path, content: str
+) -> None:
+    run = make_adapter()
+    (run / "adapter" / "adapter_config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"adapter_config\.json: is "):
+        export(run, tmp_path / "out")
+
+
+@pytest.mark.parametrize("told", ["{", "[1]", '"text"', '{"unet.lora_alpha": "x"}'])
+def test_a_header_that_is_damaged_is_one_clear_error(make_adapter: MakeAdapter, tmp_path: Path, told: str) -> None:
+    path = export(make_adapter(), tmp_path / "out")
+    save_file(load_file(path), path, metadata={"lora_adapter_metadata": told})
+    with pytest.raises(ValueError, match="lora_adapter_metadata"):
+        read_lora(path)

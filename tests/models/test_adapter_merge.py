@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,8 @@ def test_adapters_that_do_not_go_together_are_refused(make_adapter: MakeAdapter,
     (bare / "adapter" / "adapter.json").unlink()
     with pytest.raises(ValueError, match=r"has no adapter\.json, so its base and its generation depth are unknown"):
         merge(one, bare, out=out)
+    same = make_adapter("deeper/one", seed=1)
+    assert set(merge(one, same, out=tmp_path / "alike", dry_run=True).shares) == {"one-1", "one-2"}
     with pytest.raises(ValueError, match="is there already"):
         merge(one, make_adapter("two", seed=1), out=one)
     assert not out.exists()
@@ -163,8 +166,23 @@ def test_a_fused_base_is_opened_by_vesalius_and_by_plain_diffusers(
     for opened in (open_base(str(tmp_path / "base")).pipeline, plain):
         assert largest(ask_denoiser(opened), ask_denoiser(wanted.pipeline)) == 0
         assert largest(ask_text(opened), ask_text(wanted.pipeline)) == 0
-    assert str(tiny_base.parent) not in (tmp_path / "base" / "unet" / "config.json").read_text()
+    for path in (tmp_path / "base").rglob("*.json"):
+        assert str(tiny_base.parent) not in path.read_text(), path
     assert {p.name for p in tmp_path.iterdir()} == {"run", "base"}
+
+
+def test_a_full_disk_leaves_neither_blend_nor_base(make_adapter: MakeAdapter, tmp_path: Path) -> None:
+    one, two = make_adapter("one"), make_adapter("two", seed=1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            merge(one, two, out=tmp_path / "blend")
+        with pytest.raises(OSError, match="too large"):
+            fuse(one, tmp_path / "base")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert {p.name for p in tmp_path.iterdir()} == {"one", "two"}
 
 
 def test_half_of_an_adapter_is_half_of_its_delta(make_adapter: MakeAdapter, tiny_base: Path, tmp_path: Path) -> None:
