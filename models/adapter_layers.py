@@ -148,7 +148,7 @@ def _read_folder(folder: Path) -> LoraFile:
         config = read_lora_config(place)
         tensors, _ = load_tensors(place / WEIGHTS)
         keys = {f"{part}.{key.removeprefix('base_model.model.')}": value for key, value in tensors.items()}
-        found, rest = _collect(keys, {part: vars(config)})
+        found, rest = _collect(keys, {part: vars(config)}, f"{place / 'adapter_config.json'}")
         layers += found
         unknown += rest
     card = read_card(folder)
@@ -168,7 +168,7 @@ def _read_file(path: Path) -> LoraFile:
             configs = {p: {k.removeprefix(f"{p}."): v for k, v in row.items() if k.startswith(f"{p}.")} for p in PARTS}
         except (ValueError, AttributeError):
             raise ValueError(f"{path}: its lora_adapter_metadata is not JSON; export it again") from None
-    layers, unknown = _collect(tensors, configs)
+    layers, unknown = _collect(tensors, configs, f"{path} (lora_adapter_metadata)")
     if not layers:
         raise ValueError(
             f"{path}: is no LoRA of a Stable Diffusion model: none of its {len(tensors)} keys is a layer's "
@@ -206,9 +206,9 @@ def read_lora_config(folder: Path) -> Any:
 
 
 def _collect(
-    tensors: Mapping[str, torch.Tensor], configs: Mapping[str, Mapping[str, Any]]
+    tensors: Mapping[str, torch.Tensor], configs: Mapping[str, Mapping[str, Any]], where: str
 ) -> tuple[list[Layer], list[str]]:
-    """Keys of one file put together by layer; and the keys that belong to none."""
+    """Keys of one file put together by layer; and the keys that belong to none. where: of the configurations."""
     found: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
     homes: dict[str, tuple[str, str]] = {}
     for key, value in tensors.items():
@@ -224,7 +224,7 @@ def _collect(
     for part, name in (home for home in found if home in whole):
         kinds = found[part, name]
         rank = int(kinds["down"].shape[0])
-        told = kinds["alpha"].item() if "alpha" in kinds else _alpha(configs.get(part), name, rank)
+        told = kinds["alpha"].item() if "alpha" in kinds else _alpha(configs.get(part), name, rank, where)
         layers.append(
             Layer(
                 part=part, name=name, down=kinds["down"], up=kinds["up"], alpha=float(told),
@@ -241,14 +241,17 @@ def _is_whole(kinds: Mapping[str, torch.Tensor]) -> bool:
     return down.ndim >= 2 and up.ndim >= 2 and down.shape[0] == up.shape[1] > 0
 
 
-def _alpha(config: Mapping[str, Any] | None, name: str, rank: int) -> float:
+def _alpha(config: Mapping[str, Any] | None, name: str, rank: int, where: str) -> float:
     """The alpha of a layer by a configuration of PEFT; without one alpha is the rank, as diffusers takes it."""
     if not config:
         return rank
     from peft.utils.other import get_pattern_key
 
-    pattern = config.get("alpha_pattern") or {}
-    alpha = float(pattern.get(get_pattern_key(list(pattern), name), config.get("lora_alpha", rank)))
+    try:
+        pattern = config.get("alpha_pattern") or {}
+        alpha = float(pattern.get(get_pattern_key(list(pattern), name), config.get("lora_alpha", rank)))
+    except (ValueError, TypeError, AttributeError, re.error) as error:
+        raise ValueError(f"{where}: is no configuration of PEFT: its alpha of '{name}': {error}") from None
     return alpha * math.sqrt(rank) if config.get("use_rslora") else alpha
 
 

@@ -14,7 +14,16 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from vesalius.models import AdapterExportConfig, apply_adapter, export_adapter, open_base
+from vesalius.models import (
+    AdapterCard,
+    AdapterCheckConfig,
+    AdapterExportConfig,
+    apply_adapter,
+    check_adapter,
+    export_adapter,
+    open_base,
+)
+from vesalius.models.adapter import write_adapter
 from vesalius.models.adapter_check import LARGEST, ask_denoiser, ask_text, largest
 from vesalius.models.adapter_layers import read_lora
 
@@ -124,6 +133,33 @@ def peft_deltas(folder: Path) -> dict[str, torch.Tensor]:
     return deltas
 
 
+def test_layers_of_a_full_size_architecture_are_read_too(tiny_base: Path, tmp_path: Path) -> None:
+    """Four levels, two layers each, projections that are convolutions: Stable Diffusion 1's, narrow."""
+    from diffusers import UNet2DConditionModel
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    pipeline = open_base(str(tiny_base)).pipeline
+    pipeline.register_modules(
+        unet=UNet2DConditionModel(
+            sample_size=16, block_out_channels=(8, 8, 16, 16), norm_num_groups=4, attention_head_dim=2,
+            cross_attention_dim=32,
+        )
+    )  # fmt: skip
+    pipeline.save_pretrained(tmp_path / "base", safe_serialization=True)
+    base = open_base(str(tmp_path / "base"))
+    targets = [*CONVOLUTIONS, "linear_2", "proj_in", "proj_out", "to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj"]
+    config = LoraConfig(r=2, lora_alpha=3, target_modules=targets, init_lora_weights=False)
+    wrapped = get_peft_model(base.pipeline.unet, config)
+    card = AdapterCard(base=base.name, base_digest=base.digest, data_digest="d", depth=1, steps=1)
+    write_adapter(tmp_path / "adapter", wrapped, card)
+    for form in ("diffusers", "kohya"):
+        path = export(tmp_path / "adapter", tmp_path / form, form)
+        report = check_adapter(AdapterCheckConfig(adapter=path, base=base.name, steps=1))
+        assert report.ok, report.problems
+        assert report.num_matched == report.num_layers > 250
+
+
 def test_kohya_names_are_those_that_other_programs_look_for(make_adapter: MakeAdapter, tmp_path: Path) -> None:
     run = make_adapter(text={})
     tensors = load_file(export(run, tmp_path / "a.safetensors", "kohya"))
@@ -230,7 +266,9 @@ def test_a_full_disk_leaves_nothing_and_is_told(make_adapter: MakeAdapter, tmp_p
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"peft_type": "IA3"}', '{"peft_type": "LORA", "r": "many"}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"peft_type": "IA3"}', '{"peft_type": "LORA", "lora_alpha": "x"}']
+)
 def test_a_configuration_that_is_none_of_a_lora_is_one_clear_error(
     make_adapter: MakeAdapter, tmp_path: Path, content: str
 ) -> None:
