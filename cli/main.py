@@ -65,6 +65,10 @@ VERBS = (
         "finetune.config:FinetuneConfig", "cli.report:finetune",
     ),
     Verb(
+        "cloud render", "a recipe -> a task file with which SkyPilot or dstack rents GPUs",
+        "finetune.cloud_config:CloudConfig", "cli.report:cloud_render",
+    ),
+    Verb(
         "generate", "prompts -> images with their recipes",
         "inference.config:GenerateConfig", "cli.report:generate",
     ),

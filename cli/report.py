@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vesalius.data.sample import SampleConfig
     from vesalius.data.shards import ExportConfig
     from vesalius.eval.config import EvalConfig
+    from vesalius.finetune.cloud_config import CloudConfig
     from vesalius.finetune.config import FinetuneConfig
     from vesalius.improve.config import ImproveConfig, StatusConfig
     from vesalius.inference.config import GenerateConfig
@@ -170,6 +171,19 @@ def finetune(config: FinetuneConfig) -> int:
             else f"stopped at step {summary.step}; the same line continues"
         )
     return DONE if summary.finished or config.dry_run else RESUMABLE
+
+
+def cloud_render(config: CloudConfig) -> int:
+    from vesalius.finetune.cloud import render_task
+
+    task = render_task(config)
+    if config.json:
+        print_json(task)
+    elif config.dry_run:
+        print(task.text, end="")
+    else:
+        print(f"{'unchanged:' if task.unchanged else 'wrote'} {task.out}\nstart it with: {task.start}")
+    return DONE
 
 
 def generate(config: GenerateConfig) -> int:

@@ -66,8 +66,8 @@ def write_card(
         *(f"# {name}", "", f"{tally.num_records} images with texts ({shares}); {made}. {who}", ""),
         'Open it with `datasets.load_dataset("imagefolder", data_dir=...)`; check it with `vesalius data check`.',
         "",
-        *_table("Modality", tally.modalities),
-        *_table("Source and licence", tally.sources),
+        *table("Modality", tally.modalities),
+        *table("Source and licence", tally.sources),
         "Carry the attribution that these licences ask for wherever the images, or weights trained on them, go.",
         "",
     ]
@@ -88,7 +88,8 @@ def write_card(
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(title: str, counts: Counter[str]) -> list[str]:
+def table(title: str, counts: Counter[str]) -> list[str]:
+    """A Markdown table of counts, the most frequent first, and an empty line."""
     rest = len(counts) - MOST_ROWS
     return [
         f"| {title} | Images |",

@@ -6,18 +6,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vesalius.finetune.cloud import render_task
+    from vesalius.finetune.cloud_config import CloudConfig
     from vesalius.finetune.config import FinetuneConfig
     from vesalius.finetune.lora import RunSummary, finetune
 
 __all__ = [
+    "CloudConfig",
     "FinetuneConfig",
     "RunSummary",
     "finetune",
+    "render_task",
 ]
 _HOME = {
+    "CloudConfig": "cloud_config",
     "FinetuneConfig": "config",
     "RunSummary": "lora",
     "finetune": "lora",
+    "render_task": "cloud",
 }
 
 

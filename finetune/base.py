@@ -22,9 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
-from vesalius.data.image import read_image
 from vesalius.data.phantom import KINDS
 from vesalius.data.progress import Progress
 from vesalius.data.recipe import claim
@@ -32,8 +30,9 @@ from vesalius.data.record import Record, hold, write_json
 from vesalius.data.wording import reword_record
 from vesalius.finetune.checkpoint import load_checkpoint, save_checkpoint
 from vesalius.finetune.examples import gather
-from vesalius.finetune.latents import cached_latents
-from vesalius.finetune.launch import make_accelerator, watch_sigterm
+from vesalius.finetune.latents import cached_latents, cached_views
+from vesalius.finetune.launch import make_accelerator, watch_signals
+from vesalius.finetune.masks import lesion_grid
 from vesalius.finetune.objective import denoising_loss
 from vesalius.finetune.optimizer import MatrixOptimizer
 from vesalius.finetune.schedule import warmup_cosine
@@ -44,8 +43,6 @@ from vesalius.models.text import encode, tokenize
 
 OUTER = ("conv_in", "conv_out", "time_embedding", "add_embedding")
 """First and last layers of a denoiser, as the optimizer wants to know them."""
-MARGIN = 2
-"""Latent cells around a finding that weigh as much as it."""
 Member = tuple[Path, Record]
 
 
@@ -145,9 +142,11 @@ def _train(config: BaseConfig) -> Path:
         half = accelerator.mixed_precision == "bf16"
         cache: dict[str, Any] = {"folder": config.out / "cache", "device": device, "quiet": quiet, "half": half}
         autoencoder.to(device)
-        mean, deviation, places = viewed_latents(config, autoencoder, digest, members, **cache)
+        size = config.sizes.image_size
+        latents_of, where = cached_views(autoencoder, digest, members, size, config.views, **cache)
+        (mean, deviation), places = latents_of.whole(), torch.from_numpy(where)
         fixed = fixed_questions(config, questions)
-        held_out, _ = cached_latents(autoencoder, digest, fixed, config.sizes.image_size, **cache)
+        held_out, _ = cached_latents(autoencoder, digest, fixed, size, **cache).whole()
         autoencoder.cpu()
     records = [r for _, r in members]
     shares = {"real": config.real_share, "phantom": 1 - config.real_share}
@@ -178,7 +177,7 @@ def _train(config: BaseConfig) -> Path:
 
     # The loop
     slots = range(accelerator.process_index, config.batch_size, accelerator.num_processes)
-    with watch_sigterm() as stopped, Progress("base", config.steps, start=step, quiet=quiet) as bar:
+    with watch_signals() as stopped, Progress("base", config.steps, start=step, quiet=quiet) as bar:
         while step < config.steps:
             picked = batch_indices(config.seed, step, config.batch_size, len(members), weights)
             mine = torch.from_numpy(picked[list(slots)])
@@ -291,45 +290,10 @@ def open_denoiser(config: BaseConfig) -> nn.Module:
     return made
 
 
-def viewed_latents(
-    config: BaseConfig, autoencoder: Any, digest: str, members: list[Member], **cache: Any
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean and deviation of all views, N4HW, and where the latents of each view lie in them, int64 [views, records].
-
-    Phantoms have one view: their masks and sizes hold for it alone.
-    """
-    size = config.sizes.image_size
-    parts = [cached_latents(autoencoder, digest, members, size, **cache)]
-    places = torch.arange(len(members)).repeat(config.views, 1)
-    real = [i for i, (_, record) in enumerate(members) if record.origin == "real"]
-    for view in range(1, config.views if real else 1):
-        places[view, real] = len(members) + (view - 1) * len(real) + torch.arange(len(real))
-        parts.append(cached_latents(autoencoder, digest, [members[i] for i in real], size, view=view, **cache))
-    mean, deviation = (torch.cat(part) for part in zip(*parts, strict=True))
-    return mean, deviation, places
-
-
 def told(record: Record, config: BaseConfig, seed: int) -> str:
     """The wording under which a record is seen once."""
     rng = np.random.default_rng(seed)
     return reword_record(record, rng, "zh" if rng.random() < config.chinese_share else "en")
-
-
-def lesion_grid(members: list[Member], size: int) -> torch.Tensor:
-    """Where the masks of the records show a finding, or within MARGIN cells of one, bool [N, 1, size, size].
-
-    A weight that depends on the target moves the optimum from its mean: on the finding alone it made lesions larger,
-    nodules nearly three times. Around it too, it says that there is one, and not how far it reaches.
-    """
-    grid = torch.zeros(len(members), 1, size, size, dtype=torch.bool)
-    for i, (folder, record) in enumerate(members):
-        if record.mask:
-            mask = torch.from_numpy(read_image(folder / record.mask)[..., 0].copy()).float()
-            grid[i] = functional.adaptive_max_pool2d(mask[None], size) > 0
-    around = 2 * MARGIN + 1
-    for part in grid.split(1024):
-        part.copy_(functional.max_pool2d(part.float(), around, stride=1, padding=MARGIN) > 0)
-    return grid
 
 
 def fixed_questions(config: BaseConfig, held_out: list[Member]) -> list[Member]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vesalius.data.prompt import SECTIONS
+
 REAL_FLOOR = 0.5
 
 
@@ -32,12 +34,23 @@ class FinetuneConfig:
     """peak, after the warm-up and before a cosine to 2 %"""
     warmup: int = 50
     """steps of linear warm-up"""
+    micro_batch: int = 0
+    """images at a time on a device; 0: all of its share. Halved, with a warning, where memory runs out"""
+    kind: Literal["lora", "rslora", "dora", "full"] = "lora"
+    """lora; rslora: alpha / sqrt(rank) in place of alpha / rank; dora: magnitude and direction apart, twice the time;
+    full: all weights, which gives a base folder and wants a learning rate of about 1e-5"""
     rank: int = 16
     """rank of the adapter"""
     alpha: int = 16
     """scale of the adapter; alpha / rank multiplies its output"""
     targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
     """names of the denoiser's layers that are adapted"""
+    train_text: bool = False
+    """adapt the text encoder too (of `full`: train it)"""
+    text_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
+    """names of the text encoder's layers that are adapted"""
+    attention: Literal["auto", "sdpa", "eager", "xformers"] = "auto"
+    """attention kernel; auto: sdpa on a GPU, eager on a CPU, where its backward pass is the faster one"""
     weight_decay: float = 0.01
     """AdamW's"""
     clip_norm: float = 1.0
@@ -46,8 +59,24 @@ class FinetuneConfig:
     """share of samples trained without text, for guidance"""
     caption_share: float = 0.5
     """share of samples that show the short caption where there is one; the others show the report or a section"""
+    section: str | None = None
+    """train on this section of reports where they have it, such as findings; none: on all wordings"""
+    views: int = 1
+    """views of each real image: itself, and others flipped where modality and text allow it, else moved by a little"""
+    balance: Literal["none", "label", "modality", "organ"] = "none"
+    """draw each value of this field equally often"""
+    data_weights: tuple[float, ...] = ()
+    """how often each dataset of --data is drawn from, in their order; none: by its number of records"""
     min_snr_gamma: float | None = None
     """min-SNR weighting; 5 is usual for epsilon prediction; none: uniform"""
+    zero_terminal_snr: bool = False
+    """train up to noise alone, for bases that predict v; the adapter then draws so too"""
+    offset_noise: float = 0.0
+    """share of noise that is the same all over a channel, for very dark and very bright images; 0.1 is usual"""
+    mask_weight: float = 1.0
+    """weight of the loss where a record's mask shows a finding and around it"""
+    kept_share: float = 0.0
+    """share of samples on which the adapted model is held to what the base predicts (prior preservation)"""
     real_share: float = REAL_FLOOR
     """share of the sampling weight for real and phantom records where the data holds synthetic ones; at least 0.5"""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -56,8 +85,19 @@ class FinetuneConfig:
     """steps between validation losses, on fixed images, noise and timesteps"""
     num_validation: int = 64
     """held-out images of the validation loss"""
+    prompts: tuple[str, ...] = ()
+    """what the run draws to be looked at, always from the same noise; none: texts of held-out images"""
+    num_pictures: int = 4
+    """pictures drawn each time where --prompts names none; 0: draw none"""
+    draw_every: int = 500
+    """steps between pictures; the first and the last step are always drawn"""
+    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    """where losses are logged beside losses.jsonl; tensorboard: RUN/logs"""
     save_every: int = 100
     """steps between checkpoints"""
+    sync: str | None = None
+    """a folder or bucket (s3://, gs://) to which checkpoints are copied in the background, and from which a fresh
+    machine continues"""
     seed: int = 0
     """seed of order, noise and initial weights"""
     resume: Literal["auto", "never"] = "auto"
@@ -71,19 +111,22 @@ class FinetuneConfig:
 
     def check(self) -> None:
         """ValueError where the numbers do not fit together. Cheap: nothing is loaded."""
-        for name in ("steps", "batch_size", "rank", "alpha", "validate_every", "save_every", "num_validation"):
+        for name in (
+            "steps", "batch_size", "rank", "alpha", "validate_every", "save_every", "num_validation", "views",
+            "draw_every",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
         if not self.data:
             raise ValueError("--data is empty; give at least one dataset folder")
-        for name in ("learning_rate", "clip_norm", "min_snr_gamma"):
+        for name in ("learning_rate", "clip_norm", "min_snr_gamma", "mask_weight"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}; expected a number above 0")
-        for name in ("warmup", "weight_decay"):
+        for name in ("warmup", "weight_decay", "micro_batch", "offset_noise", "num_pictures"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 or more")
-        for name in ("caption_dropout", "caption_share"):
+        for name in ("caption_dropout", "caption_share", "kept_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(
                     f"--{name.replace('_', '-')} is {getattr(self, name)}; expected a share between 0 and 1"
@@ -93,5 +136,15 @@ class FinetuneConfig:
                 f"--real-share is {self.real_share}; expected {REAL_FLOOR} to 1: "
                 "with less real data a self-improving model collapses"
             )
-        if not self.targets:
-            raise ValueError("--targets is empty; name at least one kind of layer, such as to_q")
+        if not self.targets or (self.train_text and not self.text_targets):
+            raise ValueError("--targets or --text-targets is empty; name at least one kind of layer, such as to_q")
+        if self.data_weights and (
+            len(self.data_weights) != len(self.data) or not all(0 < w < math.inf for w in self.data_weights)
+        ):
+            raise ValueError(f"--data-weights {self.data_weights}: expected a number above 0 for each of --data")
+        if self.kept_share and self.kind == "full":
+            raise ValueError("--kept-share needs an adapter, which can be switched off; --kind full has none")
+        if self.mask_weight != 1 and self.views > 1:
+            raise ValueError("--mask-weight and --views above 1 exclude each other: masks hold for the image as it is")
+        if self.section is not None and self.section not in SECTIONS:
+            raise ValueError(f"--section '{self.section}' is not known; expected one of {', '.join(SECTIONS)}")

@@ -38,7 +38,7 @@ from vesalius.data.wording import reword_record
 from vesalius.finetune.base import Condition
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.examples import gather
-from vesalius.finetune.launch import make_accelerator, watch_sigterm
+from vesalius.finetune.launch import make_accelerator, watch_signals
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights, batch_indices, slot_generator, slot_seed
 from vesalius.models.adapter import AdapterCard, Sampling, adapter_folder, disk_errors, write_adapter
@@ -200,7 +200,7 @@ def _distill(config: DistillConfig) -> Path:
         validation = state["validation"]
 
     # The loop: the student's own sampler, each of its steps told where the teacher was
-    with watch_sigterm() as stopped, Progress("distill", config.steps, start=step, quiet=config.json) as bar:
+    with watch_signals() as stopped, Progress("distill", config.steps, start=step, quiet=config.json) as bar:
         while step < config.steps:
             picked = batch_indices(config.seed, step, config.batch_size, config.num_trajectories).tolist()
             text = condition([prompts["train"][i] for i in picked])

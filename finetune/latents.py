@@ -1,15 +1,21 @@
-"""Latents cached once: the posterior's mean and deviation, keyed by what they were made of, memory-mapped."""
+"""Latents cached once: the posterior's mean and deviation in shards, keyed by what they were made of, memory-mapped."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import sys
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -19,13 +25,64 @@ from vesalius.finetune.examples import load_images, to_pixels
 from vesalius.finetune.views import load_view
 from vesalius.models.adapter import disk_errors
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 BATCH = 32
+SHARD = 256
+"""Records of a shard: what a kill while caching loses, and what is made again where a file is damaged."""
+
+Member = tuple[Path, Record]
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Posterior mean and deviation of N records, float32 4HW each, standardised by the autoencoder's scaling factor.
+
+    shards: parts of them in order, in files that are mapped into memory.
+    """
+
+    shards: list[Pair]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *itertools.accumulate(len(mean) for mean, _ in self.shards)][:-1]
+
+    def of(self, indices: torch.Tensor) -> Pair:
+        """Mean and deviation [B, 4, H, W] of the records at `indices`, int64 [B]."""
+        places = [(bisect_right(self._starts, i) - 1, i) for i in indices.tolist()]
+        mean, deviation = (
+            torch.stack([self.shards[shard][part][i - self._starts[shard]] for shard, i in places]) for part in (0, 1)
+        )
+        return mean, deviation
+
+    def whole(self) -> Pair:
+        """Mean and deviation of all records in memory, N4HW."""
+        mean, deviation = (torch.cat(part) for part in zip(*self.shards, strict=True))
+        return mean, deviation
+
+
+def cached_views(
+    autoencoder: Any, digest: str, members: Sequence[Member], size: int, views: int, **how: Any
+) -> tuple[Latents, NDArray[np.int64]]:
+    """The latents of all views, and where those of each view lie in them, int64 [views, records].
+
+    Phantoms and samples have one view: the masks and sizes of phantoms hold for it alone. how: as `cached_latents`.
+    """
+    shards = list(cached_latents(autoencoder, digest, members, size, **how).shards)
+    places = np.tile(np.arange(len(members)), (views, 1))
+    real = [i for i, (_, record) in enumerate(members) if record.origin == "real"]
+    for view in range(1, views if real else 1):
+        places[view, real] = len(members) + (view - 1) * len(real) + np.arange(len(real))
+        shards += cached_latents(autoencoder, digest, [members[i] for i in real], size, view=view, **how).shards
+    return Latents(shards), places
 
 
 def cached_latents(
     autoencoder: Any,
     autoencoder_digest: str,
-    members: Sequence[tuple[Path, Record]],
+    members: Sequence[Member],
     size: int,
     folder: Path,
     *,
@@ -33,58 +90,84 @@ def cached_latents(
     quiet: bool = False,
     view: int = 0,
     half: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Posterior mean and deviation of each record, both float32 N4HW, standardised by the autoencoder's scaling factor.
+    accelerator: Accelerator | None = None,
+) -> Latents:
+    """The latents of records, from `folder` where a shard for just these images, this size and this autoencoder is
+    there and whole, made and kept there otherwise.
 
     view: which view of each image (`load_view`); 0 is the image itself. half: encode under bfloat16, which costs a
-    fraction; the rounding is far below the noise of training. Read from `folder` where a file for just these images,
-    this size and this autoencoder exists, made and kept there otherwise. ValueError names a record whose latents are
-    not finite.
+    fraction; the rounding is far below the noise of training. accelerator: its processes share the work, and all wait
+    for it. ValueError names a record whose latents are not finite, or whose image is not what its dataset says.
     """
-    key = hashlib.sha256((f"{autoencoder_digest}/{size}/1" + (f"/{view}" if view else "") + "/half" * half).encode())
-    for root, record in members:
+    rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
+    parts = [members[start : start + SHARD] for start in range(0, len(members), SHARD)]
+    how = f"{autoencoder_digest}/{size}/1" + (f"/{view}" if view else "") + "/half" * half
+    paths = [folder / f"latents-{_key(part, how, view)}.safetensors" for part in parts]
+    here = dict(list(zip(paths, parts, strict=True))[rank::world])
+    mine = [(path, part) for path, part in here.items() if _read(path) is None]
+    folder.mkdir(parents=True, exist_ok=True)
+    batches = [
+        (path, part[i : i + BATCH], i + BATCH >= len(part)) for path, part in mine for i in range(0, len(part), BATCH)
+    ]
+    done: list[Pair] = []
+    name = f"caching latents{f' of view {view}' if view else ''}"
+    for path, batch, last in progress(batches, name, len(batches), quiet=quiet):
+        if path.exists():
+            print(f"vesalius: {path}: damaged; its latents are made again", file=sys.stderr)
+            path.unlink()
+        done.append(_encoded(autoencoder, batch, size, view, torch.device(device), half))
+        if last:
+            mean, deviation = (torch.cat(part) for part in zip(*done, strict=True))
+            _save(path, mean, deviation)
+            done = []
+    if accelerator is not None:
+        accelerator.wait_for_everyone()
+    shards = [_read(path) for path in paths]
+    assert None not in shards, paths[shards.index(None)]
+    return Latents([shard for shard in shards if shard is not None])
+
+
+def _key(part: Sequence[Member], how: str, view: int) -> str:
+    key = hashlib.sha256(how.encode())
+    for root, record in part:
         key.update((record.sha256 or digest_file(root / record.file_name)).encode() + record.modality.encode())
         key.update(f"{record.file_name}/{record.text}".encode() if view else b"")  # what a view depends on
-    path = folder / f"latents-{key.hexdigest()[:24]}.safetensors"
-    if (found := _read(path)) is not None:
-        return found
-    folder.mkdir(parents=True, exist_ok=True)
+    return key.hexdigest()[:24]
+
+
+@torch.no_grad()
+def _encoded(autoencoder: Any, batch: Sequence[Member], size: int, view: int, device: torch.device, half: bool) -> Pair:
+    for root, record in batch:
+        path = root / record.file_name
+        if record.sha256 and path.is_file() and digest_file(path) != record.sha256:
+            load_images([(root, record)], size, quiet=True)  # says what is wrong with it where it does not open
+            raise ValueError(
+                f"{path}: was changed since its dataset was made; make that again, or bring the image back"
+            )
+    images = [load_view(root / record.file_name, record, size, view) for root, record in batch]
+    pixels = to_pixels(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous())
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        posterior = autoencoder.encode(pixels.to(device)).latent_dist
     scale = autoencoder.config.scaling_factor
-    means, deviations = [], []
-    # Images are read a batch at a time: a whole dataset of them may not fit into memory, its latents do.
-    batches = [members[start : start + BATCH] for start in range(0, len(members), BATCH)]
-    for batch in progress(batches, f"caching latents{f' of view {view}' if view else ''}", len(batches), quiet=quiet):
-        for root, record in batch:
-            path_of = root / record.file_name
-            if record.sha256 and path_of.is_file() and digest_file(path_of) != record.sha256:
-                load_images([(root, record)], size, quiet=True)  # says what is wrong with it where it does not open
-                raise ValueError(
-                    f"{path_of}: was changed since its dataset was made; make that again, or bring the image back"
-                )
-        with torch.no_grad(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
-            images = [load_view(root / record.file_name, record, size, view) for root, record in batch]
-            pixels = to_pixels(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous())
-            posterior = autoencoder.encode(pixels.to(device)).latent_dist
-        mean, deviation = posterior.mean.float().cpu() * scale, posterior.std.float().cpu() * scale
-        finite = torch.isfinite(mean).flatten(1).all(1) & torch.isfinite(deviation).flatten(1).all(1)
-        if not finite.all():
-            root, record = batch[int((~finite).nonzero()[0])]
-            raise ValueError(f"{root / record.file_name}: its latents are not finite; look at the image, or remove it")
-        means.append(mean)
-        deviations.append(deviation)
+    mean, deviation = posterior.mean.float().cpu() * scale, posterior.std.float().cpu() * scale
+    finite = torch.isfinite(mean).flatten(1).all(1) & torch.isfinite(deviation).flatten(1).all(1)
+    if not finite.all():
+        root, record = batch[int((~finite).nonzero()[0])]
+        raise ValueError(f"{root / record.file_name}: its latents are not finite; look at the image, or remove it")
+    return mean, deviation
+
+
+def _save(path: Path, mean: torch.Tensor, deviation: torch.Tensor) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(temporary):
-        save_file({"mean": torch.cat(means), "deviation": torch.cat(deviations)}, temporary)
+        save_file({"mean": mean, "deviation": deviation}, temporary)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
-    made = _read(path)
-    assert made is not None, path
-    return made
 
 
-def _read(path: Path) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Mean and deviation of a cache file, or None where it is absent or damaged."""
+def _read(path: Path) -> Pair | None:
+    """Mean and deviation of a shard, mapped and not read, or None where it is absent or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             return file.get_tensor("mean"), file.get_tensor("deviation")

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 
+BUCKET = 16_000_000
+"""Gradients that are exchanged at once: 64 MB."""
 
-def make_accelerator(precision: str = "auto", device: str = "auto") -> Accelerator:
-    """An accelerator for this run alone.
+
+def make_accelerator(
+    precision: str = "auto", device: str = "auto", tracker: str = "none", folder: Path | None = None
+) -> Accelerator:
+    """An accelerator for this run alone. tracker: one that accelerate knows; folder: where it logs.
+
+    ValueError where the tracker is not installed.
 
     accelerate shares its state between all accelerators of a process, so a second run of another precision would be
     refused. Only the process group of a distributed launch has to stay.
     """
+    if tracker == "wandb" and importlib.util.find_spec("wandb") is None:
+        raise ValueError("--tracker wandb is not installed; `pip install vesalius[wandb]`, or use tensorboard")
     AcceleratorState._reset_state(reset_partial_state="LOCAL_RANK" not in os.environ)
     waits = InitProcessGroupKwargs(timeout=timedelta(hours=6))  # the others wait while one process caches the latents
     return Accelerator(
-        mixed_precision=choose_precision(precision, device), cpu=device == "cpu", kwargs_handlers=[waits]
+        mixed_precision=choose_precision(precision, device),
+        cpu=device == "cpu",
+        kwargs_handlers=[waits],
+        log_with=None if tracker == "none" else tracker,
+        project_dir=folder,
     )
 
 
@@ -38,14 +53,53 @@ def choose_precision(precision: str, device: str) -> str:
 
 
 @contextmanager
-def watch_sigterm() -> Iterator[list[int]]:
-    """Yields a list that SIGTERM, the notice of a preempted machine, makes longer. In a thread it stays empty."""
+def watch_signals() -> Iterator[list[int]]:
+    """Yields a list that SIGTERM, the notice of a preempted machine, and Ctrl-C make longer; in a thread neither does.
+
+    A second Ctrl-C does not wait: KeyboardInterrupt.
+    """
     stopped: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    former = signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+
+    def told(number: int, _: object) -> None:
+        if number == signal.SIGINT and number in stopped:
+            raise KeyboardInterrupt
+        stopped.append(number)
+
+    former = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopped
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device's memory, or this machine's, did not suffice."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
+def average_gradients(accelerator: Accelerator, parameters: Sequence[torch.nn.Parameter]) -> None:
+    """Give every process the mean of all processes' gradients, a bucket at a time.
+
+    An adapter's gradients are small, so that one exchange after the backward pass costs next to nothing, and a process
+    that ran out of memory may try its share again before it: no hook waits inside the pass.
+    """
+    if accelerator.num_processes == 1:
+        return
+    bucket: list[torch.Tensor] = []
+    for place, parameter in enumerate(parameters):
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        bucket.append(parameter.grad)
+        if sum(g.numel() for g in bucket) >= BUCKET or place == len(parameters) - 1:
+            mean: torch.Tensor = accelerator.reduce(torch.cat([g.flatten() for g in bucket]), "mean")
+            parts = mean.split([g.numel() for g in bucket])
+            for gradient, part in zip(bucket, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
+            bucket = []

@@ -1,4 +1,4 @@
-"""Fine-tune a LoRA adapter: the loop that a paid hour is spent in.
+"""Fine-tune an adapter, or all weights: the loop that a paid hour is spent in.
 
 Runs alone or under `accelerate launch` on any number of processes, with the same losses: which records, timesteps and
 noise a step sees is a pure function of (seed, step, slot of the global batch); a process takes its share of the slots.
@@ -12,33 +12,39 @@ import dataclasses
 import json
 import math
 import os
+import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMScheduler
-from peft import LoraConfig, get_peft_model
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from vesalius.data.progress import Progress
 from vesalius.data.recipe import claim
-from vesalius.data.record import hold, write_atomic, write_json
+from vesalius.data.record import Record, hold, write_atomic, write_json
+from vesalius.finetune.batch import Batch, Views, draw_batch
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.latents import cached_latents
-from vesalius.finetune.launch import make_accelerator, watch_sigterm
-from vesalius.finetune.objective import denoising_loss
+from vesalius.finetune.latents import cached_latents, cached_views
+from vesalius.finetune.launch import average_gradients, make_accelerator, out_of_memory, watch_signals
+from vesalius.finetune.masks import lesion_grid
+from vesalius.finetune.objective import denoising_loss, training_scheduler
+from vesalius.finetune.pictures import choose_requests, draw_pictures
+from vesalius.finetune.run_card import write_run_card
 from vesalius.finetune.schedule import warmup_cosine
-from vesalius.finetune.stream import batch_indices, slot_generator
-from vesalius.finetune.trainset import Trainset, choose_trainset, choose_wording, data_digest
-from vesalius.models.adapter import AdapterCard, write_adapter
+from vesalius.finetune.sync import Mirror
+from vesalius.finetune.texts import Texts
+from vesalius.finetune.trained import Trained, card_of, make_trained, set_attention
+from vesalius.finetune.trainset import choose_trainset, data_digest
+from vesalius.finetune.validation import fixed_questions, validate
 from vesalius.models.base import open_base
-from vesalius.models.text import text_condition
 
-FREE_FIELDS = ("out", "resume", "json", "dry_run", "device")  # may change when a run is taken up again
+FREE_FIELDS = ("out", "resume", "json", "dry_run", "device", "micro_batch", "sync")  # may change on taking a run up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +70,8 @@ def finetune(config: FinetuneConfig) -> RunSummary:
 
 def _finetune(config: FinetuneConfig) -> RunSummary:
     trainset = choose_trainset(config)
-    accelerator = make_accelerator(config.precision, config.device)
+    accelerator = make_accelerator(config.precision, config.device, config.tracker, config.out / "logs")
+    device, main = accelerator.device, accelerator.is_main_process
     if config.batch_size % accelerator.num_processes:
         raise ValueError(
             f"--batch-size {config.batch_size} does not divide among {accelerator.num_processes} processes"
@@ -72,77 +79,95 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     with accelerator.main_process_first():
         claim_run(config, write=False)
     base = open_base(config.base)
-    check_targets(base.pipeline.unet, config)
+    scheduler = training_scheduler(base.pipeline.scheduler.config, zero_terminal_snr=config.zero_terminal_snr)
+    attention = set_attention(base, config.attention, device)
+    torch.manual_seed(config.seed)
+    trained = make_trained(base, config, torch.device("cpu"))
     with accelerator.main_process_first():  # only now: a base that does not open must not settle the folder's run
-        claim_run(config, write=accelerator.is_main_process and not config.dry_run)
-    trainset.say_text_coverage(base.pipeline.tokenizer, quiet=config.json or not accelerator.is_main_process)
+        claim_run(config, write=main and not config.dry_run)
+    quiet = config.json or not main
+    mirror = Mirror(config.sync if main else None, config.out)
+    requests = choose_requests(config, trainset)
+    longest = trainset.say_text_coverage(base.pipeline.tokenizer, config.section, quiet=quiet)
     if config.dry_run:
         return RunSummary(out=config.out, step=0, finished=False, validation=(), seconds=0.0)
+    if main:
+        write_json(config.out / "machine.json", machine(accelerator, attention))
 
-    # Latents once, on the main process; the others read its file
-    autoencoder = base.pipeline.vae.to(accelerator.device)
-    quiet = config.json or not accelerator.is_main_process
-    with accelerator.main_process_first():
-        cache = {"folder": config.out / "cache", "device": accelerator.device, "quiet": quiet}
-        mean, deviation = cached_latents(autoencoder, base.digest, trainset.train, base.image_size, **cache)
-        held_out, _ = cached_latents(autoencoder, base.digest, trainset.held_out, base.image_size, **cache)
-
+    # Latents once, shared out over the processes
+    autoencoder = base.pipeline.vae.to(device)
+    how: dict[str, Any] = {
+        "folder": config.out / "cache", "device": device, "quiet": quiet, "accelerator": accelerator
+    }  # fmt: skip
+    latents, places = cached_views(autoencoder, base.digest, trainset.train, base.image_size, config.views, **how)
+    held_out, _ = cached_latents(autoencoder, base.digest, trainset.held_out, base.image_size, **how).whole()
+    views = Views(latents=latents, places=places)
+    masks = lesion_grid(trainset.train, held_out.shape[-1]) if config.mask_weight != 1 else None
     base.pipeline.vae.to("cpu")  # its work is done; on a small card the denoiser needs the room
 
-    # Adapter in fp32 on a frozen denoiser, optimizer, and the newest whole checkpoint
-    torch.manual_seed(config.seed)
-    denoiser: Any = get_peft_model(base.pipeline.unet, lora_config(config))
-    # The base may draw with any sampler; all of them share the noise levels that DDPM's is trained on.
-    scheduler = DDPMScheduler.from_config(base.pipeline.scheduler.config)
-    tokenizer, text_encoder = base.pipeline.tokenizer, base.pipeline.text_encoder.to(accelerator.device)
-    adapter = [p for p in denoiser.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(adapter, lr=config.learning_rate, weight_decay=config.weight_decay)
+    # Adapter in fp32 on a frozen base, optimizer, and the newest whole checkpoint
+    trained.denoiser.to(device)
+    trained.text_encoder.to(device)
+    num_texts = sum(map(len, trainset.wordings)) + len(trainset.held_out) + 1
+    texts = Texts(
+        base.pipeline.tokenizer, trained.text_encoder, trained=config.train_text, num_texts=num_texts, longest=longest
+    )
+    parameters = trained.parameters
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     step, validation = 0, list[tuple[int, float]]()
     inputs = {"base_digest": base.digest, "data_digest": data_digest(trainset.train)}
-    if (found := load_checkpoint(config.out)) is not None:
+    with accelerator.main_process_first():
+        if main:
+            mirror.fetch()
+        found = load_checkpoint(config.out)
+    if found is not None:
         step, tensors, state = found
         if changed := [k.removesuffix("_digest") for k, v in inputs.items() if state.get(k) != v]:
             raise ValueError(
                 f"{config.out}: the {' and '.join(changed)} changed since its step {step}; "
                 "give another --out, or bring them back"
             )
-        set_peft_model_state_dict(
-            denoiser, {k.removeprefix("adapter."): v for k, v in tensors.items() if k.startswith("adapter.")}
-        )
+        trained.load(tensors)
         restore_optimizer(optimizer, tensors)
         validation = [(s, v) for s, v in state["validation"]]
-    denoiser, optimizer = accelerator.prepare(denoiser, optimizer)
-    wrapped = accelerator.unwrap_model(denoiser)
-    questions = fixed_questions(trainset, held_out, config)
-    if accelerator.is_main_process:
+    num_timesteps: int = scheduler.config.num_train_timesteps
+    questions = fixed_questions(trainset, held_out, config.seed, num_timesteps)
+    if main:
         cut_log(config.out / "losses.jsonl", step)
 
+    half: Literal["fp32", "bf16"] = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
+    if config.tracker != "none":  # what a killed run logged after its last checkpoint is drawn anew
+        accelerator.init_trackers("finetune", init_kwargs={"tensorboard": {"purge_step": step + 1}})
+
     # The loop
-    began = time.monotonic()
-    device, slots = accelerator.device, range(accelerator.process_index, config.batch_size, accelerator.num_processes)
-    with watch_sigterm() as stopped, Progress("finetune", config.steps, start=step, quiet=quiet) as bar:
-        denoiser.train()
-        if step == 0:
-            validation.append((0, validate(wrapped, scheduler, tokenizer, text_encoder, questions, accelerator)))
-        while step < config.steps:
-            picked = batch_indices(config.seed, step, config.batch_size, len(trainset.train), trainset.weights)
-            mine = torch.from_numpy(picked[list(slots)])
-            chances = [slot_generator(config.seed, step, slot) for slot in slots]
-            uniform = torch.stack([torch.rand(4, generator=g) for g in chances])
-            noise, spread = (torch.stack([torch.randn(mean.shape[1:], generator=g) for g in chances]) for _ in range(2))
-            prompts = [
-                choose_wording(trainset.wordings[i], u, config) for i, u in zip(mine.tolist(), uniform, strict=True)
-            ]
-            timesteps = (uniform[:, 3] * scheduler.config.num_train_timesteps).long()
-            latents = mean[mine] + deviation[mine] * spread
-            with torch.no_grad():
-                text = text_condition(tokenizer, text_encoder, prompts)
-            with accelerator.autocast():
-                here = [t.to(device) for t in (latents, noise, timesteps)]
-                losses = denoising_loss(denoiser, scheduler, here[0], here[1], here[2], text, config.min_snr_gamma)
-            loss = losses.mean()
-            accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(adapter, config.clip_norm)
+    began, stop, saved = time.monotonic(), 0.0, step
+    slots = range(accelerator.process_index, config.batch_size, accelerator.num_processes)
+    micro = min(config.micro_batch or len(slots), len(slots))
+    draw = partial(
+        draw_batch, config=config, trainset=trainset, views=views, masks=masks, num_timesteps=num_timesteps
+    )  # fmt: skip
+    with watch_signals() as stopped, Progress("finetune", config.steps, start=step, quiet=quiet) as bar:
+        trained.denoiser.train()
+        while True:
+            if (step % config.validate_every == 0 or step == config.steps) and step not in dict(validation):
+                found_loss = validate(trained.denoiser, scheduler, texts, questions, accelerator, stopped)
+                if found_loss is None:  # stopped meanwhile: the run that continues begins with it
+                    stop = 1.0
+                else:
+                    validation.append((step, found_loss))
+                    accelerator.log({"validation_loss": found_loss}, step)
+            if main and step > saved and (step % config.save_every == 0 or step == config.steps or stop):
+                tensors = trained.tensors() | optimizer_tensors(optimizer)
+                mirror.push(save_checkpoint(config.out, step, tensors, {"validation": validation, **inputs}))
+                saved = step
+            if main and (step % config.draw_every == 0 or step == config.steps):
+                path = config.out / "pictures" / f"step-{step:08d}.png"
+                draw_pictures(base, requests, path, device=str(device), precision=half)
+            if stop or step == config.steps:
+                break
+            losses, records, micro = backward(draw, step, slots, micro, trained, scheduler, texts, accelerator, config)
+            average_gradients(accelerator, parameters)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
             rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -150,63 +175,89 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
             optimizer.zero_grad(set_to_none=True)
             step += 1
             # One reduction and one wait for the device a step: the mean loss, and whether any process was told to stop
-            told = torch.full_like(loss, len(stopped))
-            total, size, stop = accelerator.reduce(torch.stack([loss.detach(), norm, told]), "mean").tolist()
+            told = torch.full_like(norm, len(stopped))
+            total, size, stop = accelerator.reduce(torch.stack([losses.mean(), norm, told]), "mean").tolist()
             if not math.isfinite(total + size):
-                bad = [
-                    trainset.train[i][1].file_name
-                    for i, x in zip(mine.tolist(), losses.tolist(), strict=True)
-                    if not math.isfinite(x)
-                ]
-                raise ValueError(
-                    f"step {step}: loss is {total} and gradient norm {size}, "
-                    f"at {', '.join(bad[:3]) or 'no one record here'}; lower --learning-rate or look there"
-                )
-            if step % config.validate_every == 0 or step == config.steps:
-                validation.append((step, validate(wrapped, scheduler, tokenizer, text_encoder, questions, accelerator)))
+                raise ValueError(not_finite(step, total, size, losses, [trainset.train[i][1] for i in records]))
             bar.step(note=f"loss {total:.4f} val {validation[-1][1]:.4f}")
-            if accelerator.is_main_process:
-                log(
-                    config.out / "losses.jsonl",
-                    {"step": step, "loss": total, "gradient_norm": size, "learning_rate": rate},
-                )
-                if step % config.save_every == 0 or step == config.steps or stop:
-                    tensors = {f"adapter.{k}": v for k, v in get_peft_model_state_dict(wrapped).items()}
-                    save_checkpoint(
-                        config.out, step, tensors | optimizer_tensors(optimizer), {"validation": validation, **inputs}
-                    )
-            if stop and step < config.steps:
-                break
+            row = {"loss": total, "gradient_norm": size, "learning_rate": rate}
+            accelerator.log(row, step)
+            if main:
+                log(config.out / "losses.jsonl", {"step": step, **row})
 
     # The adapter, with all that a later stage asks of it
-    if accelerator.is_main_process and step == config.steps:
-        card = AdapterCard(
-            base=config.base, depth=trainset.depth, steps=step,
-            base_digest=inputs["base_digest"], data_digest=inputs["data_digest"],
-            modalities=tuple(sorted({r.modality for _, r in trainset.train})),
-        )  # fmt: skip
-        write_adapter(config.out / "adapter", wrapped, card)
+    if main and step == config.steps:
+        modalities = tuple(sorted({r.modality for _, r in trainset.train}))
+        facts = {"data_digest": inputs["data_digest"], "depth": trainset.depth, "steps": step}
+        trained.write(config.out, card_of(base, config, modalities=modalities, **facts))
         write_json(config.out / "validation.json", [{"step": s, "loss": v} for s, v in validation])
+        write_run_card(config, trainset, base, validation, requests)
+    mirror.wait()
+    accelerator.end_training()
     accelerator.wait_for_everyone()
-    seconds = time.monotonic() - began
     return RunSummary(
-        out=config.out, step=step, finished=step == config.steps, validation=tuple(validation), seconds=seconds
+        out=config.out, step=step, finished=step == config.steps, validation=tuple(validation),
+        seconds=time.monotonic() - began,
+    )  # fmt: skip
+
+
+def backward(
+    draw: Callable[..., Batch],
+    step: int,
+    slots: Sequence[int],
+    micro: int,
+    trained: Trained,
+    scheduler: Any,
+    texts: Texts,
+    accelerator: Accelerator,
+    config: FinetuneConfig,
+) -> tuple[torch.Tensor, list[int], int]:
+    """Gradients of the mean loss over a process's slots, `micro` of them at a time.
+
+    Returns the loss of each slot [N], the number of its record, and how many at a time it was in the end: where memory
+    runs out the share is begun again with half as many.
+    """
+    while True:
+        losses, records = list[torch.Tensor](), list[int]()
+        try:
+            for start in range(0, len(slots), micro):
+                batch = draw(step=step, slots=slots[start : start + micro]).on(accelerator.device)
+                with accelerator.autocast():
+                    each = denoising_loss(
+                        trained.denoiser, scheduler, batch.latents, batch.noise, batch.timesteps, texts(batch.prompts),
+                        config.min_snr_gamma, batch.emphasis, batch.kept,
+                    )  # fmt: skip
+                accelerator.backward(each.sum() / len(slots))
+                losses.append(each.detach())
+                records += batch.records
+            return torch.cat(losses), records, micro
+        except (RuntimeError, MemoryError) as error:
+            if micro == 1 or not out_of_memory(error):
+                raise
+        trained.zero_grad()  # outside of the handler, which holds the frames of the failed pass and their tensors
+        micro //= 2
+        if accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        print(f"vesalius: step {step}: out of memory; from here {micro} images at a time", file=sys.stderr)
+
+
+def not_finite(step: int, loss: float, norm: float, losses: torch.Tensor, records: list[Record]) -> str:
+    """What is said of a step whose loss or gradient is no number, with the records that it came from."""
+    bad = [r.file_name for r, x in zip(records, losses.tolist(), strict=True) if not math.isfinite(x)]
+    return (
+        f"step {step}: loss is {loss} and gradient norm {norm}, at {', '.join(bad[:3]) or 'no one record here'}; "
+        "lower --learning-rate or look there"
     )
 
 
-def lora_config(config: FinetuneConfig) -> LoraConfig:
-    return LoraConfig(
-        r=config.rank, lora_alpha=config.alpha, target_modules=list(config.targets), init_lora_weights="gaussian"
-    )
-
-
-def check_targets(denoiser: Any, config: FinetuneConfig) -> None:
-    """ValueError where a target names no layer: PEFT says nothing as long as another one does."""
-    names = [name for name, _ in denoiser.named_modules()]
-    for target in config.targets:
-        if not any(name == target or name.endswith(f".{target}") for name in names):
-            near = sorted({n.rsplit(".", 1)[-1] for n in names if n.rsplit(".", 1)[-1].startswith("to_")})
-            raise ValueError(f"--targets: base '{config.base}' has no layer '{target}' (it has {', '.join(near)}, ...)")
+def machine(accelerator: Accelerator, attention: str) -> dict[str, Any]:
+    """What a run runs on: device, precision, the attention kernel, and versions."""
+    device = accelerator.device
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "processes": accelerator.num_processes, "precision": str(accelerator.mixed_precision), "attention": attention,
+        **{name: version(name) for name in ("vesalius", "torch", "diffusers", "peft", "accelerate")},
+    }  # fmt: skip
 
 
 def claim_run(config: FinetuneConfig, write: bool) -> None:
@@ -214,46 +265,6 @@ def claim_run(config: FinetuneConfig, write: bool) -> None:
     claim(config.out, dataclasses.asdict(config), kind="run", free=FREE_FIELDS, write=write)
     if config.resume == "never" and load_checkpoint(config.out) is not None:
         raise ValueError(f"{config.out}: holds checkpoints and --resume is never; give another --out")
-
-
-def fixed_questions(trainset: Trainset, held_out: torch.Tensor, config: FinetuneConfig) -> list[tuple[Any, ...]]:
-    """(latents, noise, timesteps, prompts) in batches of 16: the same at every validation of every run with this seed.
-
-    Every image is asked about at four timesteps, one in each quarter of the schedule's 1000.
-    """
-    generator = torch.Generator().manual_seed(config.seed + 1)
-    questions = []
-    for start in range(0, len(held_out), 16):
-        latents = held_out[start : start + 16]
-        prompts = [trainset.prompt_of_held_out(i) for i in range(start, start + len(latents))]
-        for quarter in range(4):
-            noise = torch.randn(latents.shape, generator=generator)
-            timesteps = quarter * 250 + torch.randint(0, 250, (len(latents),), generator=generator)
-            questions.append((latents, noise, timesteps, prompts))
-    return questions
-
-
-@torch.no_grad()
-def validate(
-    denoiser: Any,
-    scheduler: Any,
-    tokenizer: Any,
-    text_encoder: Any,
-    questions: list[tuple[Any, ...]],
-    accelerator: Accelerator,
-) -> float:
-    """Mean unweighted loss over the fixed questions, shared out over the processes."""
-    denoiser.eval()
-    total, count = torch.zeros((), device=accelerator.device), torch.zeros((), device=accelerator.device)
-    for latents, noise, timesteps, prompts in questions[accelerator.process_index :: accelerator.num_processes]:
-        text = text_condition(tokenizer, text_encoder, prompts)
-        with accelerator.autocast():
-            here = [t.to(accelerator.device) for t in (latents, noise, timesteps)]
-            total += denoising_loss(denoiser, scheduler, here[0], here[1], here[2], text).sum()
-        count += len(latents)
-    denoiser.train()
-    sums = accelerator.reduce(torch.stack([total, count]), "sum")
-    return float(sums[0] / sums[1])
 
 
 def cut_log(path: Path, step: int) -> None:

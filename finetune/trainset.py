@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from vesalius.data.modality import find_modality
-from vesalius.data.prompt import prompts_of
+from vesalius.data.prompt import clean, prompts_of, sections
 from vesalius.data.record import Record, digest_file, load_records
 from vesalius.finetune.config import FinetuneConfig
+from vesalius.models.text import split_chunks
 
 Member = tuple[Path, Record]
 MAX_DEPTH = 3
@@ -40,19 +42,27 @@ class Trainset:
     def prompt_of_held_out(self, index: int) -> str:
         return prompts_of(self.held_out[index][1])[0]
 
-    def say_text_coverage(self, tokenizer: Any, *, quiet: bool) -> None:
-        """Print how the texts fit the text encoder: all tokens are kept, longer texts fill several contexts."""
-        if quiet:
-            return
-        texts = list(dict.fromkeys(w for ws in self.wordings[:2000] for w in ws))
+    def say_text_coverage(self, tokenizer: Any, section: str | None, *, quiet: bool) -> int:
+        """Print how the texts fit the text encoder: all their tokens are kept, longer texts fill several contexts.
+
+        Returns the most contexts that one text fills. section: the only part of reports that is shown.
+        """
+        texts = list(dict.fromkeys(w for ws in self.wordings for w in ws))
         room = tokenizer.model_max_length - 2
-        lengths = np.array([len(x) for x in tokenizer(texts, add_special_tokens=False, verbose=False).input_ids])
-        print(
-            f"{len(self.train)} training and {len(self.held_out)} validation records; texts of up to {lengths.max()} "
-            f"tokens, {(lengths > room).mean():.1%} need more than one context of {tokenizer.model_max_length}, "
-            "100 % of tokens kept",
-            file=sys.stderr,
-        )
+        # A text of as many bytes as there is room for tokens fits: a token is at least a byte
+        long = [t for t in texts if len(t.encode()) > room]
+        lengths = np.array([len(x) for x in tokenizer(long, add_special_tokens=False, verbose=False).input_ids] or [0])
+        chunks = [len(split_chunks(tokenizer, t)) for t, n in zip(long, lengths, strict=False) if n > room]
+        if not quiet:
+            shown = [sum(map(len, (r.text for _, r in self.train))), sum(len(w[-1]) for w in self.wordings)]
+            part = f", {shown[1] / max(shown[0], 1):.0%} of the reports' letters shown" if section else ""
+            print(
+                f"{len(self.train)} training and {len(self.held_out)} validation records; {len(texts)} texts, "
+                f"{len(chunks) / len(texts):.1%} need more than one context of {tokenizer.model_max_length}, "
+                f"100 % of tokens kept{part}",
+                file=sys.stderr,
+            )
+        return max(chunks, default=1)
 
 
 def choose_trainset(config: FinetuneConfig) -> Trainset:
@@ -99,9 +109,47 @@ def choose_trainset(config: FinetuneConfig) -> Trainset:
     return Trainset(
         train=train,
         held_out=[held_out[i] for i in sorted(order.tolist())],
-        wordings=[prompts_of(r) for _, r in train],
-        weights=origin_weights([r for _, r in train], config.real_share),
+        wordings=[wordings_of(r, config.section) for _, r in train],
+        weights=sampling_weights(train, config),
     )
+
+
+def wordings_of(record: Record, section: str | None) -> tuple[str, ...]:
+    """The texts that a record is trained on: all its wordings, or the named section of its report where it has it."""
+    part = clean(sections(record.text).get(section, "")) if section else ""
+    return (part,) if part else prompts_of(record)
+
+
+def sampling_weights(members: Sequence[Member], config: FinetuneConfig) -> NDArray[np.float64] | None:
+    """Sampling weights float64 [N], sum 1: by dataset, each value of a field as often as others, and then with real
+    and phantom records at no less than their share. None where every record comes once an epoch.
+
+    ValueError where the field to balance by is empty in every record.
+    """
+    records = [r for _, r in members]
+    if config.balance == "none" and not config.data_weights:
+        return origin_weights(records, config.real_share)
+    weights = np.ones(len(members))
+    if config.balance != "none":
+        values = [getattr(r, config.balance) for r in records]
+        if not any(values):
+            raise ValueError(f"--balance {config.balance}: no training record has a {config.balance}; leave it out")
+        sizes = Counter(values)
+        weights /= [sizes[v] for v in values]
+    for folder, share in zip(config.data, config.data_weights, strict=False):
+        mine = np.array([f == folder for f, _ in members])
+        if not mine.any():
+            raise ValueError(f"--data-weights: {folder} has no training record to be drawn")
+        weights[mine] *= share / weights[mine].sum()
+    weights /= weights.sum()
+    synthetic = np.array([r.origin == "synthetic" for r in records])
+    real = 1 - float(weights[synthetic].sum())
+    if synthetic.any() and real < config.real_share:
+        origin_weights(records, config.real_share)  # says what is wrong where all are synthetic
+        weights[synthetic] *= (1 - config.real_share) / (1 - real)
+        weights[~synthetic] *= config.real_share / real
+    shares: NDArray[np.float64] = weights
+    return shares
 
 
 def _held_out(record: Record) -> bool:

@@ -72,7 +72,7 @@ class ImproveConfig:
             data=(*self.data, *pools), out=run, base=self.base, steps=self.steps, batch_size=self.batch_size,
             learning_rate=self.learning_rate, rank=self.rank, alpha=self.rank, targets=self.targets,
             real_share=self.real_share, validate_every=max(1, self.steps // 5), save_every=max(1, self.steps // 5),
-            seed=self.seed, device="cpu" if self.device == "cpu" else "auto", json=self.json,
+            seed=self.seed, device="cpu" if self.device == "cpu" else "auto", json=self.json, num_pictures=0,
         )  # fmt: skip
 
 

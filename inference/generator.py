@@ -65,6 +65,15 @@ class Generator:
         self.steps, self.guidance = usual_sampling(base, adapter)
         self.base.pipeline.to(self.device)
 
+    @classmethod
+    def around(cls, base: Base, *, device: str, precision: Literal["fp32", "bf16"], steps: int) -> Generator:
+        """A generator around a base that is open and on its device already, such as one that is being trained."""
+        generator = cls.__new__(cls)
+        generator.base, generator.device, generator.precision = base, device, precision
+        generator.adapter_digest, generator.depth = None, 1
+        generator.steps, generator.guidance = steps, GUIDANCE
+        return generator
+
     def draw(
         self,
         prompt: str,

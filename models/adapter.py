@@ -23,6 +23,8 @@ from typing import Any, cast
 from vesalius.data.record import write_json
 from vesalius.models.base import Base, digest_folder, refuse_code
 
+TEXT_ENCODER = "text_encoder"
+"""The folder, inside an adapter's, of the text encoder's own."""
 EMBEDDED = ("nano-fast",)
 """Adapters that ship with the package, by name; a folder of such a name is reached by its full path."""
 
@@ -53,18 +55,20 @@ class AdapterCard:
     sampling: Sampling | None = None
 
 
-def write_adapter(folder: Path, denoiser: Any, card: AdapterCard) -> None:
-    """Write the LoRA of a PEFT-wrapped denoiser, whole or not at all. alpha, rank and targets are in its config, so it
-    reloads exactly."""
+def write_adapter(folder: Path, denoiser: Any, card: AdapterCard, text_encoder: Any = None) -> None:
+    """Write the LoRA of a PEFT-wrapped denoiser, whole or not at all; that of a text encoder in `text_encoder/` beside
+    it. alpha, rank and targets are in its config, so it reloads exactly."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    with disk_errors(temporary):
-        denoiser.save_pretrained(temporary, safe_serialization=True)
-    (temporary / "README.md").unlink(missing_ok=True)  # PEFT's template, empty of facts
-    config = json.loads((temporary / "adapter_config.json").read_text())
-    if isinstance(config.get("target_modules"), list):  # a set, which each process has in an order of its own
-        config["target_modules"].sort()
-    write_json(temporary / "adapter_config.json", {**config, "base_model_name_or_path": card.base})
+    parts = {temporary: denoiser, **({temporary / TEXT_ENCODER: text_encoder} if text_encoder is not None else {})}
+    for place, network in parts.items():
+        with disk_errors(temporary):
+            network.save_pretrained(place, safe_serialization=True)
+        (place / "README.md").unlink(missing_ok=True)  # PEFT's template, empty of facts
+        config = json.loads((place / "adapter_config.json").read_text())
+        if isinstance(config.get("target_modules"), list):  # a set, which each process has in an order of its own
+            config["target_modules"].sort()
+        write_json(place / "adapter_config.json", {**config, "base_model_name_or_path": card.base})
     write_json(temporary / "adapter.json", asdict(card))
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
@@ -103,7 +107,7 @@ def adapter_folder(run: Path | str) -> Path:
 
 def part_folders(folder: Path) -> dict[str, Path]:
     """The PEFT folder of each part of a pipeline that an adapter changes: its own, and `text_encoder` inside it."""
-    places = {"unet": folder, "text_encoder": folder / "text_encoder"}
+    places = {"unet": folder, "text_encoder": folder / TEXT_ENCODER}
     return {part: place for part, place in places.items() if (place / "adapter_config.json").is_file()}
 
 
@@ -128,7 +132,7 @@ def read_card(run: Path | str) -> AdapterCard | None:
 
 
 def apply_adapter(base: Base, run: Path | str) -> str:
-    """Merge an adapter into an opened base's denoiser (and text encoder), in place; returns the adapter's digest.
+    """Merge an adapter into an opened base's denoiser and text encoder, in place; returns the adapter's digest.
 
     The pipeline's scheduler becomes the adapter's, where it names one. ValueError where it was trained on another base,
     or does not fit this one.

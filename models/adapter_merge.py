@@ -229,10 +229,7 @@ def write_blend(
 ) -> None:
     """The adapter folder, with `blend.json`, which says what it was made of."""
     with whole_folder(out) as temporary:
-        write_adapter(temporary, blended["unet"], card)
-        if "text_encoder" in blended:
-            blended["text_encoder"].save_pretrained(temporary / "text_encoder", safe_serialization=True)
-            (temporary / "text_encoder" / "README.md").unlink(missing_ok=True)
+        write_adapter(temporary, blended["unet"], card, blended.get("text_encoder"))
         parents = [
             {"adapter": name, "digest": digest_folder(folder), "weight": share}
             for (name, share), folder in zip(summary.shares.items(), folders, strict=True)

@@ -19,7 +19,7 @@ STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", 
 HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "PIL")
 LIGHT = (
     "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "inference.config",
-    "eval.config", "finetune.config", "improve.config", "demo.config",
+    "eval.config", "finetune.config", "finetune.cloud", "finetune.cloud_config", "improve.config", "demo.config",
     "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.doctor",
 )  # fmt: skip
 FILES = sorted(p for stage in (*STAGES, "tests") for p in (ROOT / stage).rglob("*.py"))

@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.finetune.config import FinetuneConfig
+from vesalius.finetune.latents import cached_latents
+from vesalius.finetune.objective import denoising_loss, training_scheduler
+from vesalius.finetune.trainset import choose_trainset
+from vesalius.finetune.validation import fixed_questions
+from vesalius.models.base import Base
+from vesalius.models.text import text_condition
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +44,9 @@ def config_for(phantoms: Path, tiny_base: Path, tmp_path: Path) -> Callable[...,
     def make(**fields: Any) -> FinetuneConfig:
         usual = {
             "data": (phantoms,), "base": str(tiny_base), "out": tmp_path / "run", "steps": 4, "batch_size": 4,
-            "rank": 4, "alpha": 4, "warmup": 2, "precision": "fp32", "num_validation": 4, "json": True, "device": "cpu",
+            "rank": 4, "alpha": 4, "warmup": 2, "precision": "fp32", "num_validation": 4,
+            "num_pictures": 0, "tracker": "none",
+            "json": True, "device": "cpu",
         }  # fmt: skip
         return FinetuneConfig(**{**usual, **fields})
 
@@ -61,3 +70,21 @@ def flags(config: FinetuneConfig) -> list[str]:
         elif value is not None:
             words += [flag, str(value)]
     return words
+
+
+@pytest.fixture
+def validation_of() -> Callable[[Base, FinetuneConfig], float]:
+    """The validation loss of an opened base, of a finished run's fixed questions, computed by itself."""
+    return loss_of
+
+
+def loss_of(base: Base, config: FinetuneConfig) -> float:
+    trainset, parts = choose_trainset(config), base.pipeline
+    found = cached_latents(parts.vae, base.digest, trainset.held_out, 32, config.out / "cache", quiet=True)
+    scheduler = training_scheduler(parts.scheduler.config)
+    losses = []
+    with torch.no_grad():
+        for q in fixed_questions(trainset, found.whole()[0], config.seed, 1000):
+            condition = text_condition(parts.tokenizer, parts.text_encoder, q.prompts)
+            losses.append(denoising_loss(parts.unet, scheduler, q.latents, q.noise, q.timesteps, condition))
+    return torch.cat(losses).mean().item()

@@ -18,15 +18,14 @@ from safetensors.torch import load_file
 from vesalius.data.record import Record
 from vesalius.finetune.autoencoder import AutoencoderConfig, standardise, train_autoencoder
 from vesalius.finetune.base import (
-    MARGIN,
     BaseConfig,
     Condition,
-    lesion_grid,
     open_parts,
     train_base,
-    viewed_latents,
 )
 from vesalius.finetune.examples import gather
+from vesalius.finetune.latents import cached_views
+from vesalius.finetune.masks import MARGIN, lesion_grid
 from vesalius.finetune.text import TextConfig, train_text
 from vesalius.models.architecture import TINY, make_autoencoder, make_denoiser
 from vesalius.models.base import open_base
@@ -141,7 +140,8 @@ def test_each_view_of_a_real_image_has_its_latents_and_a_phantom_only_one(
     config = base_config(data, parts, tmp_path, views=3)
     autoencoder, _, _, digest = open_parts(config)
     members = gather(data, "train")
-    mean, deviation, places = viewed_latents(config, autoencoder, digest, members, folder=tmp_path, quiet=True)
+    latents, places = cached_views(autoencoder, digest, members, 32, 3, folder=tmp_path, quiet=True)
+    mean, deviation = latents.whole()
     assert places.shape == (3, len(members))
     assert len(mean) == len(deviation) == places.max() + 1
     for place, (_, record) in zip(places.T.tolist(), members, strict=True):

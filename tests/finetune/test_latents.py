@@ -42,7 +42,7 @@ def caches(folder: Path) -> list[Path]:
 
 
 def test_latents_are_the_scaled_posterior(autoencoder: Any, members: list[Member], tmp_path: Path) -> None:
-    mean, deviation = cached_latents(autoencoder, "d", members, 32, tmp_path / "cache", quiet=True)
+    mean, deviation = cached_latents(autoencoder, "d", members, 32, tmp_path / "cache", quiet=True).whole()
     with torch.no_grad():
         posterior = autoencoder.encode(to_pixels(load_images(members, 32, quiet=True))).latent_dist
     scale = autoencoder.config.scaling_factor
@@ -53,10 +53,10 @@ def test_latents_are_the_scaled_posterior(autoencoder: Any, members: list[Member
 
 
 def test_a_second_call_reads_the_file(autoencoder: Any, members: list[Member], tmp_path: Path) -> None:
-    first = cached_latents(autoencoder, "d", members, 32, tmp_path / "cache", quiet=True)
+    first = cached_latents(autoencoder, "d", members, 32, tmp_path / "cache", quiet=True).whole()
     for folder, record in members:
         (folder / record.file_name).unlink()
-    second = cached_latents(None, "d", members, 32, tmp_path / "cache", quiet=True)
+    second = cached_latents(None, "d", members, 32, tmp_path / "cache", quiet=True).whole()
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -88,12 +88,12 @@ def test_a_digest_that_a_record_lacks_is_taken_from_its_file(
 
 
 def test_a_damaged_cache_is_made_again(autoencoder: Any, members: list[Member], tmp_path: Path) -> None:
-    first = cached_latents(autoencoder, "d", members, 32, tmp_path / "cache", quiet=True)
+    first = cached_latents(autoencoder, "d", members, 32, tmp_path / "cache", quiet=True).whole()
     (path,) = caches(tmp_path / "cache")
     half = path.read_bytes()[:1000]
     path.unlink()  # a new file, since the former one is still mapped into memory
     path.write_bytes(half)
-    again = cached_latents(autoencoder, "d", members, 32, tmp_path / "cache", quiet=True)
+    again = cached_latents(autoencoder, "d", members, 32, tmp_path / "cache", quiet=True).whole()
     assert torch.equal(first[0], again[0])
 
 
@@ -110,9 +110,9 @@ def test_each_view_has_a_cache_of_its_own_and_the_first_is_the_image(
     autoencoder: Any, members: list[Member], tmp_path: Path
 ) -> None:
     folder = tmp_path / "cache"
-    plain, _ = cached_latents(autoencoder, "d", members[:3], 32, folder, quiet=True)
-    same, _ = cached_latents(autoencoder, "d", members[:3], 32, folder, view=0, quiet=True)
-    other, _ = cached_latents(autoencoder, "d", members[:3], 32, folder, view=1, quiet=True)
+    plain, _ = cached_latents(autoencoder, "d", members[:3], 32, folder, quiet=True).whole()
+    same, _ = cached_latents(autoencoder, "d", members[:3], 32, folder, view=0, quiet=True).whole()
+    other, _ = cached_latents(autoencoder, "d", members[:3], 32, folder, view=1, quiet=True).whole()
     assert len(caches(folder)) == 2
     assert torch.equal(plain, same)
     assert not torch.allclose(plain, other, atol=0.1)
@@ -124,13 +124,15 @@ def test_a_view_is_made_again_where_its_text_now_names_a_side(
     folder = tmp_path / "cache"
     tissue = [(f, dataclasses.replace(r, modality="pathology", text="Tumour.")) for f, r in members[:2]]
     sided = [(f, dataclasses.replace(r, text="Tumour on the left.")) for f, r in tissue]
-    free, bound = (cached_latents(autoencoder, "d", m, 32, folder, view=1, quiet=True)[0] for m in (tissue, sided))
+    free, bound = (
+        cached_latents(autoencoder, "d", m, 32, folder, view=1, quiet=True).whole()[0] for m in (tissue, sided)
+    )
     assert not torch.equal(free, bound)
 
 
 def test_half_precision_latents_are_nearly_the_same(autoencoder: Any, members: list[Member], tmp_path: Path) -> None:
     exact, half = (
-        cached_latents(autoencoder, "d", members[:3], 32, tmp_path / "cache", half=h, quiet=True)[0]
+        cached_latents(autoencoder, "d", members[:3], 32, tmp_path / "cache", half=h, quiet=True).whole()[0]
         for h in (False, True)
     )
     assert half.dtype == torch.float32

@@ -22,13 +22,12 @@ from vesalius.data.record import Record, load_records, read_rows, write_dataset
 from vesalius.finetune.base import write_base
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
-from vesalius.finetune.objective import denoising_loss
 from vesalius.models.adapter import apply_adapter, read_card
-from vesalius.models.architecture import make_scheduler
-from vesalius.models.base import open_base
+from vesalius.models.base import Base, open_base
 from vesalius.models.text import text_condition
 
 ConfigFor = Callable[..., FinetuneConfig]
+ValidationOf = Callable[[Base, FinetuneConfig], float]
 
 
 def adapter(run: Path) -> dict[str, torch.Tensor]:
@@ -67,21 +66,12 @@ def test_the_loss_falls_on_a_run_that_may_memorise(config_for: ConfigFor, phanto
     assert np.mean(rows[-15:]) < np.mean(rows[:15])
 
 
-def test_validation_at_step_0_is_the_loss_of_the_base(config_for: ConfigFor, phantoms: Path, tiny_base: Path) -> None:
-    from vesalius.finetune.latents import cached_latents
-    from vesalius.finetune.lora import fixed_questions
-    from vesalius.finetune.trainset import choose_trainset
-
+def test_validation_at_step_0_is_the_loss_of_the_base(
+    config_for: ConfigFor, validation_of: ValidationOf, tiny_base: Path
+) -> None:
     config = config_for(steps=1)
     summary = finetune(config)
-    base, trainset = open_base(str(tiny_base)), choose_trainset(config)
-    latents, _ = cached_latents(base.pipeline.vae, base.digest, trainset.held_out, 32, config.out / "cache", quiet=True)
-    means = []
-    with torch.no_grad():
-        for *question, prompts in fixed_questions(trainset, latents, config):
-            condition = text_condition(base.pipeline.tokenizer, base.pipeline.text_encoder, prompts)
-            means.append(denoising_loss(base.pipeline.unet, make_scheduler(), *question, condition).mean().item())
-    assert summary.validation[0] == (0, pytest.approx(float(np.mean(means)), rel=1e-5))
+    assert summary.validation[0] == (0, pytest.approx(validation_of(open_base(str(tiny_base)), config), rel=1e-5))
 
 
 def test_the_base_stays_as_it_is_and_only_the_adapter_is_written(config_for: ConfigFor, tiny_base: Path) -> None:
@@ -93,7 +83,7 @@ def test_the_base_stays_as_it_is_and_only_the_adapter_is_written(config_for: Con
     assert names
     assert all(".lora_A." in n or ".lora_B." in n for n in names)
     saved = next((config.out / "checkpoints").glob("step-00000004")) / "tensors.safetensors"
-    assert {k.split(".")[0] for k in load_file(saved)} == {"adapter", "optimizer"}
+    assert {k.split(".")[0] for k in load_file(saved)} == {"denoiser", "optimizer"}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -240,7 +230,9 @@ def test_runs_of_different_precision_follow_each_other_in_one_process(config_for
         assert finetune(config_for(out=out, precision=precision, steps=1)).finished
 
 
-def test_alpha_other_than_rank_reloads_exactly(config_for: ConfigFor, tiny_base: Path) -> None:
+def test_alpha_other_than_rank_reloads_exactly(
+    config_for: ConfigFor, validation_of: ValidationOf, tiny_base: Path
+) -> None:
     from peft import PeftModel
 
     config = config_for(rank=4, alpha=13, learning_rate=1e-2, steps=6)
@@ -259,24 +251,6 @@ def test_alpha_other_than_rank_reloads_exactly(config_for: ConfigFor, tiny_base:
     assert not torch.allclose(drawn[0], drawn[1], atol=1e-3)
     last_validation = json.loads((config.out / "validation.json").read_text())[-1]["loss"]
     assert last_validation == pytest.approx(validation_of(merged, config), rel=1e-4)
-
-
-def validation_of(base: Any, config: FinetuneConfig) -> float:
-    """The validation loss of an opened base on the fixed questions of a finished run."""
-    from vesalius.finetune.latents import cached_latents
-    from vesalius.finetune.lora import fixed_questions
-    from vesalius.finetune.trainset import choose_trainset
-
-    trainset, parts = choose_trainset(config), base.pipeline
-    latents, _ = cached_latents(parts.vae, base.digest, trainset.held_out, 32, config.out / "cache", quiet=True)
-    with torch.no_grad():
-        found = [
-            denoising_loss(
-                parts.unet, make_scheduler(), *q, text_condition(parts.tokenizer, parts.text_encoder, prompts)
-            )
-            for *q, prompts in fixed_questions(trainset, latents, config)
-        ]
-    return torch.cat(found).mean().item()
 
 
 def test_the_card_says_what_the_adapter_was_trained_on(config_for: ConfigFor, tiny_base: Path) -> None:

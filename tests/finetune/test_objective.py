@@ -46,7 +46,7 @@ def test_epsilon_is_the_noise() -> None:
 
 def test_another_prediction_type_is_refused() -> None:
     latents, noise = drawn(2)
-    with pytest.raises(ValueError, match=r"'sample'.*'epsilon' and 'v_prediction'"):
+    with pytest.raises(ValueError, match=r"'sample'.*'epsilon', 'v_prediction'"):
         targets(DDPMScheduler(prediction_type="sample"), latents, noise, TIMESTEPS)
 
 

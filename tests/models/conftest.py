@@ -31,7 +31,7 @@ def make_adapter(tiny_base: Path, tmp_path: Path) -> MakeAdapter:
         torch.manual_seed(seed)
         base = open_base(str(tiny_base))
         usual = {"r": 4, "lora_alpha": 9, "target_modules": ["to_q", "to_v", "ff.net.2"], "init_lora_weights": False}
-        models = [get_peft_model(base.pipeline.unet, LoraConfig(**{**usual, **fields}))]
+        models: list[Any] = [get_peft_model(base.pipeline.unet, LoraConfig(**{**usual, **fields}))]
         if text is not None:
             words = {**usual, "target_modules": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1"], **text}
             models.append(get_peft_model(base.pipeline.text_encoder, LoraConfig(**words)))
@@ -43,9 +43,7 @@ def make_adapter(tiny_base: Path, tmp_path: Path) -> MakeAdapter:
                     parameter.data *= 1.25
         told = {"base": base.name, "base_digest": base.digest, "data_digest": "d" * 64, "depth": 1, "steps": 3}
         folder = tmp_path / name / "adapter"
-        write_adapter(folder, models[0], AdapterCard(**{**told, "modalities": ("CT",), **(card or {})}))
-        if text is not None:
-            models[1].save_pretrained(folder / "text_encoder", safe_serialization=True)
+        write_adapter(folder, models[0], AdapterCard(**{**told, "modalities": ("CT",), **(card or {})}), *models[1:])
         return folder.parent
 
     return make

@@ -1,0 +1,76 @@
+"""The global batch of a step as a pure function of (seed, step): any process makes any part of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vesalius.finetune.config import FinetuneConfig
+from vesalius.finetune.latents import Latents
+from vesalius.finetune.stream import batch_indices, slot_generator
+from vesalius.finetune.trainset import Trainset, choose_wording
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """Latents of all views of a training set. places: where those of each view lie in them, int64 [views, records]."""
+
+    latents: Latents
+    places: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some slots of a step, on the CPU: latents and noise N4HW, timesteps int64 [N], prompts, emphasis N1HW or None,
+    kept bool [N] or None, and the records' numbers."""
+
+    records: list[int]
+    latents: torch.Tensor
+    noise: torch.Tensor
+    timesteps: torch.Tensor
+    prompts: list[str]
+    emphasis: torch.Tensor | None
+    kept: torch.Tensor | None
+
+    def on(self, device: torch.device) -> Batch:
+        """The same with its tensors on a device."""
+        moved: dict[str, Any] = {n: v.to(device) for n, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        return dataclasses.replace(self, **moved)
+
+
+def draw_batch(
+    config: FinetuneConfig,
+    step: int,
+    slots: Sequence[int],
+    trainset: Trainset,
+    views: Views,
+    masks: torch.Tensor | None,
+    num_timesteps: int,
+) -> Batch:
+    """The slots of a step's global batch. masks: bool [records, 1, H, W] of the latent grid."""
+    picked = batch_indices(config.seed, step, config.batch_size, len(trainset.train), trainset.weights)
+    mine = picked[list(slots)]
+    chances = [slot_generator(config.seed, step, slot) for slot in slots]
+    uniform = torch.stack([torch.rand(6, generator=g) for g in chances])
+    seen = views.places[(uniform[:, 4].numpy() * len(views.places)).astype(np.int64), mine]
+    mean, deviation = views.latents.of(torch.from_numpy(seen))
+    noise, spread = (torch.stack([torch.randn(mean.shape[1:], generator=g) for g in chances]) for _ in range(2))
+    if config.offset_noise:
+        noise = noise + config.offset_noise * torch.stack(
+            [torch.randn(mean.shape[1], 1, 1, generator=g) for g in chances]
+        )
+    return Batch(
+        records=mine.tolist(),
+        latents=mean + deviation * spread,
+        noise=noise,
+        timesteps=(uniform[:, 3] * num_timesteps).long(),
+        prompts=[choose_wording(trainset.wordings[i], u, config) for i, u in zip(mine.tolist(), uniform, strict=True)],
+        emphasis=None if masks is None else 1 + (config.mask_weight - 1) * masks[torch.from_numpy(mine)].float(),
+        kept=uniform[:, 5] < config.kept_share if config.kept_share else None,
+    )

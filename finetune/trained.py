@@ -1,0 +1,157 @@
+"""What a run trains: adapters on the denoiser and the text encoder, or all their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from torch import nn
+
+from vesalius.finetune.config import FinetuneConfig
+from vesalius.models.adapter import AdapterCard, disk_errors, write_adapter
+from vesalius.models.base import Base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The parts of a base as a run trains them. text_encoder is frozen unless `train_text`."""
+
+    base: Base
+    kind: str
+    denoiser: Any
+    text_encoder: Any
+    train_text: bool
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The networks that are trained, by the name that their tensors have in a checkpoint."""
+        return {"denoiser": self.denoiser, **({"text_encoder": self.text_encoder} if self.train_text else {})}
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What the optimizer moves, float32, in a fixed order."""
+        return [p for part in self.parts.values() for p in part.parameters() if p.requires_grad]
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The trained weights by name; `load` takes them back."""
+        return {
+            f"{name}.{k}": v
+            for name, part in self.parts.items()
+            for k, v in (part.state_dict() if self.kind == "full" else get_peft_model_state_dict(part)).items()
+        }
+
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        for name, part in self.parts.items():
+            start = f"{name}."
+            mine = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+            if self.kind == "full":
+                part.load_state_dict(mine)
+            else:
+                set_peft_model_state_dict(part, mine)
+
+    def write(self, run: Path, card: AdapterCard) -> None:
+        """`run/adapter`; of a full fine-tuning `run/base`, an ordinary diffusers folder. Whole or not at all."""
+        if self.kind != "full":
+            write_adapter(run / "adapter", self.denoiser, card, self.text_encoder if self.train_text else None)
+            return
+        temporary, folder = run / ".base.tmp", run / "base"
+        shutil.rmtree(temporary, ignore_errors=True)
+        with disk_errors(temporary):
+            self.base.pipeline.save_pretrained(temporary, safe_serialization=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+
+
+def make_trained(base: Base, config: FinetuneConfig, device: torch.device) -> Trained:
+    """Wrap or free the parts of an opened base, on the device. ValueError where a target names no layer of it."""
+    denoiser, text_encoder = base.pipeline.unet, base.pipeline.text_encoder
+    check_targets(denoiser, config.targets, "--targets", config)
+    if config.train_text:
+        check_targets(text_encoder, config.text_targets, "--text-targets", config)
+    if config.kind == "full":
+        denoiser.requires_grad_(True)
+        text_encoder.requires_grad_(config.train_text)
+    else:
+        denoiser = get_peft_model(denoiser, lora_config(config, config.targets))
+        if config.train_text:
+            text_encoder = get_peft_model(text_encoder, lora_config(config, config.text_targets))
+    return Trained(
+        base=base, kind=config.kind, denoiser=denoiser.to(device), text_encoder=text_encoder.to(device),
+        train_text=config.train_text,
+    )  # fmt: skip
+
+
+def lora_config(config: FinetuneConfig, targets: tuple[str, ...]) -> LoraConfig:
+    return LoraConfig(
+        r=config.rank, lora_alpha=config.alpha, target_modules=list(targets), init_lora_weights="gaussian",
+        use_rslora=config.kind == "rslora", use_dora=config.kind == "dora",
+    )  # fmt: skip
+
+
+def check_targets(network: Any, targets: tuple[str, ...], flag: str, config: FinetuneConfig) -> None:
+    """ValueError where a target names no layer (PEFT says nothing as long as another one does), or where the rank is
+    larger than a layer is wide, so that the adapter would be no smaller than what it adapts."""
+    if config.kind == "full":
+        return
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
+    for target in targets:
+        mine = {n: layer for n, layer in layers.items() if n == target or n.endswith(f".{target}")}
+        if not mine:
+            last = {n.rsplit(".", 1)[-1] for n in layers}
+            near = sorted(n for n in last if n.startswith("to_") or n.endswith("_proj"))
+            raise ValueError(f"{flag}: base '{config.base}' has no layer '{target}' (it has {', '.join(near)}, ...)")
+        name, layer = min(mine.items(), key=lambda each: min(each[1].weight.shape[:2]))
+        if config.rank > min(layer.weight.shape[:2]):
+            raise ValueError(
+                f"--rank {config.rank} is larger than layer {name} of base '{config.base}' "
+                f"({layer.weight.shape[1]} to {layer.weight.shape[0]}); expected at most {min(layer.weight.shape[:2])}"
+            )
+
+
+def set_attention(base: Base, wanted: str, device: torch.device) -> str:
+    """Choose the denoiser's attention kernel; returns the class that will run. ValueError where xformers cannot."""
+    from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+
+    denoiser = base.pipeline.unet
+    if wanted == "xformers":
+        try:
+            denoiser.enable_xformers_memory_efficient_attention()
+        except (ImportError, ModuleNotFoundError, ValueError, NotImplementedError, RuntimeError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"--attention xformers: {first}; install vesalius[xformers] on a machine with an NVIDIA GPU, "
+                "or use sdpa"
+            ) from None
+    else:
+        eager = wanted == "eager" or (wanted == "auto" and device.type == "cpu")
+        denoiser.set_attn_processor(AttnProcessor() if eager else AttnProcessor2_0())
+    return "+".join(sorted({type(p).__name__ for p in denoiser.attn_processors.values()}))
+
+
+def card_of(base: Base, config: FinetuneConfig, **facts: Any) -> AdapterCard:
+    """The card of a run's adapter, which draws as it was trained where that is not how its base draws."""
+    card = AdapterCard(base=config.base, base_digest=base.digest, **facts)
+    if not config.zero_terminal_snr:
+        return card
+    from vesalius.models.adapter import Sampling
+    from vesalius.models.base import usual_steps
+
+    scheduler = {**base.pipeline.scheduler.config, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    scheduler["_class_name"] = type(base.pipeline.scheduler).__name__
+    sampling = Sampling(steps=usual_steps(config.base), guidance=GUIDANCE, scheduler=scheduler)
+    return dataclasses.replace(card, sampling=sampling)
+
+
+GUIDANCE = 3.0
+"""As generating uses by default."""
