@@ -26,6 +26,8 @@ def export(config: AdapterExportConfig) -> int:
         verb = "unchanged:" if written.unchanged else "would write" if config.dry_run else "wrote"
         size = f"{written.num_bytes / 1e6:.1f} MB"
         print(f"{verb} {written.num_layers} layers for {written.format}, {size}: {written.path}")
+        if written.sampling:
+            print(f"made to be drawn in {written.sampling}")
     return DONE
 
 

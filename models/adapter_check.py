@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vesalius.models.adapter import apply_adapter, part_folders, read_card
 from vesalius.models.adapter_config import AdapterCheckConfig
+from vesalius.models.adapter_export import told_sampling
 from vesalius.models.adapter_layers import PARTS, WEIGHTS, LoraFile, Match, add_layers, match_layers, read_lora
 from vesalius.models.base import Base, base_folder, open_base
 
@@ -85,6 +86,7 @@ def check_adapter(config: AdapterCheckConfig) -> AdapterReport:
             for name, ask in QUESTIONS.items():
                 differences[name] = largest(ask(plain, config.steps), ask(base.pipeline, config.steps))
             problems += told_differences(lora, differences)
+    card = read_card(lora.path) if lora.format == "PEFT" else None
     return AdapterReport(
         path=lora.path, format=lora.format, base=lora.base,
         num_bytes=sum(p.stat().st_size for p in weight_files(lora)),
@@ -93,7 +95,7 @@ def check_adapter(config: AdapterCheckConfig) -> AdapterReport:
         targets=tuple(sorted({match.target for match in matched})),
         parts={part: len(lora.of(part)) for part in PARTS if lora.of(part)},
         num_layers=len(lora.layers), num_matched=len(matched), unmatched=tuple(unmatched),
-        differences=differences, effect=effect, sampling=told_sampling(lora), problems=tuple(problems),
+        differences=differences, effect=effect, sampling=told_sampling(card), problems=tuple(problems),
     )  # fmt: skip
 
 
@@ -190,15 +192,6 @@ def told_differences(lora: LoraFile, differences: dict[str, float]) -> list[str]
     elif lora.format == "kohya" and any(len({layer.alpha for layer in lora.of(part)}) > 1 for part in PARTS):
         remedy = ": of layers with several alphas it takes the commonest for all"
     return [f"plain diffusers differs from Vesalius by more than {LARGEST:g} ({told}){remedy}"]
-
-
-def told_sampling(lora: LoraFile) -> str | None:
-    """How an adapter was made to be drawn with, in words; None: as its base."""
-    card = read_card(lora.path) if lora.format == "PEFT" else None
-    sampling = card.sampling if card else None
-    if sampling is None:
-        return None
-    return f"{sampling.steps} steps, guidance {sampling.guidance:g}, {sampling.scheduler.get('_class_name')}"
 
 
 def weight_files(lora: LoraFile) -> list[Path]:

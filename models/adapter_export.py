@@ -37,13 +37,15 @@ VERSIONS = {768: ("sd_v1", "stable-diffusion-v1/lora"), 1024: ("sd_v2", "stable-
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterExport:
-    """What an export wrote. unchanged: the file was there already, with the same content."""
+    """What an export wrote. unchanged: the file was there already, with the same content. sampling: how it wants to be
+    drawn with, which a LoRA file has no place for."""
 
     path: Path
     format: str
     num_layers: int
     num_bytes: int
     unchanged: bool
+    sampling: str | None
 
 
 def export_adapter(config: AdapterExportConfig) -> AdapterExport:
@@ -67,9 +69,17 @@ def export_adapter(config: AdapterExportConfig) -> AdapterExport:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, save(tensors, metadata))
     return AdapterExport(
-        path=path, format=config.format, num_layers=len(lora.layers), unchanged=unchanged,
+        path=path, format=config.format, num_layers=len(lora.layers), unchanged=unchanged, sampling=told_sampling(card),
         num_bytes=sum(t.numel() * t.element_size() for t in tensors.values()),
     )  # fmt: skip
+
+
+def told_sampling(card: AdapterCard | None) -> str | None:
+    """How an adapter was made to be drawn with, in words; None: as its base."""
+    sampling = card.sampling if card else None
+    if sampling is None:
+        return None
+    return f"{sampling.steps} steps, guidance {sampling.guidance:g}, {sampling.scheduler.get('_class_name')}"
 
 
 def run_name(folder: Path) -> str:

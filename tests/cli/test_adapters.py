@@ -26,11 +26,12 @@ def one_object(out: str) -> Any:
 
 @pytest.fixture
 def runs(phantoms: Path, tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, Path]:
-    """Two runs of two steps, alpha other than rank."""
+    """Two runs of two steps, alpha other than rank; the first adapts the text encoder too."""
     small = ("--steps", 2, "--batch-size", 2, "--num-validation", 2, "--rank", 2, "--alpha", 5, "--device", "cpu")
     for seed in (1, 2):
         line = ("finetune", "--data", phantoms, "--base", tiny_base, "--out", tmp_path / f"run{seed}", "--seed", seed)
-        code, _, err = say(capsys, *line, *small, "--learning-rate", 0.1, "--warmup", 0)
+        both = ("--train-text",) if seed == 1 else ()
+        code, _, err = say(capsys, *line, *small, *both, "--learning-rate", 0.1, "--warmup", 0)
         assert code == DONE, err
     return tmp_path / "run1", tmp_path / "run2"
 
@@ -49,6 +50,7 @@ def test_a_run_is_exported_checked_merged_and_fused(
     code, out, err = say(capsys, "adapter", "check", kohya, "--base", tiny_base)
     assert (code, out.splitlines()[-1]) == (DONE, "no problem found"), out + err
     assert "rank 2, alpha 5" in out
+    assert "text_encoder 4" in out
     code, out, _ = say(capsys, "adapter", "check", runs[0], "--base", tiny_base, "--json")
     told = one_object(out)
     assert (code, told["ok"], told["format"]) == (CHECK, False, "PEFT")
@@ -58,7 +60,7 @@ def test_a_run_is_exported_checked_merged_and_fused(
     assert code == DONE, err
     assert out.startswith("blended 0.7 run1 + -0.3 run2: ")
     code, out, err = say(capsys, "adapter", "fuse", tmp_path / "blend", "--out", tmp_path / "base", "--json")
-    assert (code, one_object(out)["parts"]) == (DONE, ["unet"]), err
+    assert (code, one_object(out)["parts"]) == (DONE, ["unet", "text_encoder"]), err
     drawing = ("generate", "Chest CT", "--steps", 1, "--base", tmp_path / "base", "--out", tmp_path / "samples")
     code, _, err = say(capsys, *drawing)
     assert code == DONE, err
