@@ -1,7 +1,7 @@
 """Images per second and memory of fine-tuning, beside diffusers' own `train_text_to_image_lora.py`.
 
     curl -O https://raw.githubusercontent.com/huggingface/diffusers/main/examples/text_to_image/train_text_to_image_lora.py
-    python -m benchmarks.finetune --peer train_text_to_image_lora.py [--shape nano|sd15] [--repeats 5] [--json]
+    python -m benchmarks.finetune --peer train_text_to_image_lora.py [--shape nano|sd15] [--repeats 3] [--json]
 
 Same base, images, resolution, batch, rank, layers and device; each side in a process of its own, in turn. The peer runs
 twice: with its defaults, and with its best flags (bf16, and workers that load its data). A step is the time from one
@@ -42,9 +42,9 @@ class Benchmark:
     """the embedded base at 128 px, or the shape of Stable Diffusion 1.5 at 256 px with random weights"""
     batch_size: int = 16
     """images per update"""
-    steps: int = 15
+    steps: int = 40
     """updates per run"""
-    repeats: int = 5
+    repeats: int = 3
     """runs of each side; medians are printed"""
     json: bool = False
     """print one JSON object"""

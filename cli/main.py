@@ -77,6 +77,22 @@ VERBS = (
         "eval.config:EvalConfig", "cli.report:evaluate",
     ),
     Verb(
+        "adapter export", "an adapter as one file for diffusers, ComfyUI or AUTOMATIC1111",
+        "models.adapter_config:AdapterExportConfig", "cli.adapters:export",
+    ),
+    Verb(
+        "adapter check", "whether an adapter does in plain diffusers what it does here",
+        "models.adapter_config:AdapterCheckConfig", "cli.adapters:check",
+    ),
+    Verb(
+        "adapter merge", "several adapters of one base as one, each with its weight",
+        "models.adapter_config:AdapterMergeConfig", "cli.adapters:merge",
+    ),
+    Verb(
+        "adapter fuse", "a copy of a base with an adapter in its weights",
+        "models.adapter_config:AdapterFuseConfig", "cli.adapters:fuse",
+    ),
+    Verb(
         "improve run", "rounds of generate, score, gate, add back, fine-tune",
         "improve.config:ImproveConfig", "cli.report:improve",
     ),

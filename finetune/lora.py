@@ -110,8 +110,11 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     trained.denoiser.to(device)
     for encoder in text_encoders(base.pipeline):
         encoder.to(device)
-    num_texts = sum(map(len, trainset.wordings)) + len(trainset.held_out) + 1
-    texts = Texts(base, trained.text_encoder, trained=config.train_text, num_texts=num_texts, longest=longest)
+    texts = Texts(base, trained.text_encoder, trained=config.train_text)
+    shown = {w for ws in trainset.wordings for w in ws} | {""}
+    if len(shown) <= config.steps * config.batch_size:  # else most of them would be encoded for nothing
+        asked = map(trainset.prompt_of_held_out, range(len(trainset.held_out)))
+        texts.keep([*shown, *asked], longest, accelerator, quiet=quiet)
     parameters = trained.parameters
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     step, validation = 0, list[tuple[int, float]]()

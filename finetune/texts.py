@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate import Accelerator
 
+from vesalius.data.progress import progress
 from vesalius.models.base import Base, text_encoders
 from vesalius.models.text import embed, size_condition, split_chunks
 
@@ -16,31 +17,39 @@ if TYPE_CHECKING:
 
 ROOM = 2_000_000_000
 """Bytes of embeddings that may be kept in memory."""
+BATCH = 16
+"""Texts that are encoded together: more do not fit a processor's cache."""
 
 
 class Texts:
     """Prompts -> groups of like length with their embeddings: nothing is padded, so each text is seen just as it is
     when drawn alone.
 
-    Where all texts of a run fit into ROOM, each is encoded alone when it is first met and kept, so that what a step
-    sees does not depend on which were met before it. A trained text encoder keeps nothing.
-
-    text_encoder: that of the base, or what wraps it. num_texts, longest: how many texts there are, and the most
-    chunks of one.
+    text_encoder: that of the base, or what wraps it; trained: it changes, so nothing can be kept.
     """
 
-    def __init__(self, base: Base, text_encoder: Any, *, trained: bool, num_texts: int, longest: int) -> None:
+    def __init__(self, base: Base, text_encoder: Any, *, trained: bool = False) -> None:
         self.base, self.text_encoder, self.trained = base, text_encoder, trained
-        width = sum(encoder.config.hidden_size for encoder in text_encoders(base.pipeline))
-        size = 4 * width * base.pipeline.tokenizer.model_max_length * longest
-        self.keeps = not trained and num_texts * size <= ROOM
         self._kept: dict[str, tuple[torch.Tensor, ...]] = {}
 
+    def keep(self, texts: Sequence[str], longest: int, accelerator: Accelerator, *, quiet: bool) -> None:
+        """Encode all texts of a run, in an order and in batches of their own, so that what a step sees does not depend
+        on where the run was taken up; nothing where they do not fit into ROOM. longest: the most chunks of one."""
+        width = sum(encoder.config.hidden_size for encoder in text_encoders(self.base.pipeline))
+        if self.trained or len(texts) * 4 * width * self.base.pipeline.tokenizer.model_max_length * longest > ROOM:
+            return
+        lengths: dict[int, list[str]] = {}
+        for text in sorted(set(texts)):
+            lengths.setdefault(self._num_chunks(text), []).append(text)
+        batches = [ts[i : i + BATCH] for _, ts in sorted(lengths.items()) for i in range(0, len(ts), BATCH)]
+        for batch in progress(batches, "encoding texts", len(batches), quiet=quiet):
+            with torch.no_grad(), accelerator.autocast():
+                parts = [part.float().cpu() for part in self._embeddings(batch)]
+            self._kept.update(zip(batch, zip(*parts, strict=True), strict=True))
+
     def __call__(self, prompts: Sequence[str]) -> TextGroups:
-        # A frozen encoder works in full precision, whatever is asked of the denoiser
         device = self.text_encoder.device
-        whole = nullcontext() if self.trained else torch.autocast(device.type, enabled=False)
-        with torch.set_grad_enabled(self.trained and torch.is_grad_enabled()), whole:
+        with torch.set_grad_enabled(self.trained and torch.is_grad_enabled()):
             lengths = [self._num_chunks(prompt) for prompt in prompts]
             groups: list[Any] = []
             for length in sorted(set(lengths)):
@@ -51,18 +60,11 @@ class Texts:
             return groups
 
     def _num_chunks(self, prompt: str) -> int:
-        kept = self._kept.get(prompt)
-        tokenizer = self.base.pipeline.tokenizer
-        if kept is not None:
-            return len(kept[0]) // int(tokenizer.model_max_length)
-        return len(split_chunks(tokenizer, prompt))
+        kept, tokenizer = self._kept.get(prompt), self.base.pipeline.tokenizer
+        return len(kept[0]) // int(tokenizer.model_max_length) if kept else len(split_chunks(tokenizer, prompt))
 
     def _embeddings(self, prompts: Sequence[str]) -> list[torch.Tensor]:
-        """Embeddings [N, K * L, C] and, of SDXL, pooled ones [N, P], float32."""
-        if not self.keeps:
-            return [part for part in embed(self.base.pipeline, prompts, 0, self.text_encoder) if part is not None]
-        for prompt in prompts:
-            if prompt not in self._kept:
-                parts = embed(self.base.pipeline, [prompt], 0, self.text_encoder)
-                self._kept[prompt] = tuple(part[0].cpu() for part in parts if part is not None)
-        return [torch.stack(parts) for parts in zip(*(self._kept[p] for p in prompts), strict=True)]
+        """Embeddings [N, K * L, C] and, of SDXL, pooled ones [N, P], of texts of one length."""
+        if all(prompt in self._kept for prompt in prompts):
+            return [torch.stack(parts) for parts in zip(*(self._kept[p] for p in prompts), strict=True)]
+        return [part for part in embed(self.base.pipeline, prompts, 0, self.text_encoder) if part is not None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import nn
 
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.models.adapter import AdapterCard, disk_errors, write_adapter
-from vesalius.models.base import Base
+from vesalius.models.adapter import AdapterCard, write_adapter
+from vesalius.models.adapter_export import public_name
+from vesalius.models.adapter_fuse import FusedCard, fused_depth, write_fused
+from vesalius.models.base import Base, base_folder
 
 ENDS = ("conv_in", "conv_out")
 
@@ -67,12 +68,12 @@ class Trained:
         if self.kind != "full":
             write_adapter(run / "adapter", self.denoiser, card, self.text_encoder if self.train_text else None)
             return
-        temporary, folder = run / ".base.tmp", run / "base"
-        shutil.rmtree(temporary, ignore_errors=True)
-        with disk_errors(temporary):
-            self.base.pipeline.save_pretrained(temporary, safe_serialization=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        shutil.rmtree(run / "base", ignore_errors=True)  # of an earlier end of this very run
+        told = FusedCard(
+            base=public_name(self.base.name), base_digest=self.base.digest, adapter_digest="", weight=1.0,
+            depth=card.depth, modalities=card.modalities, sampling=card.sampling,
+        )  # fmt: skip
+        write_fused(run / "base", self.base.pipeline, base_folder(self.base.name), told)
 
 
 def make_trained(base: Base, config: FinetuneConfig, *, half: bool = False) -> Trained:
@@ -159,7 +160,9 @@ def set_attention(base: Base, wanted: str, device: torch.device) -> str:
 
 
 def card_of(base: Base, config: FinetuneConfig, **facts: Any) -> AdapterCard:
-    """The card of a run's adapter, which draws as it was trained where that is not how its base draws."""
+    """The card of a run's adapter: as deep as its data or its base, and drawn with as it was trained where that is not
+    how its base draws."""
+    facts["depth"] = max(facts["depth"], fused_depth(config.base))
     card = AdapterCard(base=config.base, base_digest=base.digest, **facts)
     if not config.zero_terminal_snr:
         return card

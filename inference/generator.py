@@ -52,6 +52,7 @@ class Generator:
     ) -> None:
         """ValueError where base or adapter is missing, unsafe, or they do not fit each other."""
         from vesalius.models.adapter import apply_adapter, read_card
+        from vesalius.models.adapter_fuse import fused_depth
         from vesalius.models.base import open_base
 
         if precision not in ("fp32", "bf16"):
@@ -60,7 +61,7 @@ class Generator:
         self.base: Base = open_base(base)
         self.adapter_digest = apply_adapter(self.base, adapter) if adapter else None
         card = read_card(adapter) if adapter else None
-        self.depth = 1 + (card.depth if card else 0)
+        self.depth = 1 + max(card.depth if card else 0, fused_depth(base))
         self.steps, self.guidance = usual_sampling(base, adapter)
         self.base.pipeline.to(self.device)
 
@@ -170,12 +171,13 @@ class Generator:
 def usual_sampling(base: str, adapter: str | Path | None) -> tuple[int, float]:
     """Steps and guidance scale that an adapter was made for, or that suit the base. ValueError where one is missing."""
     from vesalius.models.adapter import read_card
+    from vesalius.models.adapter_fuse import read_fused
     from vesalius.models.base import usual_steps
 
-    card = read_card(adapter) if adapter else None
-    if card is None or card.sampling is None:
-        return usual_steps(base), GUIDANCE
-    return card.sampling.steps, card.sampling.guidance
+    for card in (read_card(adapter) if adapter else None, read_fused(base)):
+        if card is not None and card.sampling is not None:
+            return card.sampling.steps, card.sampling.guidance
+    return usual_steps(base), GUIDANCE
 
 
 def find_device(name: str) -> str:

@@ -105,6 +105,12 @@ def adapter_folder(run: Path | str) -> Path:
     )
 
 
+def part_folders(folder: Path) -> dict[str, Path]:
+    """The PEFT folder of each part of a pipeline that an adapter changes: its own, and `text_encoder` inside it."""
+    places = {"unet": folder, "text_encoder": folder / TEXT_ENCODER}
+    return {part: place for part, place in places.items() if (place / "adapter_config.json").is_file()}
+
+
 def read_card(run: Path | str) -> AdapterCard | None:
     """The provenance of an adapter, or None for one that another tool made."""
     path = adapter_folder(run) / "adapter.json"
@@ -142,15 +148,12 @@ def apply_adapter(base: Base, run: Path | str) -> str:
             f"{folder}: trained on base '{card.base}' ({card.base_digest[:12]}), "
             f"not on '{base.name}' ({base.digest[:12]}); give --base {card.base}"
         )
-    parts = {"unet": folder}
-    if (folder / TEXT_ENCODER / "adapter_config.json").is_file():
-        parts["text_encoder"] = folder / TEXT_ENCODER
-    for name, place in parts.items():
+    for part, place in part_folders(folder).items():
         try:
-            wrapped = PeftModel.from_pretrained(getattr(base.pipeline, name), place, is_trainable=False)
+            wrapped = PeftModel.from_pretrained(getattr(base.pipeline, part), place, is_trainable=False)
         except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             raise ValueError(f"{place}: does not fit base '{base.name}': {str(error)[:200]}") from None
-        setattr(base.pipeline, name, wrapped.merge_and_unload())
+        setattr(base.pipeline, part, wrapped.merge_and_unload())
     if card is not None and card.sampling is not None:
         base.pipeline.scheduler = open_scheduler(card.sampling.scheduler, folder)
     return digest_folder(folder)

@@ -20,7 +20,7 @@ HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accele
 LIGHT = (
     "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "inference.config",
     "eval.config", "finetune.config", "finetune.cloud", "finetune.cloud_config", "improve.config", "demo.config",
-    "cli.main", "cli.report", "cli.doctor",
+    "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.doctor",
 )  # fmt: skip
 FILES = sorted(p for stage in (*STAGES, "tests") for p in (ROOT / stage).rglob("*.py"))
 words = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.words)

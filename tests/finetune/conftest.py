@@ -82,7 +82,7 @@ def loss_of(base: Base, config: FinetuneConfig) -> float:
     trainset, parts = choose_trainset(config), base.pipeline
     found = cached_latents(parts.vae, base.digest, trainset.held_out, 32, config.out / "cache", quiet=True)
     scheduler = training_scheduler(parts.scheduler.config)
-    texts = Texts(base, base.pipeline.text_encoder, trained=False, num_texts=9, longest=9)
+    texts = Texts(base, base.pipeline.text_encoder)
     losses = []
     with torch.no_grad():
         for q in fixed_questions(trainset, found.whole()[0], config.seed, 1000):

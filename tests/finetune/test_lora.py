@@ -242,9 +242,7 @@ def test_alpha_other_than_rank_reloads_exactly(
     denoiser = PeftModel.from_pretrained(wrapped.pipeline.unet, config.out / "adapter")
     generator = torch.Generator().manual_seed(0)
     noisy = torch.randn(2, 4, 16, 16, generator=generator)
-    ((_, text, *_),) = Texts(plain, plain.pipeline.text_encoder, trained=False, num_texts=9, longest=9)(
-        ["Chest CT", "Brain MRI"]
-    )
+    ((_, text, *_),) = Texts(plain, plain.pipeline.text_encoder)(["Chest CT", "Brain MRI"])
     with torch.no_grad():
         drawn = [
             d(noisy, torch.tensor([9, 900]), text).sample for d in (plain.pipeline.unet, merged.pipeline.unet, denoiser)

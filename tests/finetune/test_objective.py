@@ -108,7 +108,7 @@ def test_the_training_scheduler_has_the_noise_levels_of_the_base() -> None:
 
 def test_a_long_report_trains_next_to_short_ones_with_the_loss_it_has_alone(tiny_base: Path) -> None:
     base = open_base(str(tiny_base))
-    pipeline, texts_of = base.pipeline, Texts(base, base.pipeline.text_encoder, trained=False, num_texts=9, longest=9)
+    pipeline, texts_of = base.pipeline, Texts(base, base.pipeline.text_encoder)
     texts = ["Chest CT", "", "The lungs are clear. A nodule of 12 mm lies in the left upper lobe. " * 9]
     generator = torch.Generator().manual_seed(0)
     latents, noise = (torch.randn(3, 4, 16, 16, generator=generator) for _ in range(2))

@@ -65,9 +65,7 @@ def test_preference_tuning_begins_at_log_2_and_learns_what_is_preferred(
     timesteps = torch.full((16,), 700)
     bright = tuned.pipeline.vae.encode(torch.full((1, 3, 32, 32), 0.5)).latent_dist.mean
     dark = tuned.pipeline.vae.encode(torch.full((1, 3, 32, 32), -0.8)).latent_dist.mean
-    ((_, text, *_),) = Texts(plain, plain.pipeline.text_encoder, trained=False, num_texts=9, longest=9)(
-        ["Brain MRI"] * 16
-    )
+    ((_, text, *_),) = Texts(plain, plain.pipeline.text_encoder)(["Brain MRI"] * 16)
     with torch.no_grad():
         moved = [b.pipeline.unet(noise, timesteps, text).sample for b in (plain, tuned)]
     # v = alpha noise - sigma latents: less v along the direction means more of it in the picture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vesalius.finetune.launch import make_accelerator
 from vesalius.finetune.texts import Texts
 from vesalius.models.base import open_base
 from vesalius.models.text import encode, tokenize
@@ -22,8 +23,9 @@ def test_texts_of_mixed_length_are_seen_as_each_alone(tiny_base: Path, keeps: bo
     noisy = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     steps = torch.tensor([1, 400, 700, 999])
     with torch.no_grad():
-        texts_of = Texts(base, pipeline.text_encoder, trained=False, num_texts=9 if keeps else 10**9, longest=9)
-        assert texts_of.keeps == keeps
+        texts_of = Texts(base, pipeline.text_encoder)
+        if keeps:
+            texts_of.keep(texts, 9, make_accelerator("fp32", "cpu"), quiet=True)
         condition = texts_of(texts)
         for rows, hidden, *_ in condition:
             together = pipeline.unet(noisy[rows], steps[rows], hidden).sample
@@ -35,11 +37,23 @@ def test_texts_of_mixed_length_are_seen_as_each_alone(tiny_base: Path, keeps: bo
     assert len(condition) == 3
 
 
-def test_a_text_that_was_met_is_not_encoded_again(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_that_are_kept_are_not_encoded_again(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = open_base(str(tiny_base))
-    texts_of = Texts(base, base.pipeline.text_encoder, trained=False, num_texts=9, longest=1)
+    texts_of = Texts(base, base.pipeline.text_encoder)
     ((_, first, *_),) = texts_of(["Chest CT"])
+    texts_of.keep(["Chest CT", "", "Chest CT"], 1, make_accelerator("fp32", "cpu"), quiet=True)
     monkeypatch.setattr(base.pipeline.text_encoder, "forward", None)
     ((rows, again, *_),) = texts_of(["Chest CT", "Chest CT"])
     assert rows.tolist() == [0, 1]
-    assert torch.equal(again[1], first[0])
+    assert torch.allclose(again[1], first[0], atol=1e-5)
+
+
+def test_texts_that_do_not_fit_and_those_of_a_trained_encoder_are_not_kept(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = open_base(str(tiny_base))
+    for trained, room in ((True, 10**9), (False, 1000)):
+        monkeypatch.setattr("vesalius.finetune.texts.ROOM", room)
+        texts_of = Texts(base, base.pipeline.text_encoder, trained=trained)
+        texts_of.keep(["Chest CT"], 1, make_accelerator("fp32", "cpu"), quiet=True)
+        assert not texts_of._kept

@@ -17,6 +17,7 @@ from vesalius.finetune import lora
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
 from vesalius.models.adapter import apply_adapter, read_card
+from vesalius.models.adapter_fuse import fused_depth
 from vesalius.models.base import Base, open_base
 
 ConfigFor = Callable[..., FinetuneConfig]
@@ -47,6 +48,8 @@ def test_a_full_fine_tuning_is_a_base_of_its_own(config_for: ConfigFor, validati
         summary.validation[-1][1], rel=1e-4
     )
     assert not (config.out / "adapter").exists()
+    assert finetune(config).finished  # once more over the same folder
+    assert fused_depth(str(config.out / "base")) == 0
     saved = load_file(config.out / "checkpoints" / "step-00000003" / "tensors.safetensors")
     assert {k.split(".")[0] for k in saved} == {"denoiser", "text_encoder", "optimizer"}
 
