@@ -1,0 +1,246 @@
+"""From counts to bytes, seconds and remedies, for a card that need not be here."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import get_peft_model
+
+from vesalius.finetune.cards import CARDS, Card, Work, seconds_on
+from vesalius.finetune.count import (
+    Count,
+    Groups,
+    Shape,
+    count_encode,
+    count_step,
+    count_text,
+    count_validation,
+    num_bytes,
+    trainable,
+)
+from vesalius.finetune.latents import BATCH
+from vesalius.finetune.launch import choose_precision
+from vesalius.finetune.lora import lora_config
+from vesalius.finetune.plan_config import PlanConfig
+
+QUESTION, QUARTERS = 16, 4
+"""Images of a validation that are asked about at once, and how often each is."""
+SLACK = 1.1
+"""What the allocator takes for what is asked of it. Assumed."""
+CONTEXT = 7 * 10**8
+"""Bytes of a CUDA context with kernels and workspaces of its libraries. Assumed."""
+INTERPRETER = 9 * 10**8
+"""Bytes of Python with torch and diffusers."""
+STARTING, READ, WRITE = 15.0, 1e9, 5e8
+"""Seconds until a rented machine has imported all, and bytes per second of its disk. Assumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """Bytes that the parts of a run hold. step: of training, by what holds them. encode and validate: while latents are
+    made, and in a validation."""
+
+    step: dict[str, int]
+    encode: int
+    validate: int
+
+    @property
+    def peak(self) -> int:
+        return max(sum(self.step.values()), self.encode, self.validate)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """What makes the peak."""
+        whole = {"making latents": self.encode, "a validation": self.validate}
+        return self.step if self.peak == sum(self.step.values()) else {max(whole, key=whole.__getitem__): self.peak}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a run sees. usual and longest: a batch of usual texts, and that of its longest ones, as groups.
+
+    num_train and num_held_out: images, 0 where no data was told.
+    """
+
+    usual: Groups
+    longest: Groups
+    num_train: int
+    num_held_out: int
+
+
+class Estimate:
+    """The counts of one run, for one card or (None) the processor."""
+
+    def __init__(self, config: PlanConfig, shape: Shape, seen: Seen, card: Card | None, half: bool) -> None:
+        self.config, self.shape, self.seen, self.card, self.half = config, shape, seen, card, half
+        self.denoiser = adapted(shape, config)
+        self.usual = self._step(seen.usual)
+        self.longest = self.usual if seen.longest == seen.usual else self._step(seen.longest)
+        self.num_trained = trainable(self.denoiser)
+        chunks = max(count for _, count in seen.longest)
+        self.num_question = min(QUESTION, seen.num_held_out or config.num_validation)
+        self.question = count_validation(shape, self.denoiser, self.num_question, chunks, half=half, gpu=self._gpu)
+        self.text = count_text(shape, sum(num * count for num, count in seen.longest))
+        self.num_encoded = min(BATCH, seen.num_train)
+        self.encode = count_encode(shape, self.num_encoded) if self.num_encoded else Count(work=Work(), peak=0)
+        self._alone = self._step([(1, chunks)]) if config.batch_size > 1 else self.longest
+
+    @property
+    def _gpu(self) -> bool:
+        return self.card is not None
+
+    def _step(self, groups: Groups) -> Count:
+        return count_step(self.shape, self.denoiser, groups, half=self.half, gpu=self._gpu)
+
+    @property
+    def room(self) -> int:
+        return self.card.memory if self.card else machine_memory()
+
+    @property
+    def latents(self) -> int:
+        """Bytes of all cached latents, which are kept in the machine's memory and on its disk."""
+        channels, size = self.shape.denoiser.config.in_channels, self.shape.latent_size
+        return 8 * channels * size * size * (self.seen.num_train + self.seen.num_held_out)
+
+    @property
+    def checkpoint(self) -> int:
+        """Bytes of a checkpoint: the adapter and AdamW's two moments."""
+        return 12 * self.num_trained
+
+    def needs(self, batch_size: int | None = None) -> Needs:
+        """What a run with a smaller batch, or with its own, holds. Between one image and the whole batch what is alive
+        lies on no more than a straight line."""
+        batch_size, whole = batch_size or self.config.batch_size, self.config.batch_size
+        share = (batch_size - 1) / (whole - 1) if whole > 1 else 1.0
+        alive = self._alone.peak + share * (self.longest.peak - self._alone.peak)
+        weights = num_bytes(self.denoiser) + num_bytes(self.shape.text_encoder)
+        autoencoder = num_bytes(self.shape.autoencoder)
+        fixed = {"CUDA and its libraries": CONTEXT}
+        if self.card is None:  # everything is in one memory there
+            fixed = {
+                "Python and its libraries": INTERPRETER,
+                "cached latents": self.latents,
+                "autoencoder": autoencoder,
+            }
+        held = sum(fixed.values())
+        return Needs(
+            step={
+                "weights": weights, "gradients and optimizer": 12 * self.num_trained,
+                "activations": int(SLACK * max(alive, self.text.peak)), **fixed,
+            },
+            encode=held + int(SLACK * self.encode.peak) + (autoencoder if self.card else weights),
+            validate=held + weights + 8 * self.num_trained + int(SLACK * self.question.peak),
+        )  # fmt: skip
+
+    def fitting_batch(self) -> int:
+        """The largest batch up to the run's own that fits; 0 where not even one image does."""
+        least, most = 0, self.config.batch_size
+        while least < most:
+            middle = (least + most + 1) // 2
+            least, most = (middle, most) if self.needs(middle).peak <= self.room else (least, middle - 1)
+        return least
+
+    def remedies(self) -> Iterator[str]:
+        """Changes with each of which alone the run fits; the last one is of the batch where that has to shrink too."""
+        if batch_size := self.fitting_batch():
+            yield f"--batch-size {batch_size}"
+        if self.half is False and is_half(dataclasses.replace(self.config, precision="auto")):
+            if self._other(precision="bf16").fits:
+                yield "--precision bf16"
+        rank = self.config.rank // 2
+        while rank and not (fits := self._other(rank=rank).fits) and rank > 1:
+            rank //= 2
+        if rank and fits:
+            yield f"--rank {rank}"
+        yield from self._other_cards()
+
+    def _other_cards(self) -> Iterator[str]:
+        cards = sorted(CARDS.items(), key=lambda named: named[1].memory)
+        larger = [
+            (name, Estimate(self.config, self.shape, self.seen, card, self.half))
+            for name, card in cards
+            if self.card is None or card.memory > self.card.memory
+        ]
+        for name, other in larger:
+            if other.fits:
+                yield f"--gpu {name}"
+                return
+        if larger and (batch_size := larger[-1][1].fitting_batch()):
+            yield f"--gpu {larger[-1][0]} --batch-size {batch_size}"
+
+    @property
+    def fits(self) -> bool:
+        return self.needs().peak <= self.room
+
+    def _other(self, **fields: Any) -> Estimate:
+        config = dataclasses.replace(self.config, **fields)
+        return Estimate(config, self.shape, self.seen, self.card, self.half or config.precision == "bf16")
+
+    def seconds(self, card: Card, decoding: float) -> tuple[dict[str, float], float]:
+        """Seconds of the run by part, and of one step, by counted work. decoding: seconds to read an image."""
+        config, groups = self.config, self.seen.usual
+        contexts = sum(num * count for num, count in groups)
+        text = self.text.work.times(contexts / sum(num * count for num, count in self.seen.longest))
+        # AdamW reads four numbers for each that it trains and writes three; clipping reads one.
+        update = Work(moved=32 * self.num_trained, operations=40)
+        step = seconds_on(card, self.usual.work + update, half=self.half) + seconds_on(card, text, half=False)
+        question = seconds_on(card, self.question.work, half=self.half)
+        question += seconds_on(card, text.times(self.num_question / sum(num for num, _ in groups)), half=False)
+        images = self.seen.num_train + self.seen.num_held_out
+        encode = seconds_on(card, self.encode.work, half=False) / max(1, self.num_encoded) + decoding
+        weights = sum(map(num_bytes, (self.denoiser, self.shape.text_encoder, self.shape.autoencoder)))
+        asked = QUARTERS * (self.seen.num_held_out or config.num_validation) / self.num_question
+        return {
+            "start": STARTING + weights / READ,
+            "latents": images * encode,
+            "steps": config.steps * step,
+            "validation": num_validations(config) * asked * question,
+            "checkpoints": num_checkpoints(config) * self.checkpoint / WRITE,
+        }, step
+
+
+def adapted(shape: Shape, config: PlanConfig) -> Any:
+    """The denoiser with the adapter of a run, on the meta device; the shape's own stays as it is."""
+    with torch.device("meta"):
+        denoiser = type(shape.denoiser).from_config(shape.denoiser.config).requires_grad_(False)
+        return get_peft_model(denoiser, lora_config(config))
+
+
+def is_half(config: PlanConfig) -> bool:
+    """Whether a run works under bfloat16: every card of `CARDS` has it, a processor may not."""
+    if config.gpu == "cpu":
+        return choose_precision(config.precision, "cpu") == "bf16"
+    return config.precision != "fp32"
+
+
+def num_validations(config: PlanConfig) -> int:
+    """How often a run validates: before its first step, every so many, and after its last."""
+    return 1 + config.steps // config.validate_every + (config.steps % config.validate_every > 0)
+
+
+def num_checkpoints(config: PlanConfig) -> int:
+    return config.steps // config.save_every + (config.steps % config.save_every > 0)
+
+
+def text_length(groups: Groups) -> int:
+    """Contexts of text in a batch."""
+    return sum(num * count for num, count in groups)
+
+
+def middle(batches: Sequence[Groups]) -> Groups:
+    """The batch of usual length."""
+    return sorted(batches, key=text_length)[len(batches) // 2]
+
+
+def machine_memory() -> int:
+    """Bytes that this machine, or its container, lets a process have."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    told = limit.read_text().strip() if limit.is_file() else "max"
+    return min(total, int(told)) if told.isdigit() else total
