@@ -151,13 +151,14 @@ def _faked(network: nn.Module) -> Iterator[FakeTensorMode]:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     former: list[tuple[dict[str, Any], str, Any]] = []
     for module in network.modules():
-        for table in (module._parameters, module._buffers):
+        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for table in tables:
             for name, value in list(table.items()):
                 if value is not None:
                     former.append((table, name, value))
                     # The device stays the meta device beneath, so that nothing is allocated.
                     fake: torch.Tensor = FakeTensor(mode, value.detach(), torch.device("cpu"))
-                    table[name] = nn.Parameter(fake, value.requires_grad) if table is module._parameters else fake
+                    table[name] = nn.Parameter(fake, value.requires_grad) if table is tables[0] else fake
     try:
         yield mode
     finally:
@@ -169,7 +170,7 @@ class Tally(TorchDispatchMode):
     """Counts operations, the bytes that those that are no products move, and the bytes that are alive."""
 
     def __init__(self, counter: FlopCounterMode) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counter = counter
         self.moved = self.operations = self.alive = self.peak = 0
         self.known: set[int] = set()
@@ -238,11 +239,11 @@ def flop_counter() -> FlopCounterMode:
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_flop_count(query, key, value)
+    return int(sdpa_flop_count(query, key, value))
 
 
 def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_backward_flop_count(gradient, query, key, value)
+    return int(sdpa_backward_flop_count(gradient, query, key, value))
 
 
 def flops_by_kind(counter: FlopCounterMode) -> dict[str, float]:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,29 +75,55 @@ class Seen:
     num_held_out: int
 
 
-class Estimate:
-    """The counts of one run, for one card or (None) the processor."""
+class Counts:
+    """The counts of one run, each made when it is asked for. They are the same for all cards and nearly so for all
+    ranks."""
 
-    def __init__(self, config: PlanConfig, shape: Shape, seen: Seen, card: Card | None, half: bool) -> None:
-        self.config, self.shape, self.seen, self.card, self.half = config, shape, seen, card, half
+    def __init__(self, config: PlanConfig, shape: Shape, seen: Seen) -> None:
+        self.shape, self.seen, self.rank = shape, seen, config.rank
+        self.half, self.gpu = is_half(config), config.gpu != "cpu"
         self.denoiser = adapted(shape, config)
-        self.usual = self._step(seen.usual)
-        self.longest = self.usual if seen.longest == seen.usual else self._step(seen.longest)
         self.num_trained = trainable(self.denoiser)
-        chunks = max(count for _, count in seen.longest)
+        self.chunks = max(count for _, count in seen.longest)
         self.num_question = min(QUESTION, seen.num_held_out or config.num_validation)
-        self.question = count_validation(shape, self.denoiser, self.num_question, chunks, half=half, gpu=self._gpu)
-        self.text = count_text(shape, sum(num * count for num, count in seen.longest))
         self.num_encoded = min(BATCH, seen.num_train)
-        self.encode = count_encode(shape, self.num_encoded) if self.num_encoded else Count(work=Work(), peak=0)
-        self._alone = self._step([(1, chunks)]) if config.batch_size > 1 else self.longest
-
-    @property
-    def _gpu(self) -> bool:
-        return self.card is not None
 
     def _step(self, groups: Groups) -> Count:
-        return count_step(self.shape, self.denoiser, groups, half=self.half, gpu=self._gpu)
+        return count_step(self.shape, self.denoiser, groups, half=self.half, gpu=self.gpu)
+
+    @cached_property
+    def usual(self) -> Count:
+        return self._step(self.seen.usual)
+
+    @cached_property
+    def longest(self) -> Count:
+        return self.usual if self.seen.longest == self.seen.usual else self._step(self.seen.longest)
+
+    @cached_property
+    def alone(self) -> Count:
+        """A step of one image with a long text."""
+        return self._step([(1, self.chunks)])
+
+    @cached_property
+    def question(self) -> Count:
+        return count_validation(self.shape, self.denoiser, self.num_question, self.chunks, half=self.half, gpu=self.gpu)
+
+    @cached_property
+    def text(self) -> Count:
+        return count_text(self.shape, text_length(self.seen.longest))
+
+    @cached_property
+    def encode(self) -> Count:
+        return count_encode(self.shape, self.num_encoded) if self.num_encoded else Count(work=Work(), peak=0)
+
+
+class Estimate:
+    """What a run needs on its card, which is None where it is the processor."""
+
+    def __init__(self, config: PlanConfig, counts: Counts) -> None:
+        self.config, self.counts, self.shape, self.seen = config, counts, counts.shape, counts.seen
+        self.card, self.half = CARDS.get(config.gpu), counts.half
+        self.num_trained = counts.num_trained * config.rank // counts.rank
 
     @property
     def room(self) -> int:
@@ -106,7 +133,7 @@ class Estimate:
     def latents(self) -> int:
         """Bytes of all cached latents, which are kept in the machine's memory and on its disk."""
         channels, size = self.shape.denoiser.config.in_channels, self.shape.latent_size
-        return 8 * channels * size * size * (self.seen.num_train + self.seen.num_held_out)
+        return int(8 * channels * size * size) * (self.seen.num_train + self.seen.num_held_out)
 
     @property
     def checkpoint(self) -> int:
@@ -116,10 +143,11 @@ class Estimate:
     def needs(self, batch_size: int | None = None) -> Needs:
         """What a run with a smaller batch, or with its own, holds. Between one image and the whole batch what is alive
         lies on no more than a straight line."""
-        batch_size, whole = batch_size or self.config.batch_size, self.config.batch_size
-        share = (batch_size - 1) / (whole - 1) if whole > 1 else 1.0
-        alive = self._alone.peak + share * (self.longest.peak - self._alone.peak)
-        weights = num_bytes(self.denoiser) + num_bytes(self.shape.text_encoder)
+        counts, whole, alive = self.counts, self.config.batch_size, float(self.counts.longest.peak)
+        if batch_size is not None and batch_size < whole:
+            alive = counts.alone.peak + (batch_size - 1) / (whole - 1) * (alive - counts.alone.peak)
+        denoiser = num_bytes(counts.denoiser) + 4 * (self.num_trained - counts.num_trained)
+        weights = denoiser + num_bytes(self.shape.text_encoder)
         autoencoder = num_bytes(self.shape.autoencoder)
         fixed = {"CUDA and its libraries": CONTEXT}
         if self.card is None:  # everything is in one memory there
@@ -132,70 +160,66 @@ class Estimate:
         return Needs(
             step={
                 "weights": weights, "gradients and optimizer": 12 * self.num_trained,
-                "activations": int(SLACK * max(alive, self.text.peak)), **fixed,
+                "activations": int(SLACK * max(alive, counts.text.peak)), **fixed,
             },
-            encode=held + int(SLACK * self.encode.peak) + (autoencoder if self.card else weights),
-            validate=held + weights + 8 * self.num_trained + int(SLACK * self.question.peak),
+            encode=held + int(SLACK * counts.encode.peak) + (autoencoder if self.card else weights),
+            validate=held + weights + 8 * self.num_trained + int(SLACK * counts.question.peak),
         )  # fmt: skip
 
     def fitting_batch(self) -> int:
         """The largest batch up to the run's own that fits; 0 where not even one image does."""
-        least, most = 0, self.config.batch_size
+        least, most = (self.config.batch_size if self.fits else 0), self.config.batch_size
         while least < most:
             middle = (least + most + 1) // 2
             least, most = (middle, most) if self.needs(middle).peak <= self.room else (least, middle - 1)
         return least
 
     def remedies(self) -> Iterator[str]:
-        """Changes with each of which alone the run fits; the last one is of the batch where that has to shrink too."""
+        """Changes with each of which alone the run fits; of larger cards the smallest, or what the largest holds."""
         if batch_size := self.fitting_batch():
             yield f"--batch-size {batch_size}"
-        if self.half is False and is_half(dataclasses.replace(self.config, precision="auto")):
-            if self._other(precision="bf16").fits:
-                yield "--precision bf16"
+        auto = self._other(precision="auto")
+        if auto.half > self.half and auto.fits:
+            yield "--precision bf16"
         rank = self.config.rank // 2
-        while rank and not (fits := self._other(rank=rank).fits) and rank > 1:
+        while rank and not self._other(rank=rank).fits:
             rank //= 2
-        if rank and fits:
+        if rank:
             yield f"--rank {rank}"
-        yield from self._other_cards()
+        room, largest = self.card.memory if self.card else 0, None
+        for name, card in sorted(CARDS.items(), key=lambda named: named[1].memory):
+            if card.memory > room:
+                largest = (largest or self)._other(gpu=name)
+                if largest.fits:
+                    yield f"--gpu {name}"
+                    return
+        if largest and (batch_size := largest.fitting_batch()):
+            yield f"--gpu {largest.config.gpu} --batch-size {batch_size}"
 
-    def _other_cards(self) -> Iterator[str]:
-        cards = sorted(CARDS.items(), key=lambda named: named[1].memory)
-        larger = [
-            (name, Estimate(self.config, self.shape, self.seen, card, self.half))
-            for name, card in cards
-            if self.card is None or card.memory > self.card.memory
-        ]
-        for name, other in larger:
-            if other.fits:
-                yield f"--gpu {name}"
-                return
-        if larger and (batch_size := larger[-1][1].fitting_batch()):
-            yield f"--gpu {larger[-1][0]} --batch-size {batch_size}"
+    def _other(self, **fields: Any) -> Estimate:
+        """The same with other settings; counted anew where these change what is counted."""
+        config = dataclasses.replace(self.config, **fields)
+        same = (is_half(config), config.gpu != "cpu") == (self.counts.half, self.counts.gpu)
+        return Estimate(config, self.counts if same else Counts(config, self.shape, self.seen))
 
     @property
     def fits(self) -> bool:
         return self.needs().peak <= self.room
 
-    def _other(self, **fields: Any) -> Estimate:
-        config = dataclasses.replace(self.config, **fields)
-        return Estimate(config, self.shape, self.seen, self.card, self.half or config.precision == "bf16")
-
     def seconds(self, card: Card, decoding: float) -> tuple[dict[str, float], float]:
         """Seconds of the run by part, and of one step, by counted work. decoding: seconds to read an image."""
-        config, groups = self.config, self.seen.usual
-        contexts = sum(num * count for num, count in groups)
-        text = self.text.work.times(contexts / sum(num * count for num, count in self.seen.longest))
+        config, counts, seen = self.config, self.counts, self.seen
+        usual, longest = text_length(seen.usual), text_length(seen.longest)
+        text = counts.text.work.times(usual / longest)
         # AdamW reads four numbers for each that it trains and writes three; clipping reads one.
         update = Work(moved=32 * self.num_trained, operations=40)
-        step = seconds_on(card, self.usual.work + update, half=self.half) + seconds_on(card, text, half=False)
-        question = seconds_on(card, self.question.work, half=self.half)
-        question += seconds_on(card, text.times(self.num_question / sum(num for num, _ in groups)), half=False)
-        images = self.seen.num_train + self.seen.num_held_out
-        encode = seconds_on(card, self.encode.work, half=False) / max(1, self.num_encoded) + decoding
-        weights = sum(map(num_bytes, (self.denoiser, self.shape.text_encoder, self.shape.autoencoder)))
-        asked = QUARTERS * (self.seen.num_held_out or config.num_validation) / self.num_question
+        step = seconds_on(card, counts.usual.work + update, half=self.half) + seconds_on(card, text, half=False)
+        told = counts.text.work.times(self.counts.num_question * usual / longest / config.batch_size)
+        question = seconds_on(card, counts.question.work, half=self.half) + seconds_on(card, told, half=False)
+        images = seen.num_train + seen.num_held_out
+        encode = seconds_on(card, counts.encode.work, half=False) / max(1, counts.num_encoded) + decoding
+        weights = sum(map(num_bytes, (counts.denoiser, self.shape.text_encoder, self.shape.autoencoder)))
+        asked = QUARTERS * (seen.num_held_out or config.num_validation) / counts.num_question
         return {
             "start": STARTING + weights / READ,
             "latents": images * encode,

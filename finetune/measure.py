@@ -31,6 +31,7 @@ BUDGET = 4.0
 """Seconds in which each of encoding, steps and validation is to be measured."""
 LEAST, MOST = 3, 40
 """Steps that are timed, after those that warm up."""
+Clock = Callable[[], float]
 PLAIN_TEXT = "a medical image"
 
 
@@ -55,8 +56,10 @@ class Measured:
 class Trial:
     """The parts of a run, put together as `vesalius.finetune.lora` does, over the latents of a few images."""
 
-    def __init__(self, config: FinetuneConfig, base: Base, trainset: Trainset | None, folder: Path) -> None:
-        self.config, self.trainset, self.folder = config, trainset, folder
+    def __init__(
+        self, config: FinetuneConfig, base: Base, trainset: Trainset | None, folder: Path, clock: Clock
+    ) -> None:
+        self.config, self.trainset, self.folder, self.clock = config, trainset, folder, clock
         self.accelerator = make_accelerator(config.precision, config.device)
         device = self.accelerator.device
         self.encode_first = self.encode = self.encoding = 0.0
@@ -82,12 +85,12 @@ class Trial:
         autoencoder = base.pipeline.vae.to(self.accelerator.device)
         members = [trainset.train[i * len(trainset.train) // BATCH] for i in range(min(BATCH, len(trainset.train)))]
         cache: dict[str, Any] = {"folder": self.folder, "device": self.accelerator.device, "quiet": True}
-        seconds, _ = timed(cached_latents, autoencoder, base.digest, members[:1], base.image_size, **cache)
+        seconds, _ = timed(self.clock, cached_latents, autoencoder, base.digest, members[:1], base.image_size, **cache)
         self.encode_first = self.encoding = seconds
         for num in (1, max(1, min(len(members), int(BUDGET / seconds)))):  # the former again, for it is warm now
             cache["folder"] /= "again"
             seconds, (self.mean, self.deviation) = timed(
-                cached_latents, autoencoder, base.digest, members[:num], base.image_size, **cache
+                self.clock, cached_latents, autoencoder, base.digest, members[:num], base.image_size, **cache
             )
             self.encode = seconds / num
             self.encoding += seconds
@@ -96,7 +99,7 @@ class Trial:
     def take_step(self, num: int) -> float:
         """Seconds of one step, as the loop takes it, with the first `num` images of its batch."""
         config, trainset, device = self.config, self.trainset, self.accelerator.device
-        began = time.perf_counter()
+        began = self.clock()
         self.denoiser.train()
         chances = [slot_generator(config.seed, self.step, slot) for slot in range(num)]
         uniform = torch.stack([torch.rand(4, generator=g) for g in chances])
@@ -113,7 +116,9 @@ class Trial:
             text = text_condition(self.tokenizer, self.text_encoder, prompts)
         with self.accelerator.autocast():
             here = [t.to(device) for t in (latents, noise, timesteps)]
-            losses = denoising_loss(self.denoiser, self.scheduler, *here, text, config.min_snr_gamma)
+            losses = denoising_loss(
+                self.denoiser, self.scheduler, here[0], here[1], here[2], text, config.min_snr_gamma
+            )
         loss = losses.mean()
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.adapter, config.clip_norm)
@@ -123,7 +128,7 @@ class Trial:
         told = torch.full_like(loss, 0)
         total, size, _ = self.accelerator.reduce(torch.stack([loss.detach(), norm, told]), "mean").tolist()
         log(self.folder / "losses.jsonl", {"step": self.step, "loss": total, "gradient_norm": size})
-        return time.perf_counter() - began
+        return self.clock() - began
 
     def time_steps(self, most: int) -> tuple[float, int]:
         """Mean seconds of a step of the whole batch, and the batch at which they were measured."""
@@ -151,30 +156,32 @@ class Trial:
             few = dataclasses.replace(self.trainset, held_out=[held_out[i * len(held_out) // num] for i in range(num)])
             questions = fixed_questions(few, self.mean[torch.arange(num) % len(self.mean)], self.config)
         parts = (self.wrapped, self.scheduler, self.tokenizer, self.text_encoder)
-        once, _ = timed(validate, *parts, questions[:1], self.accelerator)
+        once, _ = timed(self.clock, validate, *parts, questions[:1], self.accelerator)
         if once * len(questions) > 2 * BUDGET:
             questions = questions[:1]
-        seconds, _ = timed(validate, *parts, questions, self.accelerator)
+        seconds, _ = timed(self.clock, validate, *parts, questions, self.accelerator)
         return seconds / (num * len(questions))
 
     def time_checkpoint(self) -> float:
         tensors = {f"adapter.{k}": v for k, v in get_peft_model_state_dict(self.wrapped).items()}
         whole = tensors | optimizer_tensors(self.optimizer)
-        return timed(save_checkpoint, self.folder, 1, whole, {"validation": []})[0]
+        return timed(self.clock, save_checkpoint, self.folder, 1, whole, {"validation": []})[0]
 
 
-def measure(config: FinetuneConfig, trainset: Trainset | None, most: int) -> Measured:
-    """Measure a run on this machine with batches of no more than `most` images; takes some seconds, writes nothing that
-    stays. ValueError as `vesalius.finetune.lora.finetune`."""
-    opened, base = timed(open_base, config.base)
+def measure(config: FinetuneConfig, trainset: Trainset | None, most: int, clock: Clock = time.perf_counter) -> Measured:
+    """Measure a run on this machine with batches of no more than `most` images, in some seconds; nothing stays.
+
+    clock: time.process_time tells seconds of work, which other programs on the machine do not lengthen.
+    """
+    opened, base = timed(clock, open_base, config.base)
     with TemporaryDirectory() as folder:
-        built, trial = timed(Trial, config, base, trainset, Path(folder))
+        built, trial = timed(clock, Trial, config, base, trainset, Path(folder), clock)
         step, num = trial.time_steps(most)
         question = trial.time_question(min(16, max(num, 1), config.num_validation))
         checkpoint = trial.time_checkpoint()
     return Measured(
-        start=opened + built - trial.encoding, encode_first=trial.encode_first, encode=trial.encode, step=step, question=question,
-        checkpoint=checkpoint, peak=peak_bytes(trial.accelerator.device), batch_size=num,
+        start=opened + built - trial.encoding, encode_first=trial.encode_first, encode=trial.encode, step=step,
+        question=question, checkpoint=checkpoint, peak=peak_bytes(trial.accelerator.device), batch_size=num,
     )  # fmt: skip
 
 
@@ -199,8 +206,8 @@ def peak_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def timed(work: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[float, Any]:
+def timed(clock: Clock, work: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[float, Any]:
     """Seconds of a call, and what it returns."""
-    began = time.perf_counter()
+    began = clock()
     result = work(*arguments, **named)
-    return time.perf_counter() - began, result
+    return clock() - began, result

@@ -7,6 +7,7 @@ for (`vesalius.finetune.measure`), and else counted work at an assumed share of 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +22,16 @@ from vesalius.finetune.estimate import (
     CONTEXT,
     QUARTERS,
     SLACK,
+    Counts,
     Estimate,
     Seen,
-    is_half,
     middle,
     num_checkpoints,
     num_validations,
     text_length,
 )
 from vesalius.finetune.lora import check_targets
-from vesalius.finetune.measure import PLAIN_TEXT, Measured, drawn_prompts, measure, timed
+from vesalius.finetune.measure import PLAIN_TEXT, Clock, Measured, drawn_prompts, measure, timed
 from vesalius.finetune.plan_config import PlanConfig
 from vesalius.finetune.trainset import Trainset, choose_trainset
 from vesalius.finetune.views import load_view
@@ -79,35 +80,35 @@ class Plan:
     assumptions: tuple[str, ...]
 
 
-def plan(config: PlanConfig) -> Plan:
-    """Plan a run; for cpu, and on the card itself, some seconds are spent on measuring. Nothing is written.
+def plan(config: PlanConfig, clock: Clock = time.perf_counter) -> Plan:
+    """Plan a run; for cpu, and on the card itself, some seconds are spent on measuring, by `clock`. Nothing is written.
 
     ValueError for bad input, as the run itself would say it.
     """
     config.check()
-    reading, trainset = timed(choose_trainset, config) if config.data else (0.0, None)
+    reading, trainset = timed(clock, choose_trainset, config) if config.data else (0.0, None)
     card = CARDS.get(config.gpu)
     here = card is None or (torch.cuda.is_available() and is_card(config.gpu, torch.cuda.get_device_name()))
     shape = open_shape(config.base)
     check_targets(shape.denoiser, config)
     seen = look_at(config, shape.tokenizer, trainset)
-    estimate = Estimate(config, shape, seen, card, is_half(config))
+    estimate = Estimate(config, Counts(config, shape, seen))
     needs, most = estimate.needs(), estimate.fitting_batch()
     peak, memory = needs.peak, needs.parts
 
     seconds, step, found = dict[str, float](), None, None
     if here and most:
         settings = dataclasses.replace(config, device="auto" if card else "cpu")
-        found = measure(settings, trainset, most)
+        found = measure(settings, trainset, most, clock)
         seconds, step = measured_seconds(config, seen, found, reading), found.step
         if found.batch_size == config.batch_size:
-            peak = found.peak + (CONTEXT if card else max(0, estimate.latents))
+            peak = found.peak + (CONTEXT if card else estimate.latents)
             memory = {"measured with this batch": peak}
     elif card is not None:
         seconds, step = estimate.seconds(card, read_seconds(trainset, shape.image_size))
     fits = peak <= estimate.room
     hours = sum(seconds.values()) / 3600 if seconds else None
-    work = estimate.usual.work
+    work = estimate.counts.usual.work
     return Plan(
         gpu=config.gpu, card=card.name if card else "the processor of this machine", measured=found is not None,
         base=config.base, precision="bf16" if estimate.half else "fp32", steps=config.steps,
@@ -160,7 +161,7 @@ def read_seconds(trainset: Trainset | None, size: int) -> float:
     if trainset is None:
         return 0.0
     few = trainset.train[:NUM_READ]
-    seconds, _ = timed(lambda: [load_view(Path(root) / r.file_name, r, size, 0) for root, r in few])
+    seconds, _ = timed(time.perf_counter, lambda: [load_view(Path(root) / r.file_name, r, size, 0) for root, r in few])
     return seconds / len(few)
 
 
@@ -169,8 +170,8 @@ def assumptions(config: PlanConfig, found: Measured | None, gpu: bool) -> list[s
     told = []
     if gpu and found is None:
         told.append(
-            f"seconds were not measured on this card: convolutions are assumed to reach {ASSUMED.convolution:.0%} of its "
-            f"peak, matrix products {ASSUMED.matmul:.0%}, attention {ASSUMED.attention:.0%}, other operations "
+            f"seconds were not measured on this card: convolutions are assumed to reach {ASSUMED.convolution:.0%} of "
+            f"its peak, matrix products {ASSUMED.matmul:.0%}, attention {ASSUMED.attention:.0%}, other operations "
             f"{ASSUMED.bandwidth:.0%} of its bandwidth; `vesalius plan` on the card itself measures them"
         )
         told.append(

@@ -19,7 +19,8 @@ STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", 
 HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "PIL")
 LIGHT = (
     "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "inference.config",
-    "eval.config", "finetune.config", "improve.config", "demo.config", "cli.main", "cli.report", "cli.doctor",
+    "eval.config", "finetune.config", "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config",
+    "demo.config", "cli.main", "cli.report", "cli.plan", "cli.runs", "cli.doctor",
 )  # fmt: skip
 FILES = sorted(p for stage in (*STAGES, "tests") for p in (ROOT / stage).rglob("*.py"))
 words = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.words)
