@@ -66,13 +66,14 @@ class Needs:
 class Seen:
     """What a run sees. usual and longest: a batch of usual texts, and that of its longest ones, as groups.
 
-    num_train and num_held_out: images, 0 where no data was told.
+    num_train and num_held_out: images, 0 where no data was told. split: groups of a usual batch for each that is here.
     """
 
     usual: Groups
     longest: Groups
     num_train: int
     num_held_out: int
+    split: float = 1.0
 
 
 class Counts:
@@ -213,7 +214,8 @@ class Estimate:
         text = counts.text.work.times(usual / longest)
         # AdamW reads four numbers for each that it trains and writes three; clipping reads one.
         update = Work(moved=32 * self.num_trained, operations=40)
-        step = seconds_on(card, counts.usual.work + update, half=self.half) + seconds_on(card, text, half=False)
+        work = dataclasses.replace(counts.usual.work, operations=counts.usual.work.operations * seen.split)
+        step = seconds_on(card, work + update, half=self.half) + seconds_on(card, text, half=False)
         told = counts.text.work.times(self.counts.num_question * usual / longest / config.batch_size)
         question = seconds_on(card, counts.question.work, half=self.half) + seconds_on(card, told, half=False)
         images = seen.num_train + seen.num_held_out

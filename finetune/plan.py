@@ -7,6 +7,7 @@ for (`vesalius.finetune.measure`), and else counted work at an assumed share of 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -37,8 +38,10 @@ from vesalius.finetune.trainset import Trainset, choose_trainset
 from vesalius.finetune.views import load_view
 from vesalius.models.text import split_chunks
 
-NUM_BATCHES = 8
-"""Batches of the run whose texts are looked at for their lengths."""
+NUM_BATCHES, NUM_TEXTS = 8, 128
+"""Batches of the run whose texts are looked at for their lengths: fewer where that many texts are in fewer."""
+NUM_GROUPS = 4
+"""Groups of texts of like length that are counted; more are taken together, for the time it takes."""
 NUM_READ = 8
 """Images that are read to see how long that takes."""
 
@@ -131,16 +134,25 @@ def look_at(config: PlanConfig, tokenizer: Any, trainset: Trainset | None) -> Se
         return Seen(usual=one, longest=one, num_train=0, num_held_out=0)
     lengths: dict[str, int] = {}
     batches: list[Groups] = []
-    for step in range(min(NUM_BATCHES, config.steps)):
+    for step in range(min(NUM_BATCHES, config.steps, max(1, NUM_TEXTS // config.batch_size))):
         prompts = drawn_prompts(config, trainset, step)
         for prompt in prompts:
             if prompt not in lengths:
                 lengths[prompt] = len(split_chunks(tokenizer, prompt))
         batches.append([(num, count) for count, num in sorted(Counter(lengths[p] for p in prompts).items())])
+    usual, longest = middle(batches), max(batches, key=text_length)
     return Seen(
-        usual=middle(batches), longest=max(batches, key=text_length), num_train=len(trainset.train),
-        num_held_out=len(trainset.held_out),
+        usual=together(usual), longest=together(longest), num_train=len(trainset.train),
+        num_held_out=len(trainset.held_out), split=len(usual) / len(together(usual)),
     )  # fmt: skip
+
+
+def together(groups: Groups) -> Groups:
+    """At most NUM_GROUPS groups in place of more: neighbours with their mean length, rounded up."""
+    each = math.ceil(len(groups) / NUM_GROUPS)
+    parts = [groups[start : start + each] for start in range(0, len(groups), each)]
+    sizes = [sum(num for num, _ in part) for part in parts]
+    return [(size, math.ceil(text_length(part) / size)) for size, part in zip(sizes, parts, strict=True)]
 
 
 def measured_seconds(config: PlanConfig, seen: Seen, found: Measured, reading: float) -> dict[str, float]:

@@ -38,6 +38,7 @@ def planned(tiny_base: Path, phantoms: Path, tmp_path: Path) -> Make:
         usual = {
             "data": (phantoms,), "base": str(tiny_base), "out": tmp_path / "run", "steps": 40, "batch_size": 4,
             "rank": 4, "alpha": 4, "precision": "fp32", "num_validation": 4, "gpu": "l4", "json": True,
+            "caption_share": 1.0,
         }  # fmt: skip
         return PlanConfig(**{**usual, **fields})
 
@@ -108,12 +109,12 @@ def test_bf16_holds_less_than_fp32_and_a_smaller_batch_less_than_a_larger(planne
 
 
 def test_money_is_hours_times_price_and_no_price_is_no_money(planned: Make) -> None:
-    priced = plan(planned(price=1.5, steps=100_000))
+    priced = plan(planned(data=(), price=1.5, steps=100_000))
     assert priced.hours is not None
     assert priced.money == pytest.approx(priced.hours * 1.5)
     assert priced.hours == pytest.approx(sum(priced.seconds.values()) / 3600)
     assert priced.seconds["steps"] == pytest.approx(100_000 * (priced.seconds_per_step or 0))
-    assert plan(planned()).money is None
+    assert plan(planned(data=())).money is None
 
 
 def test_a_run_that_fits_has_no_remedy_and_says_that_its_card_was_not_measured(planned: Make) -> None:
@@ -127,48 +128,48 @@ def test_a_run_that_fits_has_no_remedy_and_says_that_its_card_was_not_measured(p
 
 
 def test_a_batch_that_does_not_fit_names_the_batch_that_does(planned: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = plan(planned(batch_size=64))
+    usual = plan(planned(data=(), batch_size=64))
     card_of(monkeypatch, "l4", usual.peak - usual.memory["activations"] // 2)
-    found = plan(planned(batch_size=64))
+    found = plan(planned(data=(), batch_size=64))
     assert not found.fits
     (words,) = [r for r in found.remedies if r.startswith("--batch-size")]
     num = int(words.split()[1])
     assert 24 < num < 40
-    assert plan(planned(batch_size=num)).fits
-    assert not plan(planned(batch_size=num + 8)).fits
+    assert plan(planned(data=(), batch_size=num)).fits
+    assert not plan(planned(data=(), batch_size=num + 8)).fits
 
 
 def test_what_fits_elsewhere_names_the_smallest_card_and_bf16(planned: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = plan(planned(batch_size=64))
+    usual = plan(planned(data=(), batch_size=64))
     for name in CARDS:
         card_of(monkeypatch, name, usual.peak - 1)
     card_of(monkeypatch, "a100", usual.peak + 1)
     card_of(monkeypatch, "h200", usual.peak + 2)
-    found = plan(planned(batch_size=64))
+    found = plan(planned(data=(), batch_size=64))
     assert "--gpu a100" in found.remedies
     assert "--precision bf16" in found.remedies
-    assert plan(planned(batch_size=64, precision="bf16")).fits
+    assert plan(planned(data=(), batch_size=64, precision="bf16")).fits
 
 
 def test_a_rank_that_is_the_trouble_names_the_rank_that_fits(planned: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    large, small = plan(planned(rank=64)), plan(planned(rank=16))
+    large, small = plan(planned(data=(), rank=64)), plan(planned(data=(), rank=16))
     card_of(monkeypatch, "l4", (large.peak + small.peak) // 2)
-    found = plan(planned(rank=64))
+    found = plan(planned(data=(), rank=64))
     (words,) = [r for r in found.remedies if r.startswith("--rank")]
-    assert plan(planned(rank=int(words.split()[1]))).fits
+    assert plan(planned(data=(), rank=int(words.split()[1]))).fits
 
 
 def test_nothing_fits_a_card_of_no_memory(planned: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in CARDS:
         card_of(monkeypatch, name, 1000)
-    found = plan(planned())
+    found = plan(planned(data=()))
     assert not found.fits
     assert found.remedies == ()
 
 
 def test_a_run_that_does_not_fit_this_machine_is_not_tried(planned: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "machine_memory", lambda: 1000)
-    found = plan(planned(gpu="cpu"))
+    found = plan(planned(data=(), gpu="cpu"))
     assert not found.fits
     assert not found.measured
     assert found.hours is None
