@@ -69,6 +69,14 @@ VERBS = (
         "finetune.cloud_config:CloudConfig", "cli.report:cloud_render",
     ),
     Verb(
+        "plan", "what a fine-tuning run will need: memory, hours, money, before anyone pays",
+        "finetune.plan_config:PlanConfig", "cli.plan:plan",
+    ),
+    Verb(
+        "runs", "the fine-tuning runs below a folder, and how far each is",
+        "finetune.runs:RunsConfig", "cli.runs:runs",
+    ),
+    Verb(
         "generate", "prompts -> images with their recipes",
         "inference.config:GenerateConfig", "cli.report:generate",
     ),
@@ -105,7 +113,7 @@ VERBS = (
         "demo.config:DemoConfig", "demo.app:launch",
     ),
 )  # fmt: skip
-RECIPES = ("finetune", "improve run")  # verbs whose first word may be a TOML file
+RECIPES = ("finetune", "plan", "improve run")  # verbs whose first word may be a TOML file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -47,6 +47,13 @@ class Batch:
         return dataclasses.replace(self, **moved)
 
 
+def draw_chances(seed: int, step: int, slots: Sequence[int]) -> tuple[list[torch.Generator], torch.Tensor]:
+    """The generator of each slot, and six uniform numbers that it gave first [N, 6]: three choose the text, then
+    timestep, view, and whether the sample is held to the base."""
+    generators = [slot_generator(seed, step, slot) for slot in slots]
+    return generators, torch.stack([torch.rand(6, generator=g) for g in generators])
+
+
 def draw_batch(
     config: FinetuneConfig,
     step: int,
@@ -59,8 +66,7 @@ def draw_batch(
     """The slots of a step's global batch. masks: bool [records, 1, H, W] of the latent grid."""
     picked = batch_indices(config.seed, step, config.batch_size, len(trainset.train), trainset.weights)
     mine = picked[list(slots)]
-    chances = [slot_generator(config.seed, step, slot) for slot in slots]
-    uniform = torch.stack([torch.rand(6, generator=g) for g in chances])
+    chances, uniform = draw_chances(config.seed, step, slots)
     seen = views.places[(uniform[:, 4].numpy() * len(views.places)).astype(np.int64), mine]
     mean, deviation = views.latents.of(torch.from_numpy(seen))
     noise, spread = (torch.stack([torch.randn(mean.shape[1:], generator=g) for g in chances]) for _ in range(2))

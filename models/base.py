@@ -35,8 +35,8 @@ class Base:
         return size
 
 
-def base_folder(name: str) -> Path:
-    """The folder of a base: the embedded one, a local folder, or a hub id's snapshot.
+def base_folder(name: str, *, weights: bool = True) -> Path:
+    """The folder of a base: the embedded one, a local folder, or a hub id's snapshot, with its weights or without.
 
     ValueError where there is none, with what was looked for; hub ids honour HF_HUB_OFFLINE.
     """
@@ -53,8 +53,9 @@ def base_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    patterns = ["*.json", "*.txt", "*.model", *(["*.safetensors"] if weights else [])]
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))
+        return Path(snapshot_download(name, allow_patterns=patterns))
     except HFValidationError:
         raise ValueError(
             f"base '{name}' is neither a folder nor a hub id; give 'nano', a folder or a hub id like owner/name"

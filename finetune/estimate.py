@@ -1,0 +1,276 @@
+"""From counts to bytes, seconds and remedies, for a card that need not be here."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import get_peft_model
+
+from vesalius.finetune.cards import CARDS, Card, Work, seconds_on
+from vesalius.finetune.count import (
+    Count,
+    Groups,
+    Shape,
+    count_encode,
+    count_step,
+    count_text,
+    count_validation,
+    num_bytes,
+    trainable,
+)
+from vesalius.finetune.latents import PIXELS
+from vesalius.finetune.launch import choose_precision
+from vesalius.finetune.plan_config import PlanConfig
+from vesalius.finetune.trained import lora_config
+from vesalius.finetune.validation import BATCH as QUESTION
+
+QUARTERS = 4
+"""How often each image of a validation is asked about."""
+SLACK = 1.1
+"""What the allocator takes for what is asked of it. Assumed."""
+CONTEXT = 7 * 10**8
+"""Bytes of a CUDA context with kernels and workspaces of its libraries. Assumed."""
+INTERPRETER = 9 * 10**8
+"""Bytes of Python with torch and diffusers."""
+STARTING, READ, WRITE = 15.0, 1e9, 5e8
+"""Seconds until a rented machine has imported all, and bytes per second of its disk. Assumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """Bytes that the parts of a run hold. step: of training, by what holds them. encode and validate: while latents are
+    made, and in a validation."""
+
+    step: dict[str, int]
+    encode: int
+    validate: int
+
+    @property
+    def peak(self) -> int:
+        return max(sum(self.step.values()), self.encode, self.validate)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """What makes the peak."""
+        whole = {"making latents": self.encode, "a validation": self.validate}
+        return self.step if self.peak == sum(self.step.values()) else {max(whole, key=whole.__getitem__): self.peak}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a run sees. usual and longest: a batch of usual texts, and that of its longest ones, as groups.
+
+    num_train and num_held_out: images, 0 where no data was told. split: groups of a usual batch for each that is here.
+    """
+
+    usual: Groups
+    longest: Groups
+    num_train: int
+    num_held_out: int
+    split: float = 1.0
+
+
+class Counts:
+    """The counts of one run, each made when it is asked for. They are the same for all cards and nearly so for all
+    ranks."""
+
+    def __init__(self, config: PlanConfig, shape: Shape, seen: Seen) -> None:
+        self.shape, self.seen, self.rank = shape, seen, config.rank
+        self.half, self.gpu = is_half(config), config.gpu != "cpu"
+        self.denoiser = adapted(shape, config)
+        self.num_trained = trainable(self.denoiser)
+        self.chunks = max(count for _, count in seen.longest)
+        self.num_question = min(QUESTION, seen.num_held_out or config.num_validation)
+        self.num_encoded = min(max(1, PIXELS // shape.image_size**2), seen.num_train)
+
+    def _step(self, groups: Groups) -> Count:
+        return count_step(self.shape, self.denoiser, groups, half=self.half, gpu=self.gpu)
+
+    @cached_property
+    def usual(self) -> Count:
+        return self._step(self.seen.usual)
+
+    @cached_property
+    def longest(self) -> Count:
+        return self.usual if self.seen.longest == self.seen.usual else self._step(self.seen.longest)
+
+    @cached_property
+    def alone(self) -> Count:
+        """A step of one image with a long text."""
+        return self._step([(1, self.chunks)])
+
+    @cached_property
+    def question(self) -> Count:
+        return count_validation(self.shape, self.denoiser, self.num_question, self.chunks, half=self.half, gpu=self.gpu)
+
+    @cached_property
+    def text(self) -> Count:
+        return count_text(self.shape, text_length(self.seen.longest))
+
+    @cached_property
+    def encode(self) -> Count:
+        return count_encode(self.shape, self.num_encoded) if self.num_encoded else Count(work=Work(), peak=0)
+
+
+class Estimate:
+    """What a run needs on its card, which is None where it is the processor."""
+
+    def __init__(self, config: PlanConfig, counts: Counts) -> None:
+        self.config, self.counts, self.shape, self.seen = config, counts, counts.shape, counts.seen
+        self.card, self.half = CARDS.get(config.gpu), counts.half
+        scaled = 1 if config.kind == "full" else config.rank / counts.rank
+        self.num_trained = int(counts.num_trained * scaled)
+
+    @property
+    def room(self) -> int:
+        return self.card.memory if self.card else machine_memory()
+
+    @property
+    def latents(self) -> int:
+        """Bytes of all cached latents, which are kept in the machine's memory and on its disk."""
+        channels, size = self.shape.denoiser.config.in_channels, self.shape.latent_size
+        return int(8 * channels * size * size) * (self.seen.num_train + self.seen.num_held_out)
+
+    @property
+    def checkpoint(self) -> int:
+        """Bytes of a checkpoint: the adapter and AdamW's two moments."""
+        return 12 * self.num_trained
+
+    def needs(self, batch_size: int | None = None) -> Needs:
+        """What a run with a smaller batch, or with its own, holds. Between one image and the whole batch what is alive
+        lies on no more than a straight line."""
+        counts, whole, alive = self.counts, self.config.batch_size, float(self.counts.longest.peak)
+        batch_size = batch_size or self.config.micro_batch or None
+        if batch_size is not None and batch_size < whole:
+            alive = counts.alone.peak + (batch_size - 1) / (whole - 1) * (alive - counts.alone.peak)
+        frozen = num_bytes(counts.denoiser) - 4 * counts.num_trained  # in bfloat16 where that is asked for
+        denoiser = frozen // (2 if self.half else 1) + 4 * self.num_trained
+        weights = denoiser + num_bytes(self.shape.text_encoder)
+        autoencoder = num_bytes(self.shape.autoencoder)
+        fixed = {"CUDA and its libraries": CONTEXT}
+        if self.card is None:  # everything is in one memory there
+            fixed = {
+                "Python and its libraries": INTERPRETER,
+                "cached latents": self.latents,
+                "autoencoder": autoencoder,
+            }
+        held = sum(fixed.values())
+        return Needs(
+            step={
+                "weights": weights, "gradients and optimizer": 12 * self.num_trained,
+                "activations": int(SLACK * max(alive, counts.text.peak)), **fixed,
+            },
+            encode=held + int(SLACK * counts.encode.peak) + (autoencoder if self.card else weights),
+            validate=held + weights + 8 * self.num_trained + int(SLACK * counts.question.peak),
+        )  # fmt: skip
+
+    def fitting_batch(self) -> int:
+        """The largest batch up to the run's own that fits; 0 where not even one image does."""
+        least, most = (self.config.batch_size if self.fits else 0), self.config.batch_size
+        while least < most:
+            middle = (least + most + 1) // 2
+            least, most = (middle, most) if self.needs(middle).peak <= self.room else (least, middle - 1)
+        return least
+
+    def remedies(self) -> Iterator[str]:
+        """Changes with each of which alone the run fits; of larger cards the smallest, or what the largest holds."""
+        if batch_size := self.fitting_batch():
+            yield f"--micro-batch {batch_size}"
+        auto = self._other(precision="auto")
+        if auto.half > self.half and auto.fits:
+            yield "--precision bf16"
+        rank = self.config.rank // 2
+        while rank and not self._other(rank=rank).fits:
+            rank //= 2
+        if rank:
+            yield f"--rank {rank}"
+        room, largest = self.card.memory if self.card else 0, None
+        for name, card in sorted(CARDS.items(), key=lambda named: named[1].memory):
+            if card.memory > room:
+                largest = (largest or self)._other(gpu=name)
+                if largest.fits:
+                    yield f"--gpu {name}"
+                    return
+        if largest and (batch_size := largest.fitting_batch()):
+            yield f"--gpu {largest.config.gpu} --micro-batch {batch_size}"
+
+    def _other(self, **fields: Any) -> Estimate:
+        """The same with other settings; counted anew where these change what is counted."""
+        config = dataclasses.replace(self.config, **fields)
+        same = (is_half(config), config.gpu != "cpu") == (self.counts.half, self.counts.gpu)
+        return Estimate(config, self.counts if same else Counts(config, self.shape, self.seen))
+
+    @property
+    def fits(self) -> bool:
+        return self.needs().peak <= self.room
+
+    def seconds(self, card: Card, decoding: float) -> tuple[dict[str, float], float]:
+        """Seconds of the run by part, and of one step, by counted work. decoding: seconds to read an image."""
+        config, counts, seen = self.config, self.counts, self.seen
+        usual, longest = text_length(seen.usual), text_length(seen.longest)
+        text = counts.text.work.times(usual / longest)
+        # AdamW reads four numbers for each that it trains and writes three; clipping reads one.
+        update = Work(moved=32 * self.num_trained, operations=40)
+        work = dataclasses.replace(counts.usual.work, operations=counts.usual.work.operations * seen.split)
+        step = seconds_on(card, work + update, half=self.half) + seconds_on(card, text, half=False)
+        told = counts.text.work.times(self.counts.num_question * usual / longest / config.batch_size)
+        question = seconds_on(card, counts.question.work, half=self.half) + seconds_on(card, told, half=False)
+        images = seen.num_train + seen.num_held_out
+        encode = seconds_on(card, counts.encode.work, half=False) / max(1, counts.num_encoded) + decoding
+        weights = sum(map(num_bytes, (counts.denoiser, self.shape.text_encoder, self.shape.autoencoder)))
+        asked = QUARTERS * (seen.num_held_out or config.num_validation) / counts.num_question
+        return {
+            "start": STARTING + weights / READ,
+            "latents": images * encode,
+            "steps": config.steps * step,
+            "validation": num_validations(config) * asked * question,
+            "checkpoints": num_checkpoints(config) * self.checkpoint / WRITE,
+        }, step
+
+
+def adapted(shape: Shape, config: PlanConfig) -> Any:
+    """The denoiser with the adapter of a run, on the meta device; the shape's own stays as it is."""
+    with torch.device("meta"):
+        denoiser = type(shape.denoiser).from_config(shape.denoiser.config).requires_grad_(config.kind == "full")
+        return denoiser if config.kind == "full" else get_peft_model(denoiser, lora_config(config, config.targets))
+
+
+def is_half(config: PlanConfig) -> bool:
+    """Whether a run works under bfloat16: every card of `CARDS` has it, a processor may not."""
+    if config.gpu == "cpu":
+        return choose_precision(config.precision, "cpu") == "bf16"
+    return config.precision != "fp32"
+
+
+def num_validations(config: PlanConfig) -> int:
+    """How often a run validates: before its first step, every so many, and after its last."""
+    return 1 + config.steps // config.validate_every + (config.steps % config.validate_every > 0)
+
+
+def num_checkpoints(config: PlanConfig) -> int:
+    return config.steps // config.save_every + (config.steps % config.save_every > 0)
+
+
+def text_length(groups: Groups) -> int:
+    """Contexts of text in a batch."""
+    return sum(num * count for num, count in groups)
+
+
+def middle(batches: Sequence[Groups]) -> Groups:
+    """The batch of usual length."""
+    return sorted(batches, key=text_length)[len(batches) // 2]
+
+
+def machine_memory() -> int:
+    """Bytes that this machine, or its container, lets a process have."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    told = limit.read_text().strip() if limit.is_file() else "max"
+    return min(total, int(told)) if told.isdigit() else total
