@@ -31,7 +31,7 @@ def runs(phantoms: Path, tiny_base: Path, tmp_path: Path, capsys: pytest.Capture
     for seed in (1, 2):
         line = ("finetune", "--data", phantoms, "--base", tiny_base, "--out", tmp_path / f"run{seed}", "--seed", seed)
         both = ("--train-text",) if seed == 1 else ()
-        code, _, err = say(capsys, *line, *small, *both, "--learning-rate", 0.1, "--warmup", 0)
+        code, _, err = say(capsys, *line, *small, *both, "--learning-rate", 0.02, "--warmup", 0)
         assert code == DONE, err
     return tmp_path / "run1", tmp_path / "run2"
 
