@@ -1,6 +1,6 @@
 """DICOM files per second of a build, beside a plain pydicom and Pillow loop and beside decoding alone; and its memory.
 
-    python -m benchmarks.build speed [--files 1000] [--workers 0]
+    python -m benchmarks.build speed [--files 400] [--workers 0]
     python -m benchmarks.build memory [--counts 1000 20000 200000]
 
 `speed`: CT-like files (512 x 512, 16 bits; none, half and all of them in JPEG 2000) under new names, each side over the
@@ -36,7 +36,7 @@ from PIL import Image
 class Speed:
     """A build beside a plain loop and decoding alone."""
 
-    files: int = 1000
+    files: int = 400
     """DICOM files"""
     workers: int = 0
     """processes of the build and of decoding alone; 0: one for each core; the plain loop has one"""
