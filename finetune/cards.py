@@ -36,7 +36,8 @@ class Efficiency:
     launch: float
 
 
-# Peaks are of the vendor's data sheets, without sparsity; memory is what `nvidia-smi` tells of the card.
+# From the cheapest to rent to the dearest. Peaks are of the vendor's data sheets, without sparsity; memory is what
+# `nvidia-smi` tells of the card.
 CARDS = {
     # NVIDIA L4 data sheet, 2023: 242 bf16 and 120 TF32 with sparsity, so half of each; 30.3 fp32; 300 GB/s
     "l4": Card(name="L4 24 GB", bf16=121, tf32=60, fp32=30.3, bandwidth=300, memory=23034 * MIB, known_as=r"\bL4\b"),

@@ -180,7 +180,7 @@ class Estimate:
         return least
 
     def remedies(self) -> Iterator[str]:
-        """Changes with each of which alone the run fits; of larger cards the smallest, or what the largest holds."""
+        """Changes with each of which alone the run fits; of larger cards the cheapest, or what the largest holds."""
         if batch_size := self.fitting_batch():
             yield f"--micro-batch {batch_size}"
         auto = self._other(precision="auto")
@@ -192,7 +192,7 @@ class Estimate:
         if rank:
             yield f"--rank {rank}"
         room, largest = self.card.memory if self.card else 0, None
-        for name, card in sorted(CARDS.items(), key=lambda named: named[1].memory):
+        for name, card in CARDS.items():  # from the cheapest on
             if card.memory > room:
                 largest = (largest or self)._other(gpu=name)
                 if largest.fits:

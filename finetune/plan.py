@@ -25,6 +25,7 @@ from vesalius.finetune.estimate import (
     SLACK,
     Counts,
     Estimate,
+    Needs,
     Seen,
     middle,
     num_checkpoints,
@@ -55,7 +56,8 @@ class Plan:
     measured: whether seconds were measured on the card itself. peak and room: bytes, the most that the run holds and
     what the card has; memory: what makes that peak. flops: of one step, forward and backward. seconds: of the whole
     run, by part; none where it does not fit this machine, which then cannot tell. disk: bytes of the run folder.
-    remedies: flags with each of which alone it fits; none where it does.
+    remedies: flags with each of which alone it fits; none where it does. assumptions: what was neither
+    counted nor measured, and what a smaller batch does not help.
     """
 
     gpu: str
@@ -126,7 +128,7 @@ def plan(config: PlanConfig, clock: Clock = time.perf_counter) -> Plan:
         memory=memory, peak=peak, room=estimate.room, fits=fits, checkpoint=estimate.checkpoint,
         disk=KEEP * estimate.checkpoint + estimate.checkpoint // 3 + estimate.latents,
         remedies=() if fits else tuple(estimate.remedies()),
-        assumptions=tuple(assumptions(config, found, card is not None)),
+        assumptions=(*bounds(estimate, needs), *assumptions(config, found, card is not None)),
     )  # fmt: skip
 
 
@@ -198,6 +200,16 @@ def read_seconds(trainset: Trainset | None, size: int) -> float:
     few = trainset.train[:NUM_READ]
     seconds, _ = timed(time.perf_counter, lambda: [load_view(Path(root) / r.file_name, r, size, 0) for root, r in few])
     return seconds / len(few)
+
+
+def bounds(estimate: Estimate, needs: Needs) -> list[str]:
+    """What of a run does not fit for a reason that its batch has nothing to do with, in words."""
+    parts = {"making latents": needs.encode, "a validation": needs.validate}
+    return [
+        f"{name} alone needs {held / 1e9:.1f} GB, whatever the batch size"
+        for name, held in parts.items()
+        if held > estimate.room
+    ]
 
 
 def assumptions(config: PlanConfig, found: Measured | None, gpu: bool) -> list[str]:
