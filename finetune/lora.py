@@ -97,7 +97,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     # Latents once, shared out over the processes
     autoencoder = base.pipeline.vae.to(device)
     how: dict[str, Any] = {
-        "folder": config.out / "cache", "device": device, "quiet": quiet, "accelerator": accelerator
+        "folder": config.out / "cache", "device": device, "quiet": quiet, "accelerator": accelerator,
+        "half": accelerator.mixed_precision == "bf16",
     }  # fmt: skip
     latents, places = cached_views(autoencoder, base.digest, trainset.train, base.image_size, config.views, **how)
     held_out, _ = cached_latents(autoencoder, base.digest, trainset.held_out, base.image_size, **how).whole()

@@ -116,7 +116,10 @@ class Trial:
     def _encode(self, base: Base, few: Trainset) -> None:
         """Times the latents of one image, then of as many as the budget allows."""
         autoencoder = base.pipeline.vae.to(self.accelerator.device)
-        cache: dict[str, Any] = {"folder": self.folder, "device": self.accelerator.device, "quiet": True}
+        half = self.accelerator.mixed_precision == "bf16"
+        cache: dict[str, Any] = {
+            "folder": self.folder, "device": self.accelerator.device, "quiet": True, "half": half
+        }  # fmt: skip
         encode = partial(cached_latents, autoencoder, base.digest, size=base.image_size)
         self.encode_first, _ = timed(self.clock, encode, members=few.train[:1], **cache)
         self.encoding = self.encode_first
