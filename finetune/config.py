@@ -151,8 +151,13 @@ class FinetuneConfig:
             raise ValueError(
                 "--kept-share and --pairs need an adapter, which can be switched off; --kind full has none"
             )
-        if self.pairs and (self.views > 1 or self.mask_weight != 1 or self.kept_share or self.balance != "none"):
-            raise ValueError("--pairs trains on each pair as it is: leave out views, mask_weight, kept_share, balance")
+        if self.pairs and (
+            self.views > 1 or self.mask_weight != 1 or self.kept_share or self.balance != "none" or self.train_text
+        ):
+            raise ValueError(
+                "--pairs trains the denoiser on each pair as it is: leave out views, mask_weight, kept_share, balance "
+                "and train_text"
+            )
         if self.mask_weight != 1 and self.views > 1:
             raise ValueError("--mask-weight and --views above 1 exclude each other: masks hold for the image as it is")
         if self.section is not None and self.section not in SECTIONS:

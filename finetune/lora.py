@@ -164,7 +164,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
                 tensors = trained.tensors() | optimizer_tensors(optimizer)
                 mirror.push(save_checkpoint(config.out, step, tensors, {"validation": validation, **inputs}))
                 saved = step
-            if main and (step % config.draw_every == 0 or step == config.steps):
+            if main and not stop and (step % config.draw_every == 0 or step == config.steps):
                 path = config.out / "pictures" / f"step-{step:08d}.png"
                 draw_pictures(base, requests, path, device=str(device), precision=half)
             if stop or step == config.steps:
@@ -190,7 +190,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
                 log(config.out / "losses.jsonl", {"step": step, **row})
 
     # The adapter, with all that a later stage asks of it
-    if main and step == config.steps:
+    finished = step == config.steps and not stop
+    if main and finished:
         modalities = tuple(sorted({r.modality for _, r in trainset.train}))
         facts = {"data_digest": inputs["data_digest"], "depth": trainset.depth, "steps": step}
         trained.write(config.out, card_of(base, config, modalities=modalities, **facts))
@@ -200,7 +201,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     accelerator.end_training()
     accelerator.wait_for_everyone()
     return RunSummary(
-        out=config.out, step=step, finished=step == config.steps, validation=tuple(validation),
+        out=config.out, step=step, finished=finished, validation=tuple(validation),
         seconds=time.monotonic() - began,
     )  # fmt: skip
 

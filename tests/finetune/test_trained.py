@@ -76,6 +76,26 @@ def test_every_kind_goes_on_as_if_it_had_not_stopped(
     assert (whole.out / "validation.json").read_text() == (cut.out / "validation.json").read_text()
 
 
+def test_a_stop_in_the_last_validation_is_not_the_end_of_a_run(
+    config_for: ConfigFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, asked = config_for(), lora.validate
+
+    def stopped(*arguments: object) -> float | None:
+        count.append(1)
+        return None if len(count) > 1 else asked(*arguments)  # type: ignore[arg-type]
+
+    count: list[int] = []
+    monkeypatch.setattr(lora, "validate", stopped)
+    summary = finetune(config)
+    assert (summary.step, summary.finished) == (4, False)
+    assert not (config.out / "adapter").exists()
+    monkeypatch.undo()
+    again = finetune(config)
+    assert again.finished
+    assert [step for step, _ in again.validation] == [0, 4]
+
+
 def test_a_rank_larger_than_a_layer_is_refused(config_for: ConfigFor) -> None:
     with pytest.raises(ValueError, match=r"--rank 4000 is larger than layer .*expected at most \d+"):
         finetune(config_for(rank=4000, dry_run=True))
