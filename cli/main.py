@@ -116,6 +116,11 @@ VERBS = (
 RECIPES = ("finetune", "plan", "improve run")  # verbs whose first word may be a TOML file
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal. Of KeyboardInterrupt itself Python remembers that it came while a string was executed, as dataclasses
+    do on import, and ends by that signal in place of the exit code, though it was handled."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -237,9 +242,10 @@ def entry() -> None:
     import signal
 
     def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise Stopped
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     sys.exit(main())
 
 

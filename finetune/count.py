@@ -131,10 +131,11 @@ def count_text(shape: Shape, num: int) -> Count:
 
 
 @torch.no_grad()
-def count_encode(shape: Shape, num: int) -> Count:
-    """The autoencoder's encoder over a batch of images; it works in float32."""
-    with _faked(shape.autoencoder) as mode, mode, _count(False, False) as tally:
-        posterior = shape.autoencoder.encode(torch.empty(num, 3, shape.image_size, shape.image_size)).latent_dist
+def count_encode(shape: Shape, num: int, *, half: bool, gpu: bool) -> Count:
+    """The autoencoder's encoder over a batch of images."""
+    with _faked(shape.autoencoder) as mode, mode, _count(half, gpu) as tally:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            posterior = shape.autoencoder.encode(torch.empty(num, 3, shape.image_size, shape.image_size)).latent_dist
         assert posterior.mean.shape[-1] == shape.latent_size
         return tally.count()
 

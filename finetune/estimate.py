@@ -116,7 +116,9 @@ class Counts:
 
     @cached_property
     def encode(self) -> Count:
-        return count_encode(self.shape, self.num_encoded) if self.num_encoded else Count(work=Work(), peak=0)
+        if not self.num_encoded:
+            return Count(work=Work(), peak=0)
+        return count_encode(self.shape, self.num_encoded, half=self.half, gpu=self.gpu)
 
 
 class Estimate:
@@ -223,7 +225,7 @@ class Estimate:
         told = counts.text.work.times(self.counts.num_question * usual / longest / config.batch_size)
         question = seconds_on(card, counts.question.work, half=self.half) + seconds_on(card, told, half=False)
         images = seen.num_train + seen.num_held_out
-        encode = seconds_on(card, counts.encode.work, half=False) / max(1, counts.num_encoded) + decoding
+        encode = seconds_on(card, counts.encode.work, half=self.half) / max(1, counts.num_encoded) + decoding
         weights = sum(map(num_bytes, (counts.denoiser, self.shape.text_encoder, self.shape.autoencoder)))
         asked = QUARTERS * (seen.num_held_out or config.num_validation) / counts.num_question
         return {

@@ -198,7 +198,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
         write_json(config.out / "validation.json", [{"step": s, "loss": v} for s, v in validation])
         write_run_card(config, trainset, base, validation, requests)
     mirror.wait()
-    accelerator.end_training()
+    for tracker in accelerator.trackers:  # `end_training` would end the process group too, which others wait in
+        tracker.finish()
     accelerator.wait_for_everyone()
     return RunSummary(
         out=config.out, step=step, finished=finished, validation=tuple(validation),
