@@ -16,7 +16,7 @@ from vesalius.data.workers import Crashed, Workers, batches
 BATCH = 4
 """Drafts that a worker gets at a time: enough that it does not wait between them."""
 
-Aside = tuple[str, Draft] | Refused
+Task = tuple[str, Draft] | Refused
 """What the first pass put aside: a draft with its key, or what is wrong with it."""
 Outcome = Done | Encoded | Refused | Exception
 """A record of an earlier run, an image, what the first pass refused, or what is wrong with the image."""
@@ -42,7 +42,7 @@ class EncodingPass:
     folder: Path
     reused: Callable[[str], Done | None]
 
-    def outcomes(self, aside: Iterable[Aside], num_drafts: int) -> Iterator[tuple[Aside, Outcome]]:
+    def outcomes(self, aside: Iterable[Task], num_drafts: int) -> Iterator[tuple[Task, Outcome]]:
         """What became of each draft, in their order; num_drafts: how many there are."""
         tasks = batches(enumerate(aside), BATCH)
         for batch, outcomes in self.workers.in_order(tasks, self._batch, num_drafts):
@@ -53,7 +53,7 @@ class EncodingPass:
         """The image of a draft, whatever an earlier run made of it."""
         return self._encoded([(key, draft, self.folder / "again.png")])[0]
 
-    def _batch(self, batch: list[tuple[int, Aside]]) -> list[Outcome]:
+    def _batch(self, batch: list[tuple[int, Task]]) -> list[Outcome]:
         outcomes: list[Outcome | None] = [e if isinstance(e, Refused) else self.reused(e[0]) for _, e in batch]
         todo = [
             (each[0], each[1], self.folder / f"{number}.png")

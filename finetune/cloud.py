@@ -82,6 +82,8 @@ def read_run(config: CloudConfig) -> tuple[dict[str, Any], list[Place], Place | 
     if named != "nano" and (not hub or Path(named).is_dir()):
         (base,) = place_all(config, (named,), "base")
         values["base"] = base.path
+    if values.get("pairs"):
+        raise ValueError(f"{config.recipe}: pairs are files here, which the rented machine lacks; tune to them here")
     if values.get("resume") == "never":
         raise ValueError(f"{config.recipe}: resume is 'never', but a machine may be taken away; leave it out")
     if values.get("device") == "cpu":

@@ -7,7 +7,6 @@ once are those of a real step, forward and backward, of a base of any size in se
 from __future__ import annotations
 
 import json
-import math
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from vesalius.finetune.cards import Work
-from vesalius.models.base import base_folder
+from vesalius.models.base import NOT_A_BASE, base_folder, not_a_base
 from vesalius.models.text import open_tokenizer
 
 Groups = Sequence[tuple[int, int]]
@@ -78,12 +77,8 @@ def open_shape(name: str) -> Shape:
             autoencoder = AutoencoderKL.from_config(_settings(folder / "vae"))
             text_encoder = CLIPTextModel(CLIPTextConfig(**_settings(folder / "text_encoder")))
         tokenizer = open_tokenizer(name)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"base '{name}' could not be opened as a Stable Diffusion pipeline: {first}; "
-            "copy its folder again, or use --base nano"
-        ) from None
+    except NOT_A_BASE as error:
+        raise not_a_base(name, error) from None
     for part in (denoiser, autoencoder, text_encoder):
         part.eval().requires_grad_(False)
     return Shape(denoiser=denoiser, autoencoder=autoencoder, text_encoder=text_encoder, tokenizer=tokenizer)
@@ -123,10 +118,11 @@ def count_validation(shape: Shape, denoiser: Any, num: int, chunks: int, *, half
 
 
 @torch.no_grad()
-def count_text(shape: Shape, num: int) -> Count:
-    """The text encoder over some contexts; it works in float32."""
-    with _faked(shape.text_encoder) as mode, mode, _count(False, False) as tally:
-        shape.text_encoder(torch.zeros(num, shape.tokenizer.model_max_length, dtype=torch.long))
+def count_text(shape: Shape, num: int, *, half: bool, gpu: bool) -> Count:
+    """The text encoder over some contexts."""
+    with _faked(shape.text_encoder) as mode, mode, _count(half, gpu) as tally:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            shape.text_encoder(torch.zeros(num, shape.tokenizer.model_max_length, dtype=torch.long))
         return tally.count()
 
 
@@ -266,10 +262,3 @@ def num_bytes(network: nn.Module) -> int:
 def trainable(network: nn.Module) -> int:
     """How many numbers an optimizer trains."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
-def mean_groups(batches: Sequence[Groups]) -> tuple[float, float]:
-    """Mean number of contexts of an image, and of groups of a batch."""
-    images = sum(num for groups in batches for num, _ in groups)
-    chunks = sum(num * count for groups in batches for num, count in groups)
-    return chunks / max(1, images), math.fsum(len(groups) for groups in batches) / max(1, len(batches))

@@ -112,7 +112,7 @@ class Counts:
 
     @cached_property
     def text(self) -> Count:
-        return count_text(self.shape, text_length(self.seen.longest))
+        return count_text(self.shape, text_length(self.seen.longest), half=self.half, gpu=self.gpu)
 
     @cached_property
     def encode(self) -> Count:
@@ -221,9 +221,9 @@ class Estimate:
         # AdamW reads four numbers for each that it trains and writes three; clipping reads one.
         update = Work(moved=32 * self.num_trained, operations=40)
         work = dataclasses.replace(counts.usual.work, operations=counts.usual.work.operations * seen.split)
-        step = seconds_on(card, work + update, half=self.half) + seconds_on(card, text, half=False)
+        step = seconds_on(card, work + update, half=self.half) + seconds_on(card, text, half=self.half)
         told = counts.text.work.times(self.counts.num_question * usual / longest / config.batch_size)
-        question = seconds_on(card, counts.question.work, half=self.half) + seconds_on(card, told, half=False)
+        question = seconds_on(card, counts.question.work, half=self.half) + seconds_on(card, told, half=self.half)
         images = seen.num_train + seen.num_held_out
         encode = seconds_on(card, counts.encode.work, half=self.half) / max(1, counts.num_encoded) + decoding
         weights = sum(map(num_bytes, (counts.denoiser, self.shape.text_encoder, self.shape.autoencoder)))

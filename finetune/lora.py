@@ -112,10 +112,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     for encoder in text_encoders(base.pipeline):
         encoder.to(device)
     texts = Texts(base, trained.text_encoder, trained=config.train_text)
-    shown = {w for ws in trainset.wordings for w in ws} | {""}
-    if len(shown) <= config.steps * config.batch_size:  # else most of them would be encoded for nothing
-        asked = map(trainset.prompt_of_held_out, range(len(trainset.held_out)))
-        texts.keep([*shown, *asked], longest, accelerator, quiet=quiet)
+    texts.keep(trainset.texts, longest, config.steps * config.batch_size, accelerator, quiet=quiet)
     parameters = trained.parameters
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     step, validation = 0, list[tuple[int, float]]()

@@ -132,9 +132,9 @@ class Trial:
 
     def _keep(self) -> None:
         """Encode the texts that will be drawn, as a run keeps them that has room for all of its own."""
-        shown = sorted({w for ws in self.few.wordings for w in ws} | {""})
+        shown = self.few.texts
         longest = self.few.say_text_coverage(self.texts.base.pipeline.tokenizer, None, quiet=True)
-        seconds, _ = timed(self.clock, self.texts.keep, shown, longest, self.accelerator, quiet=True)
+        seconds, _ = timed(self.clock, self.texts.keep, shown, longest, len(shown), self.accelerator, quiet=True)
         self.text = seconds / len(shown)
 
     def take_step(self, num: int) -> float:

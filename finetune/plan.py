@@ -34,7 +34,7 @@ from vesalius.finetune.estimate import (
 )
 from vesalius.finetune.measure import PLAIN_TEXT, Clock, Measured, drawn_prompts, measure, timed
 from vesalius.finetune.plan_config import PlanConfig
-from vesalius.finetune.texts import ROOM
+from vesalius.finetune.texts import worth_keeping
 from vesalius.finetune.trained import check_targets
 from vesalius.finetune.trainset import Trainset, choose_trainset
 from vesalius.finetune.views import load_view
@@ -164,9 +164,8 @@ def num_kept(config: PlanConfig, trainset: Trainset | None, shape: Shape, chunks
     """How many texts a run encodes before its first step; 0 where it encodes those of each step."""
     if trainset is None or config.train_text:
         return 0
-    num = len({w for ws in trainset.wordings for w in ws}) + 1
-    size = 4 * shape.text_encoder.config.hidden_size * shape.tokenizer.model_max_length * chunks
-    return num if num <= config.steps * config.batch_size and num * size <= ROOM else 0
+    num, size = len(trainset.texts), shape.text_encoder.config.hidden_size * shape.tokenizer.model_max_length
+    return num if worth_keeping(num, chunks, config.steps * config.batch_size, size) else 0
 
 
 def num_drawn(config: PlanConfig) -> int:

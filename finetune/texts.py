@@ -21,6 +21,14 @@ BATCH = 16
 """Texts that are encoded together: more do not fit a processor's cache."""
 
 
+def worth_keeping(num: int, longest: int, drawn: int, size: int) -> bool:
+    """Whether a run encodes its `num` texts before its first step: they fit into ROOM, and it draws as many.
+
+    longest: the most chunks of one. drawn: images that the run sees. size: numbers of a chunk's embedding.
+    """
+    return num <= drawn and num * longest * 4 * size <= ROOM
+
+
 class Texts:
     """Prompts -> groups of like length with their embeddings: nothing is padded, so each text is seen just as it is
     when drawn alone.
@@ -32,14 +40,15 @@ class Texts:
         self.base, self.text_encoder, self.trained = base, text_encoder, trained
         self._kept: dict[str, tuple[torch.Tensor, ...]] = {}
 
-    def keep(self, texts: Sequence[str], longest: int, accelerator: Accelerator, *, quiet: bool) -> None:
+    def keep(self, texts: set[str], longest: int, drawn: int, accelerator: Accelerator, *, quiet: bool) -> None:
         """Encode all texts of a run, in an order and in batches of their own, so that what a step sees does not depend
-        on where the run was taken up; nothing where they do not fit into ROOM. longest: the most chunks of one."""
+        on where the run was taken up; none where that is not worth it. longest, drawn: as `worth_keeping`."""
         width = sum(encoder.config.hidden_size for encoder in text_encoders(self.base.pipeline))
-        if self.trained or len(texts) * 4 * width * self.base.pipeline.tokenizer.model_max_length * longest > ROOM:
+        context = self.base.pipeline.tokenizer.model_max_length
+        if self.trained or not worth_keeping(len(texts), longest, drawn, width * context):
             return
         lengths: dict[int, list[str]] = {}
-        for text in sorted(set(texts)):
+        for text in sorted(texts):
             lengths.setdefault(self._num_chunks(text), []).append(text)
         batches = [ts[i : i + BATCH] for _, ts in sorted(lengths.items()) for i in range(0, len(ts), BATCH)]
         for batch in progress(batches, "encoding texts", len(batches), quiet=quiet):

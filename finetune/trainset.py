@@ -44,6 +44,12 @@ class Trainset:
         """The deepest generation depth among the training records."""
         return max(r.depth for _, r in (*self.train, *self.rivals))
 
+    @property
+    def texts(self) -> set[str]:
+        """All texts that a run shows: every wording, none, and those of the held-out images."""
+        asked = {self.prompt_of_held_out(i) for i in range(len(self.held_out))}
+        return {w for ws in self.wordings for w in ws} | asked | {""}
+
     def prompt_of_held_out(self, index: int) -> str:
         return prompts_of(self.held_out[index][1])[0]
 

@@ -14,6 +14,8 @@ EMBEDDED = "nano"
 FEW_STEPS = {"DPMSolverMultistepScheduler": 12, "DPMSolverSinglestepScheduler": 12, "UniPCMultistepScheduler": 12}
 """Schedulers of a higher order, and the steps after which a picture of theirs changes no more to the eye."""
 XL = "StableDiffusionXLPipeline"
+NOT_A_BASE = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError)
+"""What opening a folder raises that is no base, or a damaged one."""
 UNSAFE = (".py", ".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
 
@@ -117,16 +119,21 @@ def open_base(name: str = EMBEDDED) -> Base:
         large = json.loads((folder / "model_index.json").read_bytes()).get("_class_name") == XL
         kind, more = (StableDiffusionXLPipeline, {}) if large else (StableDiffusionPipeline, {"safety_checker": None})
         pipeline = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, **more).to(torch.float32)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"base '{name}' could not be opened as a Stable Diffusion pipeline: {first}; "
-            "copy its folder again, or use --base nano"
-        ) from None
+    except NOT_A_BASE as error:
+        raise not_a_base(name, error) from None
     pipeline.set_progress_bar_config(disable=True)
     for part in (pipeline.vae, pipeline.unet, *text_encoders(pipeline)):
         part.eval().requires_grad_(False)
     return Base(name=name, digest=digest_folder(folder), pipeline=pipeline)
+
+
+def not_a_base(name: str, error: Exception) -> ValueError:
+    """What is said of a folder that does not open."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ValueError(
+        f"base '{name}' could not be opened as a Stable Diffusion pipeline: {first}; "
+        "copy its folder again, or use --base nano"
+    )
 
 
 def text_encoders(pipeline: Any) -> list[Any]:

@@ -203,6 +203,7 @@ def test_rendering_again_changes_nothing_and_overwrites_nothing(tmp_path: Path) 
         ({}, "steps = 0", "--steps is 0; expected at least 1"),
         ({}, 'base = "./nowhere"', "base './nowhere': no such folder here"),
         ({}, 'resume = "never"', "recipe.toml: resume is 'never'"),
+        ({}, 'pairs = ["rated.jsonl"]', "recipe.toml: pairs are files here"),
         ({}, 'device = "cpu"', "recipe.toml: device is 'cpu'"),
         ({}, "dry_run = true", "recipe.toml: dry_run would rent a GPU"),
     ],

@@ -25,7 +25,7 @@ def test_texts_of_mixed_length_are_seen_as_each_alone(tiny_base: Path, keeps: bo
     with torch.no_grad():
         texts_of = Texts(base, pipeline.text_encoder)
         if keeps:
-            texts_of.keep(texts, 9, make_accelerator("fp32", "cpu"), quiet=True)
+            texts_of.keep(set(texts), 9, 99, make_accelerator("fp32", "cpu"), quiet=True)
         condition = texts_of(texts)
         for rows, hidden, *_ in condition:
             together = pipeline.unet(noisy[rows], steps[rows], hidden).sample
@@ -41,19 +41,19 @@ def test_texts_that_are_kept_are_not_encoded_again(tiny_base: Path, monkeypatch:
     base = open_base(str(tiny_base))
     texts_of = Texts(base, base.pipeline.text_encoder)
     ((_, first, *_),) = texts_of(["Chest CT"])
-    texts_of.keep(["Chest CT", "", "Chest CT"], 1, make_accelerator("fp32", "cpu"), quiet=True)
+    texts_of.keep({"Chest CT", ""}, 1, 2, make_accelerator("fp32", "cpu"), quiet=True)
     monkeypatch.setattr(base.pipeline.text_encoder, "forward", None)
     ((rows, again, *_),) = texts_of(["Chest CT", "Chest CT"])
     assert rows.tolist() == [0, 1]
     assert torch.allclose(again[1], first[0], atol=1e-5)
 
 
-def test_texts_that_do_not_fit_and_those_of_a_trained_encoder_are_not_kept(
+def test_texts_that_do_not_fit_are_more_than_is_drawn_or_change_are_not_kept(
     tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = open_base(str(tiny_base))
-    for trained, room in ((True, 10**9), (False, 1000)):
+    for trained, room, drawn in ((True, 10**9, 9), (False, 1000, 9), (False, 10**9, 0)):
         monkeypatch.setattr("vesalius.finetune.texts.ROOM", room)
         texts_of = Texts(base, base.pipeline.text_encoder, trained=trained)
-        texts_of.keep(["Chest CT"], 1, make_accelerator("fp32", "cpu"), quiet=True)
+        texts_of.keep({"Chest CT"}, 1, drawn, make_accelerator("fp32", "cpu"), quiet=True)
         assert not texts_of._kept
