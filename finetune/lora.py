@@ -39,7 +39,7 @@ from vesalius.finetune.run_card import write_run_card
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.sync import Mirror
 from vesalius.finetune.texts import Texts
-from vesalius.finetune.trained import Trained, card_of, make_trained, set_attention
+from vesalius.finetune.trained import LIGHT_KINDS, Trained, card_of, make_trained, set_attention
 from vesalius.finetune.trainset import choose_trainset, data_digest
 from vesalius.finetune.validation import fixed_questions, validate
 from vesalius.models.base import open_base, text_encoders
@@ -78,11 +78,12 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
         )
     with accelerator.main_process_first():
         claim_run(config, write=False)
-    base = open_base(config.base)
+    half = accelerator.mixed_precision == "bf16"
+    base = open_base(config.base, denoiser_as_stored=half and config.kind in LIGHT_KINDS)
     scheduler = training_scheduler(base.pipeline.scheduler.config, zero_terminal_snr=config.zero_terminal_snr)
     attention = set_attention(base, config.attention, device)
     torch.manual_seed(config.seed)
-    trained = make_trained(base, config, half=accelerator.mixed_precision == "bf16")
+    trained = make_trained(base, config, half=half)
     with accelerator.main_process_first():  # only now: a base that does not open must not settle the folder's run
         claim_run(config, write=main and not config.dry_run)
     quiet = config.json or not main
@@ -98,7 +99,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     autoencoder = base.pipeline.vae.to(device)
     how: dict[str, Any] = {
         "folder": config.out / "cache", "device": device, "quiet": quiet, "accelerator": accelerator,
-        "half": accelerator.mixed_precision == "bf16",
+        "half": half,
     }  # fmt: skip
     latents, places = cached_views(autoencoder, base.digest, trainset.train, base.image_size, config.views, **how)
     held_out, _ = cached_latents(autoencoder, base.digest, trainset.held_out, base.image_size, **how).whole()
@@ -136,7 +137,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     if main:
         cut_log(config.out / "losses.jsonl", step)
 
-    half: Literal["fp32", "bf16"] = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
+    precision: Literal["fp32", "bf16"] = "bf16" if half else "fp32"
     if config.tracker != "none":  # what a killed run logged after its last checkpoint is drawn anew
         accelerator.init_trackers("finetune", init_kwargs={"tensorboard": {"purge_step": step + 1}})
 
@@ -163,7 +164,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
                 saved = step
             if main and not stop and (step % config.draw_every == 0 or step == config.steps):
                 path = config.out / "pictures" / f"step-{step:08d}.png"
-                draw_pictures(base, requests, path, device=str(device), precision=half)
+                draw_pictures(base, requests, path, device=str(device), precision=precision)
             if stop or step == config.steps:
                 break
             losses, records, micro = backward(draw, step, slots, micro, trained, scheduler, texts, accelerator, config)

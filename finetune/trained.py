@@ -20,6 +20,8 @@ from vesalius.models.adapter_fuse import FusedCard, fused_depth, write_fused
 from vesalius.models.base import Base, base_folder
 
 ENDS = ("conv_in", "conv_out")
+LIGHT_KINDS = ("lora", "rslora")
+"""Kinds that ask nothing of the weights they are added to: the denoiser may come in the type of its file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ def make_trained(base: Base, config: FinetuneConfig, *, half: bool = False) -> T
         raise ValueError(f"--train-text: base '{config.base}' has two text encoders, as SDXL; only one can be adapted")
     if config.train_text:
         check_targets(text_encoder, config.text_targets, "--text-targets", config)
+    if half and config.kind in LIGHT_KINDS:
+        to_half(denoiser)
     if config.kind == "full":
         denoiser.requires_grad_(True)
         text_encoder.requires_grad_(config.train_text)
@@ -94,7 +98,7 @@ def make_trained(base: Base, config: FinetuneConfig, *, half: bool = False) -> T
         denoiser = get_peft_model(denoiser, lora_config(config, config.targets))
         if config.train_text:
             text_encoder = get_peft_model(text_encoder, lora_config(config, config.text_targets))
-        if half:
+        if half and config.kind not in LIGHT_KINDS:  # whose adapters begin with the norms of the weights as they are
             to_half(base.pipeline.unet)
     return Trained(
         base=base, kind=config.kind, denoiser=denoiser, text_encoder=text_encoder, train_text=config.train_text
@@ -104,12 +108,15 @@ def make_trained(base: Base, config: FinetuneConfig, *, half: bool = False) -> T
 def to_half(denoiser: Any) -> None:
     """Frozen kernels and matrices in bfloat16: half the memory, and nothing left to cast in each pass.
 
-    Normalisation, the adapter, and the layers at both ends, by whose type pipelines choose that of their latents, stay
+    Normalisation, the adapter, and the layers at both ends, by whose type pipelines choose that of their latents, are
     in float32.
     """
     for name, layer in denoiser.named_modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d) and not layer.weight.requires_grad and name not in ENDS:
-            layer.to(torch.bfloat16)
+        matrix = isinstance(layer, nn.Linear | nn.Conv2d) and not layer.weight.requires_grad and name not in ENDS
+        for weight in layer.parameters(recurse=False):
+            made = weight.data.to(torch.bfloat16 if matrix else torch.float32)
+            # Over the old numbers where they are as long, or the pages of the mapped file would stay beside the new ones
+            weight.data = weight.data.view(made.dtype).copy_(made) if made.itemsize == weight.itemsize else made
 
 
 def lora_config(config: FinetuneConfig, targets: tuple[str, ...]) -> LoraConfig:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.resources
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ UNSAFE = (".py", ".bin", ".ckpt", ".pt", ".pth", ".pkl")
 class Base:
     """An opened base.
 
-    pipeline: a diffusers StableDiffusionPipeline, or that of SDXL, in float32 on the CPU. digest: sha256 of its files.
+    pipeline: a diffusers StableDiffusionPipeline, or that of SDXL, in float32 on the CPU (its denoiser in that of its
+    file where `open_base` was asked for it). digest: sha256 of its files.
     """
 
     name: str
@@ -101,8 +103,12 @@ def refuse_code(folder: Path) -> None:
         )
 
 
-def open_base(name: str = EMBEDDED) -> Base:
-    """Open a base in float32 on the CPU. ValueError where it is missing, unsafe or no Stable Diffusion pipeline."""
+def open_base(name: str = EMBEDDED, *, denoiser_as_stored: bool = False) -> Base:
+    """Open a base in float32 on the CPU. ValueError where it is missing, unsafe or no Stable Diffusion pipeline.
+
+    denoiser_as_stored: its denoiser, the largest part, stays in the type of its file, for callers that make it another
+    one anyway: half the memory where that is float16.
+    """
     os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")
     folder = base_folder(name)
     refuse_code(folder)
@@ -118,13 +124,29 @@ def open_base(name: str = EMBEDDED) -> Base:
     try:
         large = json.loads((folder / "model_index.json").read_bytes()).get("_class_name") == XL
         kind, more = (StableDiffusionXLPipeline, {}) if large else (StableDiffusionPipeline, {"safety_checker": None})
-        pipeline = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, **more).to(torch.float32)
+        dtypes = (
+            {"unet": _stored_dtype(folder / "unet"), "default": torch.float32} if denoiser_as_stored else torch.float32
+        )
+        pipeline = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, torch_dtype=dtypes, **more)
     except NOT_A_BASE as error:
         raise not_a_base(name, error) from None
     pipeline.set_progress_bar_config(disable=True)
     for part in (pipeline.vae, pipeline.unet, *text_encoders(pipeline)):
         part.eval().requires_grad_(False)
     return Base(name=name, digest=digest_folder(folder), pipeline=pipeline)
+
+
+def _stored_dtype(folder: Path) -> Any:
+    """The type of most tensors of a folder's weights."""
+    import torch
+    from safetensors import safe_open
+
+    kinds = Counter[str]()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            kinds.update(file.get_slice(key).get_dtype() for key in file.keys())  # noqa: SIM118 (no mapping)
+    known = {"F16": torch.float16, "BF16": torch.bfloat16}
+    return known.get(kinds.most_common(1)[0][0] if kinds else "", torch.float32)
 
 
 def not_a_base(name: str, error: Exception) -> ValueError:
