@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vesalius.data.archive import Place
 from vesalius.data.hounsfield import (
@@ -35,6 +35,10 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
 MAX_PIXELS = 89_478_485
 """Most pixels of one image: Pillow's own limit, over which it suspects a decompression bomb."""
 
+LANCZOS = Image.Resampling.LANCZOS
+
+Shape = tuple[int, int]
+"""Height and width in pixels."""
 Uint8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
@@ -66,6 +70,17 @@ def read_image(path: Place | str, content: bytes | None = None) -> Uint8:
     return to_uint8(array, float(low), float(high))
 
 
+def image_shape(path: Path) -> Shape:
+    """Height and width of an image file, out of its header. ValueError names the file where it is no image."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by a quarter, as `read_image` does
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
+        read_image(path)  # says what is wrong
+        raise
+
+
 def read_hu(path: Place) -> Float32:
     """Hounsfield units HW float32 of a PNG that `hu_png` made, or of any other 16-bit grey image of HU + 1024.
 
@@ -79,8 +94,7 @@ def read_hu(path: Place) -> Float32:
 
 def _decode(path: Place, content: bytes | None = None) -> tuple[NDArray[Any], bool]:
     """HWC, uint8 or (deeper greys) float32, and whether the values are HU. ValueError as `read_image`."""
-    source: Path | BytesIO = path if isinstance(path, Path) else path.open()
-    source = BytesIO(content) if content is not None else path if isinstance(path, Path) else path.open()
+    source: Any = BytesIO(content) if content is not None else path if isinstance(path, Path) else path.open()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -107,39 +121,46 @@ def _decode(path: Place, content: bytes | None = None) -> tuple[NDArray[Any], bo
         raise ValueError(f"{path}: corrupt or truncated image ({error}); replace or remove it") from None
 
 
-def fit_square(image: NDArray[Any], modality: Modality, size: int, pad: float = 0) -> NDArray[Any]:
-    """Resize HWC uint8 (or HW1 float32) to size x size, Lanczos: cropped at the centre or padded, as the modality says.
+def fit_image(image: NDArray[Any], modality: Modality, shape: Shape, pad: float = 0) -> NDArray[Any]:
+    """Resize HWC uint8 (or HW1 float32) to (height, width), Lanczos: cropped at the centre or padded, as the modality
+    says, never stretched.
 
     pad: the value around a padded image.
     """
-    height, width = image.shape[:2]
+    (high, wide), (height, width) = shape, image.shape[:2]
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     if modality.fit == "crop":
-        edge = min(height, width)
-        left, top = (width - edge) // 2, (height - edge) // 2
-        picture = picture.crop((left, top, left + edge, top + edge)).resize((size, size), Image.Resampling.LANCZOS)
+        # The largest part of the image that has the shape wanted
+        inner = (min(width, max(1, round(height * wide / high))), min(height, max(1, round(width * high / wide))))
+        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+        picture = picture.crop((left, top, left + inner[0], top + inner[1])).resize((wide, high), LANCZOS)
     else:
-        scale = size / max(height, width)
+        scale = min(high / height, wide / width)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-        canvas = Image.new(picture.mode, (size, size), pad if picture.mode == "F" else 0)
-        canvas.paste(picture.resize(inner, Image.Resampling.LANCZOS), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        canvas = Image.new(picture.mode, (wide, high), pad if picture.mode == "F" else 0)
+        canvas.paste(picture.resize(inner, LANCZOS), ((wide - inner[0]) // 2, (high - inner[1]) // 2))
         picture = canvas
     array = np.asarray(picture)
     return array[..., None] if array.ndim == 2 else array
 
 
-def load_square(path: Path | str, modality: Modality, size: int) -> Uint8:
-    """One image as the model sees it: size x size x 3 uint8.
+def load_fitted(path: Path | str, modality: Modality, shape: Shape) -> Uint8:
+    """One image as the model sees it: height x width x 3 uint8, `shape` being (height, width).
 
     Grey modalities have three equal channels; CT with known Hounsfield units has its three windows.
     """
     array, is_hu = _decode(Path(path))
     if is_hu and modality.windows:
-        return to_uint8(encode_windows(fit_square(array, modality, size, pad=AIR)[..., 0]), 0.0, 1.0)
-    image = fit_square(read_image(path), modality, size)
+        return to_uint8(encode_windows(fit_image(array, modality, shape, pad=AIR)[..., 0]), 0.0, 1.0)
+    image = fit_image(read_image(path), modality, shape)
     if modality.channels == 1 and image.shape[2] == 3:
         image = np.rint(image.astype(np.float32).mean(axis=2, keepdims=True)).astype(np.uint8)
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+def load_square(path: Path | str, modality: Modality, size: int) -> Uint8:
+    """`load_fitted` at size x size."""
+    return load_fitted(path, modality, (size, size))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,7 +127,7 @@ def recipe_table(samples: Sequence[Sample], num: int) -> str:
         *([("Negative prompt", first.negative)] if first.negative else []),
         ("Modality", first.modality),
         ("Seeds", ", ".join(str(s.seed) for s in samples)),
-        ("Steps", f"{first.steps} ({first.scheduler}), guidance {first.guidance:g}, {first.size} px"),
+        ("Steps", f"{first.steps} ({first.scheduler}), guidance {first.guidance:g}, {first.height} x {first.width} px"),
         ("Base", f"{first.base} {first.base_digest[:12]}"),
         ("Adapter", first.adapter_digest[:12] if first.adapter_digest else "none"),
     )

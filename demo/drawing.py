@@ -101,7 +101,8 @@ class Studio:
             sample = Sample(
                 file_name=f"synthetic-{modality.lower().replace(' ', '-')}-{request.seed}.png",
                 text=request.prompt, modality=modality, seed=request.seed, steps=order.steps, guidance=order.guidance,
-                negative=order.negative, size=self.size, scheduler=type(generator.base.pipeline.scheduler).__name__,
+                negative=order.negative, height=self.size, width=self.size,
+                scheduler=type(generator.base.pipeline.scheduler).__name__,
                 base=self.base_name, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
                 depth=generator.depth,
             )  # fmt: skip

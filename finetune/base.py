@@ -142,16 +142,16 @@ def _train(config: BaseConfig) -> Path:
         half = accelerator.mixed_precision == "bf16"
         cache: dict[str, Any] = {"folder": config.out / "cache", "device": device, "quiet": quiet, "half": half}
         autoencoder.to(device)
-        size = config.sizes.image_size
-        latents_of, where = cached_views(autoencoder, digest, members, size, config.views, **cache)
+        shape = (config.sizes.image_size,) * 2
+        latents_of, where = cached_views(autoencoder, digest, members, shape, config.views, **cache)
         (mean, deviation), places = latents_of.whole(), torch.from_numpy(where)
         fixed = fixed_questions(config, questions)
-        held_out, _ = cached_latents(autoencoder, digest, fixed, size, **cache).whole()
+        held_out, _ = cached_latents(autoencoder, digest, fixed, shape, **cache).whole()
         autoencoder.cpu()
     records = [r for _, r in members]
     shares = {"real": config.real_share, "phantom": 1 - config.real_share}
     weights = balanced_weights(records, shares, config.twice)
-    lesions = lesion_grid(members, mean.shape[-1])
+    lesions = lesion_grid(members, shape, shape[0] // mean.shape[-1])
     dtype = torch.bfloat16 if half else torch.float32
     condition = Condition(tokenizer, text_encoder, device, dtype, config.kept_texts)
 

@@ -9,22 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from vesalius.finetune.buckets import Views
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.latents import Latents
-from vesalius.finetune.stream import batch_indices, slot_generator
+from vesalius.finetune.stream import slot_generator
 from vesalius.finetune.trainset import Trainset, choose_wording
-
-
-@dataclass(frozen=True, kw_only=True)
-class Views:
-    """Latents of all views of a training set. places: where those of each view lie in them, int64 [views, records];
-    rivals: of rated pairs those of the worse pictures."""
-
-    latents: Latents
-    places: NDArray[np.int64]
-    rivals: Latents | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +49,11 @@ def draw_batch(
     slots: Sequence[int],
     trainset: Trainset,
     views: Views,
-    masks: torch.Tensor | None,
+    masks: Sequence[torch.Tensor] | None,
     num_timesteps: int,
 ) -> Batch:
-    """The slots of a step's global batch. masks: bool [records, 1, H, W] of the latent grid."""
-    picked = batch_indices(config.seed, step, config.batch_size, len(trainset.train), trainset.weights)
+    """The slots of a step's global batch. masks: of each record bool [1, H, W] of the latent grid."""
+    picked = views.buckets.picked(config.seed, step, config.batch_size, trainset.weights)
     mine = picked[list(slots)]
     chances, uniform = draw_chances(config.seed, step, slots)
     seen = views.places[(uniform[:, 4].numpy() * len(views.places)).astype(np.int64), mine]
@@ -78,13 +67,16 @@ def draw_batch(
         noise = noise + config.offset_noise * torch.stack(
             [torch.randn(mean.shape[1], 1, 1, generator=g) for g in chances]
         )
+    emphasis = None
+    if masks is not None:
+        emphasis = 1 + (config.mask_weight - 1) * torch.stack([masks[i] for i in mine]).float()
     return Batch(
         records=mine.tolist(),
         latents=mean + deviation * spread,
         noise=noise,
         timesteps=(uniform[:, 3] * num_timesteps).long(),
         prompts=[choose_wording(trainset.wordings[i], u, config) for i, u in zip(mine.tolist(), uniform, strict=True)],
-        emphasis=None if masks is None else 1 + (config.mask_weight - 1) * masks[torch.from_numpy(mine)].float(),
+        emphasis=emphasis,
         worse=worse,
         kept=uniform[:, 5] < config.kept_share if config.kept_share else None,
     )

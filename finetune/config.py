@@ -61,6 +61,8 @@ class FinetuneConfig:
     """share of samples that show the short caption where there is one; the others show the report or a section"""
     section: str | None = None
     """train on this section of reports where they have it, such as findings; none: on all wordings"""
+    aspect_buckets: bool = False
+    """let images keep their shape, from 1:2 to 2:1, at about as many pixels; else all are cropped or padded square"""
     views: int = 1
     """views of each real image: itself, and others flipped where modality and text allow it, else moved by a little"""
     balance: Literal["none", "label", "modality", "organ"] = "none"
@@ -152,11 +154,16 @@ class FinetuneConfig:
                 "--kept-share and --pairs need an adapter, which can be switched off; --kind full has none"
             )
         if self.pairs and (
-            self.views > 1 or self.mask_weight != 1 or self.kept_share or self.balance != "none" or self.train_text
+            self.views > 1
+            or self.mask_weight != 1
+            or self.kept_share
+            or self.balance != "none"
+            or self.train_text
+            or self.aspect_buckets
         ):
             raise ValueError(
-                "--pairs trains the denoiser on each pair as it is: leave out views, mask_weight, kept_share, balance "
-                "and train_text"
+                "--pairs trains the denoiser on each pair as it is: leave out views, mask_weight, kept_share, balance, "
+                "train_text and aspect_buckets"
             )
         if self.mask_weight != 1 and self.views > 1:
             raise ValueError("--mask-weight and --views above 1 exclude each other: masks hold for the image as it is")

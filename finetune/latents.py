@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import os
 import sys
 from bisect import bisect_right
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from vesalius.data.image import Shape, read_image
 from vesalius.data.progress import progress
 from vesalius.data.record import Record, digest_file
-from vesalius.finetune.examples import load_images, to_pixels
+from vesalius.finetune.examples import to_pixels
 from vesalius.finetune.views import load_view
 from vesalius.models.adapter import disk_errors
 
@@ -65,18 +67,18 @@ class Latents:
 
 
 def cached_views(
-    autoencoder: Any, digest: str, members: Sequence[Member], size: int, views: int, **how: Any
+    autoencoder: Any, digest: str, members: Sequence[Member], shape: Shape, views: int, **how: Any
 ) -> tuple[Latents, NDArray[np.int64]]:
     """The latents of all views, and where those of each view lie in them, int64 [views, records].
 
     Phantoms and samples have one view: the masks and sizes of phantoms hold for it alone. how: as `cached_latents`.
     """
-    shards = list(cached_latents(autoencoder, digest, members, size, **how).shards)
+    shards = list(cached_latents(autoencoder, digest, members, shape, **how).shards)
     places = np.tile(np.arange(len(members)), (views, 1))
     real = [i for i, (_, record) in enumerate(members) if record.origin == "real"]
     for view in range(1, views if real else 1):
         places[view, real] = len(members) + (view - 1) * len(real) + np.arange(len(real))
-        shards += cached_latents(autoencoder, digest, [members[i] for i in real], size, view=view, **how).shards
+        shards += cached_latents(autoencoder, digest, [members[i] for i in real], shape, view=view, **how).shards
     return Latents(shards), places
 
 
@@ -84,7 +86,7 @@ def cached_latents(
     autoencoder: Any,
     autoencoder_digest: str,
     members: Sequence[Member],
-    size: int,
+    shape: Shape,
     folder: Path,
     *,
     device: str | torch.device = "cpu",
@@ -93,8 +95,8 @@ def cached_latents(
     half: bool = False,
     accelerator: Accelerator | None = None,
 ) -> Latents:
-    """The latents of records, from `folder` where a shard for just these images, this size and this autoencoder is
-    there and whole, made and kept there otherwise.
+    """The latents of records, from `folder` where a shard for just these images, this shape and this autoencoder is
+    there and whole, made and kept there otherwise. shape: height and width in pixels.
 
     view: which view of each image (`load_view`); 0 is the image itself. half: encode under bfloat16, which costs a
     fraction; the rounding is far below the noise of training. accelerator: its processes share the work, and all wait
@@ -102,12 +104,13 @@ def cached_latents(
     """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     parts = [members[start : start + SHARD] for start in range(0, len(members), SHARD)]
+    size = f"{shape[0]}" if shape[0] == shape[1] else f"{shape[0]}x{shape[1]}"
     how = f"{autoencoder_digest}/{size}/1" + (f"/{view}" if view else "") + "/half" * half
     paths = [folder / f"latents-{_key(part, how, view)}.safetensors" for part in parts]
     here = dict(list(zip(paths, parts, strict=True))[rank::world])
     mine = [(path, part) for path, part in here.items() if _read(path) is None]
     folder.mkdir(parents=True, exist_ok=True)
-    most = max(1, PIXELS // size**2)
+    most = max(1, PIXELS // math.prod(shape))
     batches = [
         (path, part[i : i + most], i + most >= len(part)) for path, part in mine for i in range(0, len(part), most)
     ]
@@ -117,7 +120,7 @@ def cached_latents(
         if path.exists():
             print(f"vesalius: {path}: damaged; its latents are made again", file=sys.stderr)
             path.unlink()
-        done.append(_encoded(autoencoder, batch, size, view, torch.device(device), half))
+        done.append(_encoded(autoencoder, batch, shape, view, torch.device(device), half))
         if last:
             mean, deviation = (torch.cat(part) for part in zip(*done, strict=True))
             _save(path, mean.contiguous(), deviation.contiguous())
@@ -138,15 +141,17 @@ def _key(part: Sequence[Member], how: str, view: int) -> str:
 
 
 @torch.no_grad()
-def _encoded(autoencoder: Any, batch: Sequence[Member], size: int, view: int, device: torch.device, half: bool) -> Pair:
+def _encoded(
+    autoencoder: Any, batch: Sequence[Member], shape: Shape, view: int, device: torch.device, half: bool
+) -> Pair:
     for root, record in batch:
         path = root / record.file_name
         if record.sha256 and path.is_file() and digest_file(path) != record.sha256:
-            load_images([(root, record)], size, quiet=True)  # says what is wrong with it where it does not open
+            read_image(path)  # says what is wrong with it where it does not open
             raise ValueError(
                 f"{path}: was changed since its dataset was made; make that again, or bring the image back"
             )
-    images = [load_view(root / record.file_name, record, size, view) for root, record in batch]
+    images = [load_view(root / record.file_name, record, shape, view) for root, record in batch]
     pixels = to_pixels(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous())
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         posterior = autoencoder.encode(pixels.to(device)).latent_dist

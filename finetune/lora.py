@@ -27,12 +27,12 @@ from accelerate import Accelerator
 from vesalius.data.progress import Progress
 from vesalius.data.recipe import claim
 from vesalius.data.record import Record, hold, write_atomic, write_json
-from vesalius.finetune.batch import Batch, Views, draw_batch
+from vesalius.finetune.batch import Batch, draw_batch
+from vesalius.finetune.buckets import choose_buckets, make_views
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.latents import cached_latents, cached_views
 from vesalius.finetune.launch import average_gradients, make_accelerator, out_of_memory, watch_signals
-from vesalius.finetune.masks import lesion_grid
+from vesalius.finetune.masks import lesion_grids
 from vesalius.finetune.objective import denoising_loss, preference_loss, training_scheduler
 from vesalius.finetune.pictures import choose_requests, draw_pictures
 from vesalius.finetune.run_card import write_run_card
@@ -88,7 +88,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
         claim_run(config, write=main and not config.dry_run)
     quiet = config.json or not main
     mirror = Mirror(config.sync if main else None, config.out)
-    requests = choose_requests(config, trainset)
+    requests = choose_requests(config, trainset, base)
     longest = trainset.say_text_coverage(base.pipeline.tokenizer, config.section, quiet=quiet)
     if config.dry_run:
         return RunSummary(out=config.out, step=0, finished=False, validation=(), seconds=0.0)
@@ -101,11 +101,13 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
         "folder": config.out / "cache", "device": device, "quiet": quiet, "accelerator": accelerator,
         "half": half,
     }  # fmt: skip
-    latents, places = cached_views(autoencoder, base.digest, trainset.train, base.image_size, config.views, **how)
-    held_out, _ = cached_latents(autoencoder, base.digest, trainset.held_out, base.image_size, **how).whole()
-    rivals = cached_latents(autoencoder, base.digest, trainset.rivals, base.image_size, **how)
-    views = Views(latents=latents, places=places, rivals=rivals if trainset.rivals else None)
-    masks = lesion_grid(trainset.train, held_out.shape[-1]) if config.mask_weight != 1 else None
+    views, held_out, rivals = (
+        make_views(autoencoder, base.digest, members, choose_buckets(members, base, config.aspect_buckets), num, **how)
+        for members, num in ((trainset.train, config.views), (trainset.held_out, 1), (trainset.rivals, 1))
+    )
+    views = dataclasses.replace(views, rivals=rivals.latents if trainset.rivals else None)
+    cell = base.pipeline.vae_scale_factor
+    masks = lesion_grids(trainset.train, views.buckets, cell) if config.mask_weight != 1 else None
     base.pipeline.vae.to("cpu")  # its work is done; on a small card the denoiser needs the room
 
     # Adapter in fp32 on a frozen base, optimizer, and the newest whole checkpoint
@@ -229,7 +231,7 @@ def backward(
                 ours = (trained.denoiser, scheduler, batch.latents)
                 noised = (batch.noise, batch.timesteps)
                 with accelerator.autocast():
-                    text = texts(batch.prompts)
+                    text = texts(batch.prompts, batch.latents.shape[2:])
                     if batch.worse is not None:
                         each = preference_loss(*ours, batch.worse, *noised, text, config.dpo_beta)
                     else:

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from vesalius.data.record import Record
-from vesalius.finetune.batch import Views, draw_batch, draw_chances
+from vesalius.finetune.batch import draw_batch, draw_chances
+from vesalius.finetune.buckets import Views, choose_buckets
 from vesalius.finetune.checkpoint import optimizer_tensors, save_checkpoint
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.latents import Latents, cached_latents
@@ -66,7 +67,7 @@ class Trial:
     def __init__(
         self, config: FinetuneConfig, base: Base, trainset: Trainset | None, folder: Path, clock: Clock, keeps: bool
     ) -> None:
-        self.config, self.folder, self.clock = config, folder, clock
+        self.config, self.base, self.folder, self.clock = config, base, folder, clock
         self.accelerator = make_accelerator(config.precision, config.device)
         device = self.accelerator.device
         self.scheduler = training_scheduler(base.pipeline.scheduler.config, zero_terminal_snr=config.zero_terminal_snr)
@@ -98,9 +99,9 @@ class Trial:
             draw_batch, config=dataclasses.replace(config, pairs=()), trainset=self.few,
             views=Views(
                 latents=self.latents, places=np.tile(np.arange(num) % self.num_latents, (config.views, 1)),
-                rivals=self._rivals(num) if config.pairs else None,
+                buckets=choose_buckets(self.few.train, base), rivals=self._rivals(num) if config.pairs else None,
             ),
-            masks=torch.zeros(num, 1, size, size, dtype=torch.bool) if config.mask_weight != 1 else None,
+            masks=[torch.zeros(1, size, size, dtype=torch.bool)] * num if config.mask_weight != 1 else None,
             num_timesteps=self.scheduler.config.num_train_timesteps,
         )  # fmt: skip
 
@@ -120,7 +121,7 @@ class Trial:
         cache: dict[str, Any] = {
             "folder": self.folder, "device": self.accelerator.device, "quiet": True, "half": half
         }  # fmt: skip
-        encode = partial(cached_latents, autoencoder, base.digest, size=base.image_size)
+        encode = partial(cached_latents, autoencoder, base.digest, shape=(base.image_size,) * 2)
         self.encode_first, _ = timed(self.clock, encode, members=few.train[:1], **cache)
         self.encoding = self.encode_first
         for num in (1, max(1, min(len(few.train), int(BUDGET / self.encode_first)))):  # the former again, warm now
@@ -170,8 +171,11 @@ class Trial:
         """Seconds of one image of one question, by the loop's own validation of up to 16 images."""
         num = min(num, len(self.few.held_out))
         few = dataclasses.replace(self.few, held_out=self.few.held_out[:num])
-        mean, _ = self.latents.of(torch.arange(num) % self.num_latents)
-        questions = fixed_questions(few, mean, self.config.seed, self.scheduler.config.num_train_timesteps)
+        held_out = Views(
+            latents=self.latents, places=np.arange(num)[None] % self.num_latents,
+            buckets=choose_buckets(few.held_out, self.base),
+        )  # fmt: skip
+        questions = fixed_questions(few, held_out, self.config.seed, self.scheduler.config.num_train_timesteps)
         parts = (self.trained.denoiser, self.scheduler, self.texts)
         once, _ = timed(self.clock, validate, *parts, questions[:1], self.accelerator)
         if once * len(questions) > 2 * BUDGET:

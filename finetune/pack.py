@@ -30,7 +30,7 @@ from PIL import Image, features
 from vesalius.data.card import Tally, write_card
 from vesalius.data.columns import uniform
 from vesalius.data.hounsfield import AIR, encode_windows, hu_png
-from vesalius.data.image import Float32, Uint8, fit_square, load_square, png_bytes, read_hu, to_uint8
+from vesalius.data.image import Float32, Uint8, fit_image, load_square, png_bytes, read_hu, to_uint8
 from vesalius.data.modality import Modality, find_modality
 from vesalius.data.progress import progress
 from vesalius.data.record import Record, digest_file, hold, load_records, read_state, write_atomic, write_dataset
@@ -187,7 +187,7 @@ def _encode(path: Path, record: Record, modality: Modality, config: PackConfig) 
     """One image as the model sees it, compressed."""
     buffer = BytesIO()
     if record.hounsfield and modality.windows:
-        hu = fit_square(read_hu(path)[..., None], modality, config.size, pad=AIR)[..., 0]
+        hu = fit_image(read_hu(path)[..., None], modality, (config.size,) * 2, pad=AIR)[..., 0]
         stored = np.clip(np.rint(hu), -1024, 3071) + 1024
         Image.fromarray(stored.astype(np.uint16)).save(buffer, format="JPEG2000", irreversible=False)
         return buffer.getvalue()

@@ -11,15 +11,16 @@ from PIL import Image
 
 from vesalius.data.image import Uint8, png_bytes
 from vesalius.data.record import write_atomic
+from vesalius.finetune.buckets import choose_buckets
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.trainset import Trainset
 from vesalius.inference.generator import Generator, Request, request_modality
 from vesalius.models.base import Base, usual_steps
 
 
-def choose_requests(config: FinetuneConfig, trainset: Trainset) -> list[Request]:
-    """The prompts of --prompts, or those of held-out records, as many of each modality as can be. ValueError where a
-    prompt names no modality."""
+def choose_requests(config: FinetuneConfig, trainset: Trainset, base: Base) -> list[Request]:
+    """The prompts of --prompts, or those of held-out records in the shape in which these are seen, as many of each
+    modality as can be. ValueError where a prompt names no modality."""
     if config.prompts:
         requests = [Request(prompt=p, seed=config.seed + i) for i, p in enumerate(config.prompts)]
         for request in requests:
@@ -29,10 +30,15 @@ def choose_requests(config: FinetuneConfig, trainset: Trainset) -> list[Request]
     for i, (_, record) in enumerate(trainset.held_out):
         waiting.setdefault(record.modality, []).append(i)
     order = [i for turn in range(len(trainset.held_out)) for ids in waiting.values() for i in ids[turn : turn + 1]]
+    chosen = order[: config.num_pictures]
+    buckets = choose_buckets([trainset.held_out[i] for i in chosen], base, config.aspect_buckets)
     return [
-        Request(prompt=trainset.prompt_of_held_out(i), seed=config.seed + i, modality=trainset.held_out[i][1].modality)
-        for i in order[: config.num_pictures]
-    ]
+        Request(
+            prompt=trainset.prompt_of_held_out(i), seed=config.seed + i, modality=trainset.held_out[i][1].modality,
+            size=buckets.shapes[number],
+        )
+        for i, number in zip(chosen, buckets.of.tolist(), strict=True)
+    ]  # fmt: skip
 
 
 def draw_pictures(

@@ -197,7 +197,9 @@ def read_seconds(trainset: Trainset | None, size: int) -> float:
     if trainset is None:
         return 0.0
     few = trainset.train[:NUM_READ]
-    seconds, _ = timed(time.perf_counter, lambda: [load_view(Path(root) / r.file_name, r, size, 0) for root, r in few])
+    seconds, _ = timed(
+        time.perf_counter, lambda: [load_view(Path(root) / r.file_name, r, (size, size), 0) for root, r in few]
+    )
     return seconds / len(few)
 
 

@@ -56,7 +56,11 @@ class Texts:
                 parts = [part.float().cpu() for part in self._embeddings(batch)]
             self._kept.update(zip(batch, zip(*parts, strict=True), strict=True))
 
-    def __call__(self, prompts: Sequence[str]) -> TextGroups:
+    def __call__(self, prompts: Sequence[str], grid: Sequence[int] | None = None) -> TextGroups:
+        """grid: height and width of the latents that they condition, which SDXL is told in pixels; none: the base's
+        square."""
+        scale: int = self.base.pipeline.vae_scale_factor
+        shape = [edge * scale for edge in grid or (self.base.image_size // scale,) * 2]
         device = self.text_encoder.device
         with torch.set_grad_enabled(self.trained and torch.is_grad_enabled()):
             lengths = [self._num_chunks(prompt) for prompt in prompts]
@@ -64,7 +68,7 @@ class Texts:
             for length in sorted(set(lengths)):
                 rows = [row for row, n in enumerate(lengths) if n == length]
                 hidden, *pooled = (part.to(device) for part in self._embeddings([prompts[row] for row in rows]))
-                more = [size_condition(p, self.base.image_size) for p in pooled]
+                more = [size_condition(p, shape) for p in pooled]
                 groups.append((torch.tensor(rows, device=device), hidden, *more))
             return groups
 

@@ -115,7 +115,7 @@ def to_half(denoiser: Any) -> None:
         matrix = isinstance(layer, nn.Linear | nn.Conv2d) and not layer.weight.requires_grad and name not in ENDS
         for weight in layer.parameters(recurse=False):
             made = weight.data.to(torch.bfloat16 if matrix else torch.float32)
-            # Over the old numbers where they are as long, or the pages of the mapped file would stay beside the new ones
+            # Over the old numbers where they are as long: pages of a mapped file would stay beside the new ones
             weight.data = weight.data.view(made.dtype).copy_(made) if made.itemsize == weight.itemsize else made
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from vesalius.finetune.buckets import Views
 from vesalius.finetune.objective import denoising_loss
 from vesalius.finetune.texts import Texts
 from vesalius.finetune.trainset import Trainset
@@ -26,14 +27,15 @@ class Question:
     prompts: list[str]
 
 
-def fixed_questions(trainset: Trainset, held_out: torch.Tensor, seed: int, num_timesteps: int) -> list[Question]:
+def fixed_questions(trainset: Trainset, held_out: Views, seed: int, num_timesteps: int) -> list[Question]:
     """Every held-out image is asked about at four timesteps, one in each quarter of the schedule."""
     generator = torch.Generator().manual_seed(seed + 1)
     questions = []
     width = num_timesteps // 4
-    for start in range(0, len(held_out), BATCH):
-        latents = held_out[start : start + BATCH]
-        prompts = [trainset.prompt_of_held_out(i) for i in range(start, start + len(latents))]
+    parts = [m[i : i + BATCH] for m in held_out.buckets.members for i in range(0, len(m), BATCH)]
+    for part in parts:
+        latents, _ = held_out.latents.of(torch.from_numpy(held_out.places[0, part]))
+        prompts = [trainset.prompt_of_held_out(i) for i in part.tolist()]
         for quarter in range(4):
             noise = torch.randn(latents.shape, generator=generator)
             timesteps = quarter * width + torch.randint(0, width, (len(latents),), generator=generator)
@@ -59,9 +61,10 @@ def validate(
             break
         with accelerator.autocast():
             here = [t.to(accelerator.device) for t in (question.latents, question.noise, question.timesteps)]
-            total += denoising_loss(denoiser, scheduler, here[0], here[1], here[2], texts(question.prompts)).sum()
+            told = texts(question.prompts, here[0].shape[2:])
+            total += denoising_loss(denoiser, scheduler, here[0], here[1], here[2], told).sum()
         count += len(question.latents)
     denoiser.train()
-    told = torch.full_like(count, len(stopped))
-    sums = accelerator.reduce(torch.stack([total, count, told]), "sum").tolist()
+    asked_to_stop = torch.full_like(count, len(stopped))
+    sums = accelerator.reduce(torch.stack([total, count, asked_to_stop]), "sum").tolist()
     return None if sums[2] else float(sums[0] / sums[1])

@@ -38,6 +38,8 @@ class GenerateConfig:
     """classifier-free guidance scale, 1 is without; none: what the adapter was made for, else 3"""
     negative: str = ""
     """what the picture should not show"""
+    size: tuple[int, int] | None = None
+    """height and width in pixels, in steps of the base's coarsest cell; none: the square that the base was made for"""
     batch_size: int = 8
     """pictures drawn at once; changes speed and memory, never a picture"""
     sink: Literal["png"] = "png"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from vesalius.data.image import Picture, Uint8, from_tensor_range
+from vesalius.data.image import Picture, Shape, Uint8, from_tensor_range
 from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_in
 from vesalius.data.prompt import clean
 from vesalius.data.record import Finding
@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One picture to draw. modality None means that the prompt says it. findings: what it should show, where known."""
+    """One picture to draw. modality None means that the prompt says it. findings: what it should show, where known.
+
+    size: height and width in pixels; None: the square that the base was made for.
+    """
 
     prompt: str
     seed: int
     modality: str | None = None
     file_name: str = ""
     findings: tuple[Finding, ...] = ()
+    size: Shape | None = None
 
 
 class Generator:
@@ -83,9 +87,15 @@ class Generator:
         steps: int | None = None,
         guidance: float | None = None,
         modality: str | None = None,
+        size: Shape | None = None,
     ) -> list[Uint8]:
-        """`num` pictures of one prompt, HWC uint8 with 1 channel (CT, MRI, X-ray ...) or 3 (pathology ...)."""
-        requests = [Request(prompt=prompt, seed=sample_seed(seed, prompt, i), modality=modality) for i in range(num)]
+        """`num` pictures of one prompt, HWC uint8 with 1 channel (CT, MRI, X-ray ...) or 3 (pathology ...).
+
+        size: height and width in pixels. ValueError where the base cannot draw it, or the prompt names no modality.
+        """
+        requests = [
+            Request(prompt=prompt, seed=sample_seed(seed, prompt, i), modality=modality, size=size) for i in range(num)
+        ]
         return [picture.image for _, picture in self.draw_all(requests, steps=steps, guidance=guidance)]
 
     def draw_all(
@@ -104,7 +114,8 @@ class Generator:
         kept: file names of requests whose pictures exist. The others are drawn in the very batches of a run without
         any, so that a run that was stopped ends with the same bytes.
 
-        Batches hold prompts of one length in chunks, since what a prompt is padded with would change its picture.
+        Batches hold pictures of one size, and prompts of one length in chunks, since what a prompt is padded with would
+        change its picture.
         A guidance of 1 or less is none: the negative prompt has no say then, and each step costs half.
         """
         steps = self.steps if steps is None else steps
@@ -118,6 +129,21 @@ class Generator:
                     continue
                 yield request, from_tensor_range(pixels, request_modality(request), request.prompt)
 
+    def check_size(self, size: Shape | None) -> Shape:
+        """Height and width that a request is drawn at. ValueError where the base cannot: an edge that is no multiple of
+        its unit, or further than a factor of two from what it was made for."""
+        usual, unit = self.base.image_size, self.base.size_unit
+        if size is None:
+            return usual, usual
+        bad = [edge for edge in size if edge % unit or not usual <= 2 * edge <= 4 * usual]
+        if bad:
+            least = -(-usual // 2 // unit) * unit
+            raise ValueError(
+                f"size {size[0]} x {size[1]}: base '{self.base.name}' draws edges of {least} to {2 * usual} pixels in "
+                f"steps of {unit}; {bad[0]} is none of them"
+            )
+        return size
+
     def num_chunks(self, text: str) -> int:
         """How many contexts of the text encoder a prompt fills."""
         from vesalius.models.text import split_chunks
@@ -125,16 +151,17 @@ class Generator:
         return len(split_chunks(self.base.pipeline.tokenizer, clean(text)))
 
     def _batches(self, requests: Iterable[Request], batch_size: int, negative: str) -> Iterator[list[Request]]:
-        waiting: dict[int, list[Request]] = {}
+        waiting: dict[tuple[int, Shape], list[Request]] = {}
         for request in requests:
             chunks = max(self.num_chunks(request.prompt), self.num_chunks(negative))
-            waiting.setdefault(chunks, []).append(request)
-            if len(waiting[chunks]) == batch_size:
-                yield waiting.pop(chunks)
+            key = (chunks, self.check_size(request.size))
+            waiting.setdefault(key, []).append(request)
+            if len(waiting[key]) == batch_size:
+                yield waiting.pop(key)
         yield from (batch for batch in waiting.values() if batch)
 
     def _draw_batch(self, batch: list[Request], steps: int, guidance: float, negative: str) -> np.ndarray[Any, Any]:
-        """Requests of one chunk count -> pixels N3HW float32 in [-1, 1]."""
+        """Requests of one chunk count and size -> pixels N3HW float32 in [-1, 1]."""
         import torch
 
         from vesalius.models.text import embed
@@ -142,6 +169,7 @@ class Generator:
         pipeline = self.base.pipeline
         chunks = max(self.num_chunks(batch[0].prompt), self.num_chunks(negative))
         generators = [torch.Generator().manual_seed(r.seed) for r in batch]
+        height, width = self.check_size(batch[0].size)
 
         kind, half = torch.device(self.device).type, self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=half):
@@ -155,6 +183,8 @@ class Generator:
                     told[f"{'negative_' * ('negative' in name)}pooled_prompt_embeds"] = pooled
             pixels: torch.Tensor = pipeline(
                 **told,
+                height=height,
+                width=width,
                 num_inference_steps=steps,
                 guidance_scale=guidance,
                 generator=generators,

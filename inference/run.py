@@ -98,7 +98,14 @@ def plan_requests(config: GenerateConfig) -> list[Request]:
             seed = sample_seed(config.seed, f"{index}/{prompt.text}", i)
             modality = config.modality or prompt.modality
             requests.append(
-                Request(prompt=prompt.text, seed=seed, modality=modality, file_name=name, findings=prompt.findings)
+                Request(
+                    prompt=prompt.text,
+                    seed=seed,
+                    modality=modality,
+                    file_name=name,
+                    findings=prompt.findings,
+                    size=config.size,
+                )
             )
     return [dataclasses.replace(r, modality=request_modality(r).name) for r in requests]
 
@@ -135,10 +142,11 @@ def _draw(config: GenerateConfig, requests: list[Request], steps: int, guidance:
             )  # fmt: skip
             for request, picture in drawn:
                 assert request.modality is not None
+                height, width = generator.check_size(request.size)
                 sample = Sample(
                     file_name=request.file_name, text=request.prompt, modality=request.modality, seed=request.seed,
                     findings=request.findings, steps=steps, guidance=guidance, negative=config.negative,
-                    size=generator.base.image_size, scheduler=type(generator.base.pipeline.scheduler).__name__,
+                    height=height, width=width, scheduler=type(generator.base.pipeline.scheduler).__name__,
                     base=config.base, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
                     depth=generator.depth, precision=config.precision,
                 )  # fmt: skip

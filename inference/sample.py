@@ -20,9 +20,10 @@ class Sample:
     """One generated image.
 
     file_name: relative to the samples folder. text: the prompt. seed: of this one picture; with the same recipe it
-    draws the same picture in any batch. findings: what the prompt asks for, where that is known. depth: 1 + that of
-    the deepest record that the adapter was trained on. raw16: the same picture in Hounsfield units
-    (`vesalius.data.hounsfield`), relative to the samples folder, of CT that has them.
+    draws the same picture in any batch. height and width: in pixels, 0 where that is not known. findings: what the
+    prompt asks for, where that is known. depth: 1 + that of the deepest record that the adapter was trained on. raw16:
+    the same picture in Hounsfield units (`vesalius.data.hounsfield`), relative to the samples folder, of CT that has
+    them.
     """
 
     file_name: str
@@ -33,7 +34,8 @@ class Sample:
     guidance: float
     findings: tuple[Finding, ...] = ()
     negative: str = ""
-    size: int = 64
+    height: int = 0
+    width: int = 0
     scheduler: str = ""
     precision: str = "fp32"
     base: str = ""
@@ -58,6 +60,7 @@ class Sample:
     def from_json(row: dict[str, Any]) -> Sample:
         names = {f.name for f in dataclasses.fields(Sample)}
         findings = tuple(Finding(**f) for f in json.loads(row.get("findings") or "[]"))
+        row = {"height": row.get("size", 0), "width": row.get("size", 0), **row}  # as it was told of squares once
         sample = Sample(**{k: v for k, v in row.items() if k in names and k != "findings"}, findings=findings)
         for name in ("file_name", "text", "modality", "sha256"):
             if not isinstance(getattr(sample, name), str):

@@ -38,6 +38,12 @@ class Base:
         size: int = self.pipeline.unet.config.sample_size * self.pipeline.vae_scale_factor
         return size
 
+    @property
+    def size_unit(self) -> int:
+        """What the edges of a picture have to be multiples of: pixels of a cell at the denoiser's coarsest level."""
+        unit: int = self.pipeline.vae_scale_factor << (len(self.pipeline.unet.config.block_out_channels) - 1)
+        return unit
+
 
 def base_folder(name: str, *, weights: bool = True) -> Path:
     """The folder of a base: the embedded one, a local folder, or a hub id's snapshot, with its weights or without.

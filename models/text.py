@@ -154,8 +154,8 @@ def embed(
     return hidden, pooled
 
 
-def size_condition(pooled: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
-    """What SDXL's denoiser is told beside the text: the pooled embeddings [N, P], and that the image was `size` pixels
-    along each edge and not cropped."""
-    facts = pooled.new_tensor([size, size, 0, 0, size, size])
+def size_condition(pooled: torch.Tensor, shape: Sequence[int]) -> dict[str, torch.Tensor]:
+    """What SDXL's denoiser is told beside the text: the pooled embeddings [N, P], and that the image had this height
+    and width in pixels and was not cropped."""
+    facts = pooled.new_tensor([*shape, 0, 0, *shape])
     return {"text_embeds": pooled, "time_ids": facts.expand(len(pooled), -1)}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vesalius.data.image import (
     MAX_PIXELS,
-    fit_square,
+    fit_image,
     from_tensor_range,
     load_square,
     read_image,
@@ -97,10 +97,26 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_pad_keeps_the_whole_body_and_crop_the_scale() -> None:
     image = np.full((20, 40, 1), 200, np.uint8)
-    padded = fit_square(image, CT, 40)[..., 0]
+    padded = fit_image(image, CT, (40, 40))[..., 0]
     assert (padded[:10] == 0).all()
     assert (padded[10:30] == 200).all()
-    assert (fit_square(image, PATHOLOGY, 40) == 200).all()
+    assert (fit_image(image, PATHOLOGY, (40, 40)) == 200).all()
+
+
+def test_an_image_that_is_not_square_is_never_stretched() -> None:
+    image = np.zeros((30, 60, 1), np.uint8)
+    image[10:20, 25:35] = 200  # a square in the middle
+    for modality, shape in (
+        (CT, (20, 40)),
+        (CT, (40, 40)),
+        (CT, (40, 20)),
+        (PATHOLOGY, (20, 40)),
+        (PATHOLOGY, (40, 20)),
+    ):
+        shown = fit_image(image, modality, shape)[..., 0] > 100
+        assert shown.shape == shape
+        assert abs(shown.any(0).sum() - shown.any(1).sum()) <= 1, (modality.name, shape)
+    assert (fit_image(np.full((30, 60, 1), 200, np.uint8), PATHOLOGY, (40, 20)) == 200).all()
 
 
 def test_grey_modalities_have_three_equal_channels(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.finetune.buckets import choose_buckets, make_views
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.latents import cached_latents
 from vesalius.finetune.objective import denoising_loss, training_scheduler
 from vesalius.finetune.texts import Texts
 from vesalius.finetune.trainset import choose_trainset
@@ -80,11 +80,14 @@ def validation_of() -> Callable[[Base, FinetuneConfig], float]:
 
 def loss_of(base: Base, config: FinetuneConfig) -> float:
     trainset, parts = choose_trainset(config), base.pipeline
-    found = cached_latents(parts.vae, base.digest, trainset.held_out, 32, config.out / "cache", quiet=True)
+    held_out = make_views(
+        parts.vae, base.digest, trainset.held_out, choose_buckets(trainset.held_out, base, config.aspect_buckets),
+        folder=config.out / "cache", quiet=True,
+    )  # fmt: skip
     scheduler = training_scheduler(parts.scheduler.config)
     texts = Texts(base, base.pipeline.text_encoder)
     losses = []
     with torch.no_grad():
-        for q in fixed_questions(trainset, found.whole()[0], config.seed, 1000):
+        for q in fixed_questions(trainset, held_out, config.seed, 1000):
             losses.append(denoising_loss(parts.unet, scheduler, q.latents, q.noise, q.timesteps, texts(q.prompts)))
     return torch.cat(losses).mean().item()

@@ -110,11 +110,24 @@ def test_the_weight_reaches_around_a_finding_and_no_further(tmp_path: Path) -> N
     Image.fromarray(mask).save(tmp_path / "mask.png")
     shown = Record(file_name="a.png", text="CT", modality="CT", mask="mask.png")
     bare = Record(file_name="b.png", text="CT", modality="CT")
-    grid = lesion_grid([(tmp_path, shown), (tmp_path, bare)], 16)
+    grid = lesion_grid([(tmp_path, shown), (tmp_path, bare)], (64, 64), 4)
     expected = torch.zeros(16, 16, dtype=torch.bool)
     expected[10 - MARGIN : 11 + MARGIN, 5 - MARGIN : 6 + MARGIN] = True
     assert torch.equal(grid[0, 0], expected)
     assert not grid[1].any()
+
+
+def test_the_weight_lies_where_the_finding_is_shown_in_an_image_that_is_not_square(tmp_path: Path) -> None:
+    mask = np.zeros((32, 64), np.uint8)
+    mask[4, 30] = 1
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    record = Record(file_name="a.png", text="CT", modality="CT", mask="mask.png")
+    for shape, (row, column) in (((64, 64), (20, 30)), ((32, 64), (4, 30)), ((64, 128), (8, 60))):
+        grid = lesion_grid([(tmp_path, record)], shape, 4)[0, 0]
+        around = [slice(max(0, p // 4 - MARGIN), p // 4 + MARGIN + 1) for p in (row, column)]
+        assert grid.shape == (shape[0] // 4, shape[1] // 4)
+        assert grid[around[0], around[1]].all()
+        assert grid.sum() <= 7 * 7, shape
 
 
 def test_a_record_is_told_in_as_many_ways_as_are_asked_for(
@@ -140,7 +153,7 @@ def test_each_view_of_a_real_image_has_its_latents_and_a_phantom_only_one(
     config = base_config(data, parts, tmp_path, views=3)
     autoencoder, _, _, digest = open_parts(config)
     members = gather(data, "train")
-    latents, places = cached_views(autoencoder, digest, members, 32, 3, folder=tmp_path, quiet=True)
+    latents, places = cached_views(autoencoder, digest, members, (32, 32), 3, folder=tmp_path, quiet=True)
     mean, deviation = latents.whole()
     assert places.shape == (3, len(members))
     assert len(mean) == len(deviation) == places.max() + 1

@@ -15,6 +15,7 @@ from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
 from vesalius.finetune.pictures import choose_requests
 from vesalius.finetune.trainset import choose_trainset
+from vesalius.models.base import open_base
 
 ConfigFor = Callable[..., FinetuneConfig]
 
@@ -39,12 +40,12 @@ def test_drawing_does_not_change_what_is_trained(config_for: ConfigFor, tmp_path
 
 def test_pictures_are_of_all_modalities_unless_prompts_are_named(config_for: ConfigFor) -> None:
     config = config_for(num_pictures=3, num_validation=60)
-    trainset = choose_trainset(config)
+    trainset, base = choose_trainset(config), open_base(config.base)
     there = {r.modality for _, r in trainset.held_out}
     assert len(there) > 1
-    assert {r.modality for r in choose_requests(config, trainset)} == there
+    assert {r.modality for r in choose_requests(config, trainset, base)} == there
     named = dataclasses.replace(config, prompts=("Chest CT", "Brain MRI"))
-    assert [r.prompt for r in choose_requests(named, trainset)] == ["Chest CT", "Brain MRI"]
+    assert [r.prompt for r in choose_requests(named, trainset, base)] == ["Chest CT", "Brain MRI"]
     with pytest.raises(ValueError, match="prompt 'a cat' names no modality"):
         finetune(dataclasses.replace(config, prompts=("a cat",)))
 

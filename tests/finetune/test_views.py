@@ -14,6 +14,7 @@ from vesalius.data.record import Record
 from vesalius.finetune.views import load_view
 
 SIZE = 64
+SHAPE = (SIZE, SIZE)
 
 
 @pytest.fixture
@@ -31,16 +32,16 @@ def record(modality: str, text: str = "A picture.") -> Record:
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_the_first_view_is_the_image(path: Path, modality: str) -> None:
-    assert np.array_equal(load_view(path, record(modality), SIZE, 0), load_square(path, find_modality(modality), SIZE))
+    assert np.array_equal(load_view(path, record(modality), SHAPE, 0), load_square(path, find_modality(modality), SIZE))
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_a_view_is_the_same_each_time_and_views_differ(path: Path, modality: str) -> None:
-    views = [load_view(path, record(modality), SIZE, view) for view in range(6)]
+    views = [load_view(path, record(modality), SHAPE, view) for view in range(6)]
     for view, seen in enumerate(views):
         assert seen.shape == (SIZE, SIZE, 3)
         assert seen.dtype == np.uint8
-        assert np.array_equal(seen, load_view(path, record(modality), SIZE, view))
+        assert np.array_equal(seen, load_view(path, record(modality), SHAPE, view))
         assert all(not np.array_equal(seen, other) for other in views[:view])
 
 
@@ -53,19 +54,21 @@ def spot(image: np.ndarray) -> tuple[float, float]:
 @pytest.mark.parametrize("view", range(1, 8))
 def test_anatomy_is_never_mirrored(path: Path, view: int) -> None:
     for each in (record("X-ray"), record("CT"), record("pathology", "Tumour on the left.")):
-        row, column = spot(load_view(path, each, SIZE, view))
+        row, column = spot(load_view(path, each, SHAPE, view))
         assert row < 0.5 < column
 
 
 def test_tissue_is_seen_in_all_eight_ways(path: Path) -> None:
-    plain = load_view(path, record("pathology"), SIZE, 0)
-    ways = {load_view(path, record("pathology"), SIZE, view).tobytes() for view in range(8)}
+    plain = load_view(path, record("pathology"), SHAPE, 0)
+    ways = {load_view(path, record("pathology"), SHAPE, view).tobytes() for view in range(8)}
     assert len(ways) == 8
     for view in range(8):
-        assert np.array_equal(np.sort(load_view(path, record("pathology"), SIZE, view).ravel()), np.sort(plain.ravel()))
+        assert np.array_equal(
+            np.sort(load_view(path, record("pathology"), SHAPE, view).ravel()), np.sort(plain.ravel())
+        )
 
 
 def test_no_dark_corner_comes_into_a_view(tmp_path: Path) -> None:
     Image.new("L", (128, 128), 200).save(tmp_path / "a.png")
     for view in range(1, 20):
-        assert load_view(tmp_path / "a.png", record("X-ray"), SIZE, view).min() == 200
+        assert load_view(tmp_path / "a.png", record("X-ray"), SHAPE, view).min() == 200
