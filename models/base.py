@@ -73,7 +73,7 @@ def base_folder(name: str, *, weights: bool = True) -> Path:
 def usual_steps(name: str) -> int:
     """Denoising steps that suit the scheduler of a base: 20, or fewer for one of a higher order. ValueError as
     `base_folder`."""
-    path = base_folder(name) / "scheduler" / "scheduler_config.json"
+    path = base_folder(name, weights=False) / "scheduler" / "scheduler_config.json"
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):  # opening the base says what is wrong with it
@@ -116,7 +116,7 @@ def open_base(name: str = EMBEDDED) -> Base:
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
     try:
-        large = json.loads((folder / "model_index.json").read_bytes()).get("_class_name") == XL
+        large = is_large(folder)
         kind, more = (StableDiffusionXLPipeline, {}) if large else (StableDiffusionPipeline, {"safety_checker": None})
         pipeline = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, **more).to(torch.float32)
     except NOT_A_BASE as error:
@@ -125,6 +125,11 @@ def open_base(name: str = EMBEDDED) -> Base:
     for part in (pipeline.vae, pipeline.unet, *text_encoders(pipeline)):
         part.eval().requires_grad_(False)
     return Base(name=name, digest=digest_folder(folder), pipeline=pipeline)
+
+
+def is_large(folder: Path) -> bool:
+    """Whether a base is of SDXL's shape. Raises NOT_A_BASE where its index is none."""
+    return bool(json.loads((folder / "model_index.json").read_bytes()).get("_class_name") == XL)
 
 
 def not_a_base(name: str, error: Exception) -> ValueError:
