@@ -155,35 +155,9 @@ def device_name() -> str:
 def base_of(shape: str, root: Path) -> str:
     """The folder of the base; of `sd15` one with random weights in float16, as they are published."""
     from vesalius.models.base import base_folder
+    from vesalius.models.full_size import write_sd15
 
-    if shape == "nano":
-        return str(base_folder("nano"))
-    import torch
-    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    torch.manual_seed(0)
-    pieces = CLIPTokenizer.from_pretrained(base_folder("nano") / "tokenizer")
-    pieces.model_max_length = 77
-    kinds = ("DownEncoderBlock2D",) * 4, ("UpDecoderBlock2D",) * 4
-    pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL(
-            down_block_types=kinds[0], up_block_types=kinds[1], block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2, latent_channels=4, sample_size=512,
-        ),
-        text_encoder=CLIPTextModel(
-            CLIPTextConfig(
-                hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
-                vocab_size=49408, bos_token_id=pieces.bos_token_id, eos_token_id=pieces.eos_token_id,
-            )
-        ),
-        tokenizer=pieces,
-        unet=UNet2DConditionModel(sample_size=32, cross_attention_dim=768, attention_head_dim=8),
-        scheduler=DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
-    pipeline.to(torch.float16).save_pretrained(root / "sd15", safe_serialization=True)
-    return str(root / "sd15")
+    return str(base_folder("nano") if shape == "nano" else write_sd15(root / "sd15"))
 
 
 def main(config: Benchmark) -> None:

@@ -46,7 +46,7 @@ class FinetuneConfig:
     targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
     """names of the denoiser's layers that are adapted"""
     train_text: bool = False
-    """adapt the text encoder too (of `full`: train it)"""
+    """adapt the text encoder too, of SDXL both (of `full`: train them)"""
     text_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
     """names of the text encoder's layers that are adapted"""
     attention: Literal["auto", "sdpa", "eager", "xformers"] = "auto"

@@ -24,8 +24,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from vesalius.finetune.cards import Work
-from vesalius.models.base import NOT_A_BASE, base_folder, not_a_base
-from vesalius.models.text import open_tokenizer
+from vesalius.models.base import NOT_A_BASE, base_folder, is_large, not_a_base
+from vesalius.models.text import open_tokenizer, size_condition
 
 Groups = Sequence[tuple[int, int]]
 """What `Texts` makes of a batch: images, and contexts of text that each of them has."""
@@ -38,12 +38,20 @@ UPCAST = (functional.group_norm, functional.layer_norm, functional.softmax)
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The networks of a base as shapes on the meta device, without weights, and its tokenizer."""
+    """The networks of a base as shapes on the meta device, without weights, and its tokenizer.
+
+    text_encoders: one, or the two of SDXL.
+    """
 
     denoiser: Any
     autoencoder: Any
-    text_encoder: Any
+    text_encoders: tuple[Any, ...]
     tokenizer: Any
+
+    @property
+    def text_width(self) -> int:
+        """Numbers of a token's embedding, as the denoiser gets it."""
+        return sum(encoder.config.hidden_size for encoder in self.text_encoders)
 
     @property
     def image_size(self) -> int:
@@ -66,22 +74,23 @@ class Count:
 def open_shape(name: str) -> Shape:
     """The shapes of a base, of its configuration files alone. ValueError where it is missing or not of this shape."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     folder = base_folder(name, weights=False)
-    if (folder / "text_encoder_2").is_dir():
-        raise ValueError(f"base '{name}' is of SDXL's shape, which cannot be planned yet; time a few steps of a run")
     try:
+        kinds = {"text_encoder": CLIPTextModel}
+        if is_large(folder):
+            kinds["text_encoder_2"] = CLIPTextModelWithProjection
         with torch.device("meta"):
             denoiser = UNet2DConditionModel.from_config(_settings(folder / "unet"))
             autoencoder = AutoencoderKL.from_config(_settings(folder / "vae"))
-            text_encoder = CLIPTextModel(CLIPTextConfig(**_settings(folder / "text_encoder")))
+            encoders = tuple(kind(CLIPTextConfig(**_settings(folder / part))) for part, kind in kinds.items())
         tokenizer = open_tokenizer(name)
     except NOT_A_BASE as error:
         raise not_a_base(name, error) from None
-    for part in (denoiser, autoencoder, text_encoder):
+    for part in (denoiser, autoencoder, *encoders):
         part.eval().requires_grad_(False)
-    return Shape(denoiser=denoiser, autoencoder=autoencoder, text_encoder=text_encoder, tokenizer=tokenizer)
+    return Shape(denoiser=denoiser, autoencoder=autoencoder, text_encoders=encoders, tokenizer=tokenizer)
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -89,21 +98,25 @@ def _settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def count_step(shape: Shape, denoiser: Any, groups: Groups, *, half: bool, gpu: bool) -> Count:
+def count_step(
+    shape: Shape, denoiser: Any, groups: Groups, encoders: Sequence[Any] = (), *, half: bool, gpu: bool
+) -> Count:
     """One forward and backward pass of a denoiser with its adapter, over the groups of a batch.
 
-    half: under bfloat16 autocast. gpu: as on a GPU, where autocast leaves other operations in float32.
+    encoders: the text encoders, where they are trained too. half: under bfloat16 autocast. gpu: as on a GPU, where
+    autocast leaves other operations in float32.
     """
     denoiser.train()
-    with _faked(denoiser) as mode, mode, _count(half, gpu) as tally:
+    networks = nn.ModuleList([denoiser, *encoders])
+    with _faked(networks) as mode, mode, _count(half, gpu) as tally:
         errors = []
         for num, chunks in groups:
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                predicted = denoiser(*_question(shape, num, chunks)).sample.float()
+                predicted = _predict(shape, denoiser, num, _embeddings(shape, num, chunks, encoders)).float()
             errors.append(predicted.pow(2).mean((1, 2, 3)))
         torch.cat(errors).mean().backward()
         count = tally.count()
-        denoiser.zero_grad(set_to_none=True)
+        networks.zero_grad(set_to_none=True)
     return count
 
 
@@ -113,16 +126,16 @@ def count_validation(shape: Shape, denoiser: Any, num: int, chunks: int, *, half
     denoiser.eval()
     with _faked(denoiser) as mode, mode, _count(half, gpu) as tally:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            denoiser(*_question(shape, num, chunks))
+            _predict(shape, denoiser, num, _embeddings(shape, num, chunks))
         return tally.count()
 
 
 @torch.no_grad()
 def count_text(shape: Shape, num: int, *, half: bool, gpu: bool) -> Count:
-    """The text encoder over some contexts."""
-    with _faked(shape.text_encoder) as mode, mode, _count(half, gpu) as tally:
+    """The text encoders over some contexts."""
+    with _faked(nn.ModuleList(shape.text_encoders)) as mode, mode, _count(half, gpu) as tally:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            shape.text_encoder(torch.zeros(num, shape.tokenizer.model_max_length, dtype=torch.long))
+            _embeddings(shape, num, 1, shape.text_encoders)
         return tally.count()
 
 
@@ -136,12 +149,40 @@ def count_encode(shape: Shape, num: int, *, half: bool, gpu: bool) -> Count:
         return tally.count()
 
 
-def _question(shape: Shape, num: int, chunks: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    settings = shape.denoiser.config
-    latents = torch.empty(num, settings.in_channels, shape.latent_size, shape.latent_size)
-    width = shape.text_encoder.config.hidden_size
-    hidden = torch.empty(num, chunks * shape.tokenizer.model_max_length, width)
-    return latents, torch.zeros(num, dtype=torch.long), hidden
+@torch.no_grad()
+def count_decode(shape: Shape, num: int, *, half: bool, gpu: bool) -> Count:
+    """The autoencoder's decoder over a batch of latents."""
+    channels, size = shape.autoencoder.config.latent_channels, shape.latent_size
+    with _faked(shape.autoencoder) as mode, mode, _count(half, gpu) as tally:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            shape.autoencoder.decode(torch.empty(num, channels, size, size))
+        return tally.count()
+
+
+def _embeddings(
+    shape: Shape, num: int, chunks: int, encoders: Sequence[Any] = ()
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What texts are to a denoiser: embeddings [N, K * L, C] and, of SDXL, pooled ones [N, P], as
+    `vesalius.models.text.embed` makes them with some encoders; without any, as inputs that are there."""
+    length, large = shape.tokenizer.model_max_length, len(shape.text_encoders) > 1
+    if not encoders:
+        hidden = torch.empty(num, chunks * length, shape.text_width)
+        return hidden, torch.empty(num, shape.text_encoders[1].config.projection_dim) if large else None
+    ids = torch.zeros(num * chunks, length, dtype=torch.long)
+    if not large:
+        return encoders[0](ids)[0].reshape(num, chunks * length, -1), None
+    outputs = [encoder(ids, output_hidden_states=True) for encoder in encoders]
+    hidden = torch.cat([output.hidden_states[-2].reshape(num, chunks * length, -1) for output in outputs], dim=-1)
+    return hidden, outputs[1].text_embeds.reshape(num, chunks, -1)[:, 0]
+
+
+def _predict(shape: Shape, denoiser: Any, num: int, text: tuple[torch.Tensor, torch.Tensor | None]) -> torch.Tensor:
+    """What a denoiser says to latents and texts, N4HW."""
+    latents = torch.empty(num, shape.denoiser.config.in_channels, shape.latent_size, shape.latent_size)
+    hidden, pooled = text
+    more = {} if pooled is None else {"added_cond_kwargs": size_condition(pooled, (shape.image_size,) * 2)}
+    predicted: torch.Tensor = denoiser(latents, torch.zeros(num, dtype=torch.long), hidden, **more).sample
+    return predicted
 
 
 @contextmanager

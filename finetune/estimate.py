@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from vesalius.finetune.count import (
     Count,
     Groups,
     Shape,
+    count_decode,
     count_encode,
     count_step,
     count_text,
@@ -27,9 +29,12 @@ from vesalius.finetune.count import (
 )
 from vesalius.finetune.latents import PIXELS
 from vesalius.finetune.launch import choose_precision
+from vesalius.finetune.pictures import BATCH as PICTURES
 from vesalius.finetune.plan_config import PlanConfig
-from vesalius.finetune.trained import lora_config
+from vesalius.finetune.texts import BATCH as TEXTS
+from vesalius.finetune.trained import lora_config, to_half
 from vesalius.finetune.validation import BATCH as QUESTION
+from vesalius.models.base import usual_steps
 
 QUARTERS = 4
 """How often each image of a validation is asked about."""
@@ -45,22 +50,21 @@ STARTING, READ, WRITE = 15.0, 1e9, 5e8
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """Bytes that the parts of a run hold. step: of training, by what holds them. encode and validate: while latents are
-    made, and in a validation."""
+    """Bytes that the parts of a run hold. step: of training, by what holds them. others: of what a run does beside, by
+    its name."""
 
     step: dict[str, int]
-    encode: int
-    validate: int
+    others: dict[str, int]
 
     @property
     def peak(self) -> int:
-        return max(sum(self.step.values()), self.encode, self.validate)
+        return max(sum(self.step.values()), *self.others.values())
 
     @property
     def parts(self) -> dict[str, int]:
         """What makes the peak."""
-        whole = {"making latents": self.encode, "a validation": self.validate}
-        return self.step if self.peak == sum(self.step.values()) else {max(whole, key=whole.__getitem__): self.peak}
+        others = self.others
+        return self.step if self.peak == sum(self.step.values()) else {max(others, key=others.__getitem__): self.peak}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +89,17 @@ class Counts:
         self.shape, self.seen, self.rank = shape, seen, config.rank
         self.half, self.gpu = is_half(config), config.gpu != "cpu"
         self.denoiser = adapted(shape, config)
-        self.num_trained = trainable(self.denoiser)
+        self.encoders = adapted_text(shape, config)
+        self.num_text = sum(map(trainable, self.encoders))
+        self.num_trained = trainable(self.denoiser) + self.num_text
         self.chunks = max(count for _, count in seen.longest)
         self.num_question = min(QUESTION, seen.num_held_out or config.num_validation)
         self.num_encoded = min(max(1, PIXELS // shape.image_size**2), seen.num_train)
+        self.num_drawn = min(PICTURES, num_pictures(config))
 
     def _step(self, groups: Groups) -> Count:
-        return count_step(self.shape, self.denoiser, groups, half=self.half, gpu=self.gpu)
+        encoders = self.encoders if self.num_text else ()
+        return count_step(self.shape, self.denoiser, groups, encoders, half=self.half, gpu=self.gpu)
 
     @cached_property
     def usual(self) -> Count:
@@ -119,6 +127,13 @@ class Counts:
         if not self.num_encoded:
             return Count(work=Work(), peak=0)
         return count_encode(self.shape, self.num_encoded, half=self.half, gpu=self.gpu)
+
+    @cached_property
+    def decode(self) -> Count:
+        """Latents of the pictures that are drawn together, decoded."""
+        if not self.num_drawn:
+            return Count(work=Work(), peak=0)
+        return count_decode(self.shape, self.num_drawn, half=self.half, gpu=self.gpu)
 
 
 class Estimate:
@@ -150,11 +165,16 @@ class Estimate:
         lies on no more than a straight line."""
         counts, whole, alive = self.counts, self.config.batch_size, float(self.counts.longest.peak)
         batch_size = batch_size or self.config.micro_batch or None
+        # Gradients are among what is alive; only of a share of a batch all are there from the start.
+        gradients = 4 * self.num_trained
         if batch_size is not None and batch_size < whole:
             alive = counts.alone.peak + (batch_size - 1) / (whole - 1) * (alive - counts.alone.peak)
-        frozen = num_bytes(counts.denoiser) - 4 * counts.num_trained  # in bfloat16 where that is asked for
-        denoiser = frozen // (2 if self.half else 1) + 4 * self.num_trained
-        weights = denoiser + num_bytes(self.shape.text_encoder)
+            gradients = 0
+        alive = max(alive - gradients, 4 * self.num_trained)  # as much as AdamW takes for itself, for the while
+        # What is frozen of the denoiser is in bfloat16 where that is asked for, text encoders are in float32.
+        frozen = num_bytes(counts.denoiser) - 4 * (counts.num_trained - counts.num_text)
+        text = sum(map(num_bytes, counts.encoders)) - 4 * counts.num_text
+        weights = frozen // (2 if self.half else 1) + text + 4 * self.num_trained
         autoencoder = num_bytes(self.shape.autoencoder)
         fixed = {"CUDA and its libraries": CONTEXT}
         if self.card is None:  # everything is in one memory there
@@ -164,13 +184,21 @@ class Estimate:
                 "autoencoder": autoencoder,
             }
         held = sum(fixed.values())
+        idle = held + weights + 8 * self.num_trained  # the optimizer's moments are there, but no gradients
+        others = {
+            "making latents": held + int(SLACK * counts.encode.peak) + (autoencoder if self.card else weights),
+            "a validation": idle + int(SLACK * counts.question.peak),
+        }
+        if counts.num_drawn:
+            seen = 2 * counts.num_drawn / counts.num_question * counts.question.peak
+            drawing = int(SLACK * max(counts.decode.peak, seen))
+            others["drawing pictures"] = idle + drawing + (autoencoder if self.card else 0)
         return Needs(
             step={
                 "weights": weights, "gradients and optimizer": 12 * self.num_trained,
                 "activations": int(SLACK * max(alive, counts.text.peak)), **fixed,
             },
-            encode=held + int(SLACK * counts.encode.peak) + (autoencoder if self.card else weights),
-            validate=held + weights + 8 * self.num_trained + int(SLACK * counts.question.peak),
+            others=others,
         )  # fmt: skip
 
     def fitting_batch(self) -> int:
@@ -213,35 +241,71 @@ class Estimate:
     def fits(self) -> bool:
         return self.needs().peak <= self.room
 
-    def seconds(self, card: Card, decoding: float) -> tuple[dict[str, float], float]:
-        """Seconds of the run by part, and of one step, by counted work. decoding: seconds to read an image."""
+    def seconds(self, card: Card, reading: float, num_texts: int = 0) -> tuple[dict[str, float], float]:
+        """Seconds of the run by part, and of one step, by counted work. reading: seconds to read an image. num_texts:
+        those that are encoded first; 0 where those of each step are."""
         config, counts, seen = self.config, self.counts, self.seen
         usual, longest = text_length(seen.usual), text_length(seen.longest)
-        text = counts.text.work.times(usual / longest)
+        each = usual / longest / config.batch_size  # of a usual text, by what is counted
+
+        def texts(num: float) -> float:
+            return seconds_on(card, counts.text.work.times(num * each), half=self.half)
+
         # AdamW reads four numbers for each that it trains and writes three; clipping reads one.
         update = Work(moved=32 * self.num_trained, operations=40)
         work = dataclasses.replace(counts.usual.work, operations=counts.usual.work.operations * seen.split)
-        step = seconds_on(card, work + update, half=self.half) + seconds_on(card, text, half=self.half)
-        told = counts.text.work.times(self.counts.num_question * usual / longest / config.batch_size)
-        question = seconds_on(card, counts.question.work, half=self.half) + seconds_on(card, told, half=self.half)
+        step = seconds_on(card, work + update, half=self.half)
+        if not num_texts and not config.train_text:  # where they are trained, they are counted with the step
+            step += texts(config.batch_size)
+        question = seconds_on(card, counts.question.work, half=self.half)
+        question += 0.0 if num_texts else texts(counts.num_question)
         images = seen.num_train + seen.num_held_out
-        encode = seconds_on(card, counts.encode.work, half=self.half) / max(1, counts.num_encoded) + decoding
-        weights = sum(map(num_bytes, (counts.denoiser, self.shape.text_encoder, self.shape.autoencoder)))
+        encode = seconds_on(card, counts.encode.work, half=self.half) / max(1, counts.num_encoded) + reading
+        weights = sum(map(num_bytes, (counts.denoiser, *counts.encoders, self.shape.autoencoder)))
         asked = QUARTERS * (seen.num_held_out or config.num_validation) / counts.num_question
         return {
             "start": STARTING + weights / READ,
             "latents": images * encode,
+            "texts": num_texts / TEXTS * texts(TEXTS),
             "steps": config.steps * step,
             "validation": num_validations(config) * asked * question,
+            "pictures": num_drawings(config) * self._drawing(card),
             "checkpoints": num_checkpoints(config) * self.checkpoint / WRITE,
         }, step
+
+    def _drawing(self, card: Card) -> float:
+        """Seconds to draw the pictures of once: each by as many passes as it has steps, with the text and without."""
+        counts, num = self.counts, num_pictures(self.config)
+        if not num:
+            return 0.0
+        batches = math.ceil(num / PICTURES)
+        seen = counts.question.work.times(2 * num / batches / counts.num_question)
+        decode = counts.decode.work.times(num / batches / counts.num_drawn)
+        passes = usual_steps(self.config.base) * seconds_on(card, seen, half=self.half)
+        return batches * (passes + seconds_on(card, decode, half=self.half))
 
 
 def adapted(shape: Shape, config: PlanConfig) -> Any:
     """The denoiser with the adapter of a run, on the meta device; the shape's own stays as it is."""
     with torch.device("meta"):
         denoiser = type(shape.denoiser).from_config(shape.denoiser.config).requires_grad_(config.kind == "full")
-        return denoiser if config.kind == "full" else get_peft_model(denoiser, lora_config(config, config.targets))
+        if config.kind == "full":
+            return denoiser
+        wrapped = get_peft_model(denoiser, lora_config(config, config.targets))
+    if is_half(config):
+        to_half(denoiser)
+    return wrapped
+
+
+def adapted_text(shape: Shape, config: PlanConfig) -> tuple[Any, ...]:
+    """The text encoders as a run has them: the shape's own, or with adapters, or trained."""
+    if not config.train_text:
+        return shape.text_encoders
+    with torch.device("meta"):
+        own = [type(e)(e.config).eval().requires_grad_(config.kind == "full") for e in shape.text_encoders]
+        if config.kind == "full":
+            return tuple(own)
+        return tuple(get_peft_model(encoder, lora_config(config, config.text_targets)) for encoder in own)
 
 
 def is_half(config: PlanConfig) -> bool:
@@ -258,6 +322,16 @@ def num_validations(config: PlanConfig) -> int:
 
 def num_checkpoints(config: PlanConfig) -> int:
     return config.steps // config.save_every + (config.steps % config.save_every > 0)
+
+
+def num_drawings(config: PlanConfig) -> int:
+    """How often a run draws pictures to be looked at."""
+    return 1 + config.steps // config.draw_every + (config.steps % config.draw_every > 0)
+
+
+def num_pictures(config: PlanConfig) -> int:
+    """How many it draws each time."""
+    return len(config.prompts) or (config.num_pictures if config.data else 0)
 
 
 def text_length(groups: Groups) -> int:

@@ -17,6 +17,9 @@ from vesalius.finetune.trainset import Trainset
 from vesalius.inference.generator import Generator, Request, request_modality
 from vesalius.models.base import Base, usual_steps
 
+BATCH = 4
+"""Pictures that are drawn together."""
+
 
 def choose_requests(config: FinetuneConfig, trainset: Trainset, base: Base) -> list[Request]:
     """The prompts of --prompts, or those of held-out records in the shape in which these are seen, as many of each
@@ -51,7 +54,7 @@ def draw_pictures(
     pipeline.vae.to(device)
     pipeline.unet.eval()
     generator = Generator.around(base, device=device, precision=precision, steps=usual_steps(base.name))
-    drawn = {request.seed: picture.image for request, picture in generator.draw_all(requests, batch_size=4)}
+    drawn = {request.seed: picture.image for request, picture in generator.draw_all(requests, batch_size=BATCH)}
     pipeline.unet.train()
     pipeline.vae.to("cpu")
     path.parent.mkdir(parents=True, exist_ok=True)

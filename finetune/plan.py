@@ -29,6 +29,8 @@ from vesalius.finetune.estimate import (
     Seen,
     middle,
     num_checkpoints,
+    num_drawings,
+    num_pictures,
     num_validations,
     text_length,
 )
@@ -98,22 +100,24 @@ def plan(config: PlanConfig, clock: Clock = time.perf_counter) -> Plan:
     here = card is None or (torch.cuda.is_available() and is_card(config.gpu, torch.cuda.get_device_name()))
     shape = open_shape(config.base)
     check_targets(shape.denoiser, config.targets, "--targets", config)
+    for encoder in shape.text_encoders if config.train_text else ():
+        check_targets(encoder, config.text_targets, "--text-targets", config)
     seen = look_at(config, shape.tokenizer, trainset)
     estimate = Estimate(config, Counts(config, shape, seen))
     needs, most = estimate.needs(), estimate.fitting_batch()
     peak, memory = needs.peak, needs.parts
 
     seconds, step, found = dict[str, float](), None, None
+    num_texts = num_kept(config, trainset, shape, estimate.counts.chunks)
     if here and most:
         settings = dataclasses.replace(config, device="auto" if card else "cpu")
-        num_texts = num_kept(config, trainset, shape, estimate.counts.chunks)
         found = measure(settings, trainset, most, clock, keeps=num_texts > 0)
         seconds, step = measured_seconds(config, seen, found, reading, num_texts), found.step
         if found.batch_size == config.batch_size:
             peak = found.peak + (CONTEXT if card else estimate.latents)
             memory = {"measured with this batch": peak}
     elif card is not None:
-        seconds, step = estimate.seconds(card, read_seconds(trainset, shape.image_size))
+        seconds, step = estimate.seconds(card, read_seconds(trainset, shape.image_size), num_texts)
     fits = peak <= estimate.room
     hours = sum(seconds.values()) / 3600 if seconds else None
     work = estimate.counts.usual.work
@@ -164,14 +168,8 @@ def num_kept(config: PlanConfig, trainset: Trainset | None, shape: Shape, chunks
     """How many texts a run encodes before its first step; 0 where it encodes those of each step."""
     if trainset is None or config.train_text:
         return 0
-    num, size = len(trainset.texts), shape.text_encoder.config.hidden_size * shape.tokenizer.model_max_length
+    num, size = len(trainset.texts), shape.text_width * shape.tokenizer.model_max_length
     return num if worth_keeping(num, chunks, config.steps * config.batch_size, size) else 0
-
-
-def num_drawn(config: PlanConfig) -> int:
-    """How many pictures a run draws to be looked at."""
-    times = 1 + config.steps // config.draw_every + (config.steps % config.draw_every > 0)
-    return times * (len(config.prompts) or (config.num_pictures if config.data else 0))
 
 
 def measured_seconds(
@@ -187,7 +185,7 @@ def measured_seconds(
         "texts": num_texts * found.text,
         "steps": config.steps * found.step,
         "validation": num_validations(config) * asked * found.question,
-        "pictures": num_drawn(config) * 2 * usual_steps(config.base) * found.question,
+        "pictures": num_drawings(config) * num_pictures(config) * 2 * usual_steps(config.base) * found.question,
         "checkpoints": num_checkpoints(config) * found.checkpoint,
     }
 
@@ -205,10 +203,9 @@ def read_seconds(trainset: Trainset | None, size: int) -> float:
 
 def bounds(estimate: Estimate, needs: Needs) -> list[str]:
     """What of a run does not fit for a reason that its batch has nothing to do with, in words."""
-    parts = {"making latents": needs.encode, "a validation": needs.validate}
     return [
         f"{name} alone needs {held / 1e9:.1f} GB, whatever the batch size"
-        for name, held in parts.items()
+        for name, held in needs.others.items()
         if held > estimate.room
     ]
 
@@ -228,8 +225,6 @@ def assumptions(config: PlanConfig, found: Measured | None, gpu: bool) -> list[s
         )
     if found is not None and found.batch_size < config.batch_size:
         told.append(f"a step was measured with a batch of {found.batch_size}, and taken to grow with the batch")
-    if config.train_text:
-        told.append("the adapter of the text encoder is not counted")
     if not config.data:
         told.append("no --data: latents are not counted, and every text is taken to fit one context")
     return told

@@ -33,7 +33,8 @@ class Texts:
     """Prompts -> groups of like length with their embeddings: nothing is padded, so each text is seen just as it is
     when drawn alone.
 
-    text_encoder: that of the base, or what wraps it; trained: it changes, so nothing can be kept.
+    text_encoder: that of the base, or what wraps it; of SDXL the first, and the second is in the base, where an adapter
+    is put into it in place. trained: they change, so nothing can be kept.
     """
 
     def __init__(self, base: Base, text_encoder: Any, *, trained: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What a run trains: adapters on the denoiser and the text encoder, or all their weights."""
+"""What a run trains: adapters on the denoiser and the text encoders, or all their weights."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import nn
 
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.models.adapter import AdapterCard, write_adapter
+from vesalius.models.adapter import TEXT_ENCODERS, AdapterCard, write_adapter
 from vesalius.models.adapter_export import public_name
 from vesalius.models.adapter_fuse import FusedCard, fused_depth, write_fused
-from vesalius.models.base import Base, base_folder
+from vesalius.models.base import Base, base_folder, text_encoders
 
 ENDS = ("conv_in", "conv_out")
 LIGHT_KINDS = ("lora", "rslora")
@@ -26,18 +26,26 @@ LIGHT_KINDS = ("lora", "rslora")
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The parts of a base as a run trains them. text_encoder is frozen unless `train_text`."""
+    """The parts of a base as a run trains them. text_encoder, and the second one of SDXL, are frozen unless
+    `train_text`."""
 
     base: Base
     kind: str
     denoiser: Any
     text_encoder: Any
     train_text: bool
+    text_encoder_2: Any = None
+
+    @property
+    def text_encoders(self) -> dict[str, Any]:
+        """Those that are trained."""
+        both = {"text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2} if self.train_text else {}
+        return {name: encoder for name, encoder in both.items() if encoder is not None}
 
     @property
     def parts(self) -> dict[str, Any]:
         """The networks that are trained, by the name that their tensors have in a checkpoint."""
-        return {"denoiser": self.denoiser, **({"text_encoder": self.text_encoder} if self.train_text else {})}
+        return {"denoiser": self.denoiser, **self.text_encoders}
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -68,7 +76,7 @@ class Trained:
     def write(self, run: Path, card: AdapterCard) -> None:
         """`run/adapter`; of a full fine-tuning `run/base`, an ordinary diffusers folder. Whole or not at all."""
         if self.kind != "full":
-            write_adapter(run / "adapter", self.denoiser, card, self.text_encoder if self.train_text else None)
+            write_adapter(run / "adapter", self.denoiser, card, **self.text_encoders)
             return
         shutil.rmtree(run / "base", ignore_errors=True)  # of an earlier end of this very run
         told = FusedCard(
@@ -83,26 +91,27 @@ def make_trained(base: Base, config: FinetuneConfig, *, half: bool = False) -> T
 
     half: hold the frozen weights of the denoiser in bfloat16, in which autocast would use them anyway.
     """
-    denoiser, text_encoder = base.pipeline.unet, base.pipeline.text_encoder
+    denoiser, encoders = base.pipeline.unet, text_encoders(base.pipeline)
     check_targets(denoiser, config.targets, "--targets", config)
-    if config.train_text and getattr(base.pipeline, "text_encoder_2", None) is not None:
-        raise ValueError(f"--train-text: base '{config.base}' has two text encoders, as SDXL; only one can be adapted")
     if config.train_text:
-        check_targets(text_encoder, config.text_targets, "--text-targets", config)
+        for encoder in encoders:
+            check_targets(encoder, config.text_targets, "--text-targets", config)
     if half and config.kind in LIGHT_KINDS:
         to_half(denoiser)
     if config.kind == "full":
         denoiser.requires_grad_(True)
-        text_encoder.requires_grad_(config.train_text)
+        for encoder in encoders:
+            encoder.requires_grad_(config.train_text)
     else:
         denoiser = get_peft_model(denoiser, lora_config(config, config.targets))
         if config.train_text:
-            text_encoder = get_peft_model(text_encoder, lora_config(config, config.text_targets))
+            encoders = [get_peft_model(encoder, lora_config(config, config.text_targets)) for encoder in encoders]
         if half and config.kind not in LIGHT_KINDS:  # whose adapters begin with the norms of the weights as they are
             to_half(base.pipeline.unet)
     return Trained(
-        base=base, kind=config.kind, denoiser=denoiser, text_encoder=text_encoder, train_text=config.train_text
-    )
+        base=base, kind=config.kind, denoiser=denoiser, train_text=config.train_text,
+        **dict(zip(TEXT_ENCODERS, encoders, strict=False)),
+    )  # fmt: skip
 
 
 def to_half(denoiser: Any) -> None:

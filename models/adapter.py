@@ -23,8 +23,8 @@ from typing import Any, cast
 from vesalius.data.record import write_json
 from vesalius.models.base import Base, digest_folder, refuse_code
 
-TEXT_ENCODER = "text_encoder"
-"""The folder, inside an adapter's, of the text encoder's own."""
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+"""The text encoder of a pipeline and the second one of SDXL: also the folders, inside an adapter's, of their own."""
 EMBEDDED = ("nano-fast",)
 """Adapters that ship with the package, by name; a folder of such a name is reached by its full path."""
 
@@ -55,12 +55,15 @@ class AdapterCard:
     sampling: Sampling | None = None
 
 
-def write_adapter(folder: Path, denoiser: Any, card: AdapterCard, text_encoder: Any = None) -> None:
-    """Write the LoRA of a PEFT-wrapped denoiser, whole or not at all; that of a text encoder in `text_encoder/` beside
-    it. alpha, rank and targets are in its config, so it reloads exactly."""
+def write_adapter(
+    folder: Path, denoiser: Any, card: AdapterCard, text_encoder: Any = None, text_encoder_2: Any = None
+) -> None:
+    """Write the LoRA of a PEFT-wrapped denoiser, whole or not at all; that of a text encoder in `text_encoder/` inside
+    it, of SDXL's second one in `text_encoder_2/`. alpha, rank and targets are in its config, so it reloads exactly."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    parts = {temporary: denoiser, **({temporary / TEXT_ENCODER: text_encoder} if text_encoder is not None else {})}
+    encoders = zip(TEXT_ENCODERS, (text_encoder, text_encoder_2), strict=True)
+    parts = {temporary: denoiser, **{temporary / name: encoder for name, encoder in encoders if encoder is not None}}
     for place, network in parts.items():
         with disk_errors(temporary):
             network.save_pretrained(place, safe_serialization=True)
@@ -106,8 +109,8 @@ def adapter_folder(run: Path | str) -> Path:
 
 
 def part_folders(folder: Path) -> dict[str, Path]:
-    """The PEFT folder of each part of a pipeline that an adapter changes: its own, and `text_encoder` inside it."""
-    places = {"unet": folder, "text_encoder": folder / TEXT_ENCODER}
+    """The PEFT folder of each part of a pipeline that an adapter changes: its own, and those of text encoders in it."""
+    places = {"unet": folder, **{name: folder / name for name in TEXT_ENCODERS}}
     return {part: place for part, place in places.items() if (place / "adapter_config.json").is_file()}
 
 
@@ -132,7 +135,7 @@ def read_card(run: Path | str) -> AdapterCard | None:
 
 
 def apply_adapter(base: Base, run: Path | str) -> str:
-    """Merge an adapter into an opened base's denoiser and text encoder, in place; returns the adapter's digest.
+    """Merge an adapter into an opened base's denoiser and text encoders, in place; returns the adapter's digest.
 
     The pipeline's scheduler becomes the adapter's, where it names one. ValueError where it was trained on another base,
     or does not fit this one.
@@ -149,6 +152,8 @@ def apply_adapter(base: Base, run: Path | str) -> str:
             f"not on '{base.name}' ({base.digest[:12]}); give --base {card.base}"
         )
     for part, place in part_folders(folder).items():
+        if getattr(base.pipeline, part, None) is None:
+            raise ValueError(f"{place}: does not fit base '{base.name}', which has no {part}; give its own --base")
         try:
             wrapped = PeftModel.from_pretrained(getattr(base.pipeline, part), place, is_trainable=False)
         except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:

@@ -12,6 +12,7 @@ from vesalius.models.adapter_config import AdapterCheckConfig
 from vesalius.models.adapter_export import told_sampling
 from vesalius.models.adapter_layers import PARTS, WEIGHTS, LoraFile, Match, add_layers, match_layers, read_lora
 from vesalius.models.base import Base, base_folder, open_base
+from vesalius.models.text import embed, size_condition
 
 if TYPE_CHECKING:
     import torch
@@ -78,12 +79,12 @@ def check_adapter(config: AdapterCheckConfig) -> AdapterReport:
         load_here(base, lora, matched)
         effect = largest(ask_denoiser(base.pipeline), before)
         try:
-            plain = load_plain(config.base, lora)
+            plain = load_plain(base, lora)
         except Exception as error:  # whatever other code says of the file is what is to be told
             problems.append(f"plain diffusers does not load it: {type(error).__name__}: {str(error)[:200]}")
         else:
             plain.scheduler = base.pipeline.scheduler
-            for name, ask in QUESTIONS.items():
+            for name, ask in questions(base.pipeline).items():
                 differences[name] = largest(ask(plain, config.steps), ask(base.pipeline, config.steps))
             problems += told_differences(lora, differences)
     card = read_card(lora.path) if lora.format == "PEFT" else None
@@ -107,14 +108,16 @@ def load_here(base: Base, lora: LoraFile, matched: list[Match]) -> None:
         add_layers(matched)
 
 
-def load_plain(base: str, lora: LoraFile) -> Any:
+def load_plain(base: Base, lora: LoraFile) -> Any:
     """A plain pipeline with the adapter loaded as its users would, in float32 on the CPU."""
     import torch
-    from diffusers import StableDiffusionPipeline
 
-    plain = StableDiffusionPipeline.from_pretrained(
-        base_folder(base), use_safetensors=True, safety_checker=None, local_files_only=True
-    ).to(torch.float32)
+    more = {} if has_pooled(base.pipeline) else {"safety_checker": None}
+    plain: Any = (
+        type(base.pipeline)
+        .from_pretrained(base_folder(base.name), use_safetensors=True, local_files_only=True, **more)
+        .to(torch.float32)
+    )
     plain.set_progress_bar_config(disable=True)
     if lora.format != "PEFT":
         plain.load_lora_weights(str(lora.path.parent), weight_name=lora.path.name, local_files_only=True)
@@ -123,21 +126,32 @@ def load_plain(base: str, lora: LoraFile) -> Any:
         if part == "unet":
             plain.unet.load_lora_adapter(str(folder), prefix="base_model.model", weight_name=WEIGHTS)
         else:
-            plain.text_encoder.load_adapter(str(folder))
+            getattr(plain, part).load_adapter(str(folder))
     return plain
 
 
 def ask_text(pipeline: Any, _: int = 0) -> torch.Tensor:
     """Embeddings of a prompt, float32 [1, L, C]."""
+    hidden: torch.Tensor = _ask_texts(pipeline)[0]
+    return hidden
+
+
+def ask_pooled(pipeline: Any, _: int = 0) -> torch.Tensor:
+    """The pooled embedding of a prompt, which SDXL has beside, float32 [1, P]."""
+    pooled: torch.Tensor = _ask_texts(pipeline)[1]
+    return pooled
+
+
+def _ask_texts(pipeline: Any) -> Any:
     import torch
 
-    tokens = pipeline.tokenizer(
-        PROMPT, padding="max_length", max_length=pipeline.tokenizer.model_max_length, truncation=True,
-        return_tensors="pt",
-    )  # fmt: skip
     with torch.inference_mode():
-        hidden: torch.Tensor = pipeline.text_encoder(tokens.input_ids)[0]
-    return hidden
+        return embed(pipeline, [PROMPT])
+
+
+def has_pooled(pipeline: Any) -> bool:
+    """Whether a pipeline is SDXL's, whose denoiser is told a pooled text and sizes too."""
+    return getattr(pipeline, "text_encoder_2", None) is not None
 
 
 def ask_denoiser(pipeline: Any, _: int = 0) -> torch.Tensor:
@@ -147,8 +161,12 @@ def ask_denoiser(pipeline: Any, _: int = 0) -> torch.Tensor:
     sizes, generator = pipeline.unet.config, torch.Generator().manual_seed(0)
     noisy = torch.randn(3, sizes.in_channels, sizes.sample_size, sizes.sample_size, generator=generator)
     text = torch.randn(3, pipeline.tokenizer.model_max_length, sizes.cross_attention_dim, generator=generator)
+    more: dict[str, Any] = {}
+    if has_pooled(pipeline):
+        pooled = torch.randn(3, pipeline.text_encoder_2.config.projection_dim, generator=generator)
+        more["added_cond_kwargs"] = size_condition(pooled, sizes.sample_size * pipeline.vae_scale_factor)
     with torch.inference_mode():
-        output: torch.Tensor = pipeline.unet(noisy, torch.tensor([1, 500, 999]), text).sample
+        output: torch.Tensor = pipeline.unet(noisy, torch.tensor([1, 500, 999]), text, **more).sample
     return output
 
 
@@ -156,20 +174,23 @@ def ask_drawing(pipeline: Any, steps: int) -> torch.Tensor:
     """A picture of a fixed prompt and seed, float32 [1, 3, H, W] in [0, 1]."""
     import torch
 
-    embedded = ask_text(pipeline)
+    hidden, pooled = _ask_texts(pipeline)
+    told = {"prompt_embeds": hidden, **({} if pooled is None else {"pooled_prompt_embeds": pooled})}
+    told |= {f"negative_{name}": torch.zeros_like(value) for name, value in told.items()}
     with torch.inference_mode():
         drawn: torch.Tensor = pipeline(
-            prompt_embeds=embedded, negative_prompt_embeds=torch.zeros_like(embedded), num_inference_steps=steps,
-            generator=torch.Generator().manual_seed(0), output_type="pt",
-        ).images  # fmt: skip
+            **told, num_inference_steps=steps, generator=torch.Generator().manual_seed(0), output_type="pt"
+        ).images
     return drawn
 
 
-QUESTIONS: dict[str, Callable[[Any, int], Any]] = {
-    "text encoder": ask_text,
-    "denoiser": ask_denoiser,
-    "drawing": ask_drawing,
-}
+def questions(pipeline: Any) -> dict[str, Callable[[Any, int], torch.Tensor]]:
+    """What both are asked, by name."""
+    if has_pooled(pipeline):
+        asked = {"text encoders": ask_text, "pooled text": ask_pooled}
+    else:
+        asked = {"text encoder": ask_text}
+    return {**asked, "denoiser": ask_denoiser, "drawing": ask_drawing}
 
 
 def largest(one: torch.Tensor, other: torch.Tensor) -> float:

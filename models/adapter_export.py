@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vesalius.data.record import write_atomic
-from vesalius.models.adapter import AdapterCard, part_folders, read_card
+from vesalius.models.adapter import TEXT_ENCODERS, AdapterCard, part_folders, read_card
 from vesalius.models.adapter_config import AdapterExportConfig
 from vesalius.models.adapter_layers import (
     DIFFUSERS_FILE,
@@ -26,12 +26,16 @@ from vesalius.models.adapter_layers import (
     read_lora,
     read_lora_config,
 )
+from vesalius.models.adapter_names import denoiser_config, published_name
 
 if TYPE_CHECKING:
     import torch
 
 Contents = tuple[dict[str, "torch.Tensor"], dict[str, str]]
-VERSIONS = {768: ("sd_v1", "stable-diffusion-v1/lora"), 1024: ("sd_v2", "stable-diffusion-v2-512/lora")}
+VERSIONS = {
+    768: ("sd_v1", "stable-diffusion-v1/lora"), 1024: ("sd_v2", "stable-diffusion-v2-512/lora"),
+    2048: ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora"),
+}  # fmt: skip
 """What kohya and the model spec call a base, by the width of its text, the one thing of it that an adapter shows."""
 
 
@@ -147,7 +151,7 @@ def to_diffusers(lora: LoraFile, title: str) -> Contents:
             name = f"{part}.{plain_name(layer)}"
             tensors |= {f"{name}{ends[0]}.weight": layer.down, f"{name}{ends[1]}.weight": layer.up}
             if layer.magnitude is not None:
-                if part == "text_encoder":
+                if part in TEXT_ENCODERS:
                     raise ValueError(
                         f"{lora.path}: is a DoRA on the text encoder, which diffusers does not read from a file; "
                         "`vesalius adapter fuse` bakes it into a base"
@@ -160,9 +164,9 @@ def to_diffusers(lora: LoraFile, title: str) -> Contents:
 
 def plain_name(layer: Layer) -> str:
     """The name of a layer as files have it: those of text encoders begin with `text_model`, as in transformers 4."""
-    if layer.part == "text_encoder":
-        return f"text_model.{layer.name.removeprefix('text_model.')}"
-    return layer.name
+    if layer.part not in TEXT_ENCODERS or layer.name == "text_projection":
+        return layer.name
+    return f"text_model.{layer.name.removeprefix('text_model.')}"
 
 
 def file_config(layers: Sequence[Layer]) -> dict[str, Any]:
@@ -191,26 +195,39 @@ def to_kohya(lora: LoraFile, title: str) -> Contents:
             "give --format diffusers, or bake it into a base with `vesalius adapter fuse`"
         )
     tensors: dict[str, torch.Tensor] = {}
+    large = is_of_sdxl(lora)
+    config = denoiser_config(lora.base) if large else {}
+    prefixes = {"unet": "unet", "text_encoder": "lora_te1" if large else "lora_te", "text_encoder_2": "lora_te2"}
     for part in PARTS:
         layers = lora.of(part)
         if not layers:
             continue
         # One alpha for all layers of a part: of several, diffusers' loader applies only the commonest.
         alpha = common_alpha(layers)
-        # The converter names text encoders as those of SDXL; that of Stable Diffusion is lora_te.
-        prefix = "unet" if part == "unet" else "lora_te"
         for layer in (each.with_alpha(alpha) for each in layers):
             pair = {"lora_A.weight": layer.down, "lora_B.weight": layer.up}
-            named = convert_state_dict_to_kohya({f"{prefix}.{plain_name(layer)}.{k}": v for k, v in pair.items()})
+            name = published_name(layer.name, config) if large and part == "unet" else plain_name(layer)
+            named = convert_state_dict_to_kohya({f"{prefixes[part]}.{name}.{k}": v for k, v in pair.items()})
             # Its alpha is the rank, whatever the adapter's is.
             tensors |= {k: torch.tensor(float(alpha)) if k.endswith(".alpha") else v for k, v in named.items()}
     return contiguous(tensors), {"format": "pt", **kohya_header(lora, title)}
 
 
+def is_of_sdxl(lora: LoraFile) -> bool:
+    """Whether an adapter is of SDXL's shape, whose layers kohya names in a way of its own."""
+    told = any(layer.name.startswith("add_embedding.linear") for layer in lora.of("unet"))
+    return told or bool(lora.of("text_encoder_2")) or VERSIONS.get(text_width(lora), ("",))[0].startswith("sdxl")
+
+
+def text_width(lora: LoraFile) -> int:
+    """Numbers of a token's embedding, as the denoiser of an adapter has it; 0 where it adapts no layer that tells."""
+    return next((layer.down.shape[1] for layer in lora.of("unet") if layer.name.endswith("attn2.to_k")), 0)
+
+
 def kohya_header(lora: LoraFile, title: str) -> dict[str, str]:
     """What programs that list LoRA files look at."""
     ranks = [layer.rank for layer in lora.layers]
-    width = next((layer.down.shape[1] for layer in lora.of("unet") if layer.name.endswith("attn2.to_k")), 0)
+    width = text_width(lora)
     told = {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(max(set(ranks), key=ranks.count)),

@@ -16,19 +16,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vesalius.models.adapter import adapter_folder, part_folders, read_card
+from vesalius.models.adapter import TEXT_ENCODERS, adapter_folder, part_folders, read_card
+from vesalius.models.adapter_names import published_name
 from vesalius.models.base import UNSAFE, refuse_code
 
 if TYPE_CHECKING:
     import torch
 
-PARTS = ("unet", "text_encoder")
-"""What of a pipeline an adapter may change. The first lies in the adapter's folder, the second in a folder inside."""
+PARTS = ("unet", *TEXT_ENCODERS)
+"""What of a pipeline an adapter may change. The first lies in the adapter's folder, the others in folders inside."""
 WEIGHTS = "adapter_model.safetensors"
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 _PREFIXES = {
     "unet.": "unet", "lora_unet_": "unet",
     "text_encoder.": "text_encoder", "lora_te_": "text_encoder", "lora_te1_": "text_encoder",
+    "text_encoder_2.": "text_encoder_2", "lora_te2_": "text_encoder_2",
 }  # fmt: skip
 _ENDINGS = {
     "down": (".lora_A.weight", ".lora_down.weight", ".lora.down.weight", ".lora_linear_layer.down.weight",
@@ -264,16 +266,20 @@ def common_alpha(layers: Iterable[Layer]) -> float:
 def match_layers(lora: LoraFile, pipeline: Any) -> tuple[list[Match], list[str]]:
     """Each layer with the module of a pipeline that it is for; and the layers that fit none, each with the reason.
 
-    Kohya joins names by underscores, old transformers put `text_model` before those of a text encoder, and old
-    diffusers had processors between.
+    Kohya joins names by underscores and has others for SDXL's denoiser, old transformers put `text_model` before those
+    of a text encoder, and old diffusers had processors between.
     """
+    large = getattr(pipeline, "text_encoder_2", None) is not None
     tables: dict[str, dict[str, tuple[str, Any]]] = {}
     for part in PARTS:
         table = tables.setdefault(part, {})
-        for name, module in getattr(pipeline, part).named_modules():
+        network: Any = getattr(pipeline, part, None)  # a second text encoder has SDXL alone
+        for name, module in network.named_modules() if network is not None else ():
             if getattr(module, "weight", None) is not None:
                 plain = name.removeprefix("text_model.")
-                names = (plain, f"text_model.{plain}") if part == "text_encoder" else (plain,)
+                names = (plain, f"text_model.{plain}") if part in TEXT_ENCODERS else (plain,)
+                if large and part == "unet":
+                    names = (plain, published_name(plain, network.config))
                 table.update(dict.fromkeys([*names, *(n.replace(".", "_") for n in names)], (name, module)))
     matched, unmatched = [], []
     for layer in lora.layers:

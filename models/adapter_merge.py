@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.record import write_json
-from vesalius.models.adapter import AdapterCard, adapter_folder, disk_errors, part_folders, read_card, write_adapter
+from vesalius.models.adapter import (
+    TEXT_ENCODERS,
+    AdapterCard,
+    adapter_folder,
+    disk_errors,
+    part_folders,
+    read_card,
+    write_adapter,
+)
 from vesalius.models.adapter_config import AdapterMergeConfig
 from vesalius.models.adapter_export import refuse_more_than_lora, run_name
 from vesalius.models.adapter_layers import PARTS, Layer, LoraFile, read_lora
@@ -229,7 +237,7 @@ def write_blend(
 ) -> None:
     """The adapter folder, with `blend.json`, which says what it was made of."""
     with whole_folder(out) as temporary:
-        write_adapter(temporary, blended["unet"], card, blended.get("text_encoder"))
+        write_adapter(temporary, blended["unet"], card, *(blended.get(name) for name in TEXT_ENCODERS))
         parents = [
             {"adapter": name, "digest": digest_folder(folder), "weight": share}
             for (name, share), folder in zip(summary.shares.items(), folders, strict=True)

@@ -81,7 +81,7 @@ def base_folder(name: str, *, weights: bool = True) -> Path:
 def usual_steps(name: str) -> int:
     """Denoising steps that suit the scheduler of a base: 20, or fewer for one of a higher order. ValueError as
     `base_folder`."""
-    path = base_folder(name) / "scheduler" / "scheduler_config.json"
+    path = base_folder(name, weights=False) / "scheduler" / "scheduler_config.json"
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):  # opening the base says what is wrong with it
@@ -128,7 +128,7 @@ def open_base(name: str = EMBEDDED, *, denoiser_as_stored: bool = False) -> Base
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
     try:
-        large = json.loads((folder / "model_index.json").read_bytes()).get("_class_name") == XL
+        large = is_large(folder)
         kind, more = (StableDiffusionXLPipeline, {}) if large else (StableDiffusionPipeline, {"safety_checker": None})
         dtypes = (
             {"unet": _stored_dtype(folder / "unet"), "default": torch.float32} if denoiser_as_stored else torch.float32
@@ -153,6 +153,11 @@ def _stored_dtype(folder: Path) -> Any:
             kinds.update(file.get_slice(key).get_dtype() for key in file.keys())  # noqa: SIM118 (no mapping)
     known = {"F16": torch.float16, "BF16": torch.bfloat16}
     return known.get(kinds.most_common(1)[0][0] if kinds else "", torch.float32)
+
+
+def is_large(folder: Path) -> bool:
+    """Whether a base is of SDXL's shape. Raises NOT_A_BASE where its index is none."""
+    return bool(json.loads((folder / "model_index.json").read_bytes()).get("_class_name") == XL)
 
 
 def not_a_base(name: str, error: Exception) -> ValueError:

@@ -130,7 +130,7 @@ def embed(
     """Texts as the denoiser of a pipeline is conditioned on them: embeddings [N, K * L, C], and of SDXL the pooled ones
     [N, P], those of each text's first chunk.
 
-    text_encoder: in place of the pipeline's own, such as one that is being trained. SDXL joins the layer before the
+    text_encoder: in place of the pipeline's first, such as one that is being trained. SDXL joins the layer before the
     last of both its encoders, and has zeros for an empty text where its folder says so (Podell et al. 2023, section
     2.1, and diffusers' `force_zeros_for_empty_prompt`). ValueError as `tokenize`.
     """

@@ -56,7 +56,7 @@ def test_the_flops_that_are_counted_are_those_of_a_real_step(planned: Make, half
     shape = open_shape(config.base)
     counted = count_step(shape, adapted(shape, config), GROUPS, half=half, gpu=False)
     denoiser: Any = get_peft_model(open_base(config.base).pipeline.unet, lora_config(config, config.targets)).train()
-    size, channels, width = shape.latent_size, shape.denoiser.config.in_channels, shape.text_encoder.config.hidden_size
+    size, channels, width = shape.latent_size, shape.denoiser.config.in_channels, shape.text_width
     with flop_counter() as counter:
         predicted = []
         for num, chunks in GROUPS:
@@ -76,7 +76,7 @@ def test_shapes_have_the_weights_of_the_base_but_none_of_its_bytes(planned: Make
     config = planned()
     shape, base = open_shape(config.base), open_base(config.base)
     assert num_bytes(shape.denoiser) == sum(p.nbytes for p in base.pipeline.unet.parameters())
-    assert num_bytes(shape.text_encoder) == sum(p.nbytes for p in base.pipeline.text_encoder.parameters())
+    assert num_bytes(shape.text_encoders[0]) == sum(p.nbytes for p in base.pipeline.text_encoder.parameters())
     assert shape.image_size == base.image_size
     assert {p.device.type for p in adapted(shape, config).parameters()} == {"meta"}
 
@@ -93,7 +93,7 @@ def test_what_is_counted_as_alive_is_what_a_backward_pass_needs(planned: Make) -
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    text = torch.randn(8, shape.tokenizer.model_max_length, shape.text_encoder.config.hidden_size)
+    text = torch.randn(8, shape.tokenizer.model_max_length, shape.text_width)
     size, channels = shape.latent_size, shape.denoiser.config.in_channels
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         network(torch.randn(8, channels, size, size), torch.zeros(8, dtype=torch.long), text)
@@ -118,7 +118,7 @@ def test_latents_that_do_not_fit_are_told_whatever_the_batch(planned: Make, monk
     config = planned(batch_size=1)
     shape = open_shape(config.base)
     seen = Seen(usual=[(1, 1)], longest=[(1, 1)], num_train=plan(config).num_train, num_held_out=4)
-    card_of(monkeypatch, "l4", Estimate(config, Counts(config, shape, seen)).needs().encode - 1)
+    card_of(monkeypatch, "l4", Estimate(config, Counts(config, shape, seen)).needs().others["making latents"] - 1)
     found = plan(config)
     assert not found.fits
     assert found.memory == {"making latents": found.peak}

@@ -16,26 +16,30 @@ MakeAdapter = Callable[..., Path]
 
 @pytest.fixture
 def make_adapter(tiny_base: Path, tmp_path: Path) -> MakeAdapter:
-    """Write a run folder with an adapter; keywords are PEFT's LoraConfig, `text` that of the text encoder.
+    """Write a run folder with an adapter; keywords are PEFT's LoraConfig, `text` that of the text encoder, `text_2`
+    that of SDXL's second one.
 
-    Its matrices are random, so that every layer does something; `card` replaces fields of its card.
+    Its matrices are random, so that every layer does something; `card` replaces fields of its card; `place` is another
+    base than the tiny one.
     """
 
     def make(
         name: str = "run", *, seed: int = 0, std: float = 0.1, text: Mapping[str, Any] | None = None,
-        card: Mapping[str, Any] | None = None, **fields: Any,
+        text_2: Mapping[str, Any] | None = None, card: Mapping[str, Any] | None = None, place: Path = tiny_base,
+        **fields: Any,
     ) -> Path:  # fmt: skip
         import torch
         from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(seed)
-        base = open_base(str(tiny_base))
+        base = open_base(str(place))
         usual = {"r": 4, "lora_alpha": 9, "target_modules": ["to_q", "to_v", "ff.net.2"], "init_lora_weights": False}
-        models: list[Any] = [get_peft_model(base.pipeline.unet, LoraConfig(**{**usual, **fields}))]
-        if text is not None:
-            words = {**usual, "target_modules": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1"], **text}
-            models.append(get_peft_model(base.pipeline.text_encoder, LoraConfig(**words)))
-        for model in models:
+        models: dict[str, Any] = {"denoiser": get_peft_model(base.pipeline.unet, LoraConfig(**{**usual, **fields}))}
+        for part, asked in (("text_encoder", text), ("text_encoder_2", text_2)):
+            if asked is not None:
+                words = {**usual, "target_modules": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1"], **asked}
+                models[part] = get_peft_model(getattr(base.pipeline, part), LoraConfig(**words))
+        for model in models.values():
             for key, parameter in model.named_parameters():
                 if "lora_B" in key:
                     torch.nn.init.normal_(parameter, std=std)
@@ -43,7 +47,7 @@ def make_adapter(tiny_base: Path, tmp_path: Path) -> MakeAdapter:
                     parameter.data *= 1.25
         told = {"base": base.name, "base_digest": base.digest, "data_digest": "d" * 64, "depth": 1, "steps": 3}
         folder = tmp_path / name / "adapter"
-        write_adapter(folder, models[0], AdapterCard(**{**told, "modalities": ("CT",), **(card or {})}), *models[1:])
+        write_adapter(folder, card=AdapterCard(**{**told, "modalities": ("CT",), **(card or {})}), **models)
         return folder.parent
 
     return make
