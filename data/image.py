@@ -79,7 +79,6 @@ def read_hu(path: Place) -> Float32:
 
 def _decode(path: Place, content: bytes | None = None) -> tuple[NDArray[Any], bool]:
     """HWC, uint8 or (deeper greys) float32, and whether the values are HU. ValueError as `read_image`."""
-    source: Path | BytesIO = path if isinstance(path, Path) else path.open()
     source = BytesIO(content) if content is not None else path if isinstance(path, Path) else path.open()
     try:
         with warnings.catch_warnings():
@@ -128,12 +127,12 @@ def fit_square(image: NDArray[Any], modality: Modality, size: int, pad: float = 
     return array[..., None] if array.ndim == 2 else array
 
 
-def load_square(path: Path | str, modality: Modality, size: int) -> Uint8:
+def load_square(path: Place | str, modality: Modality, size: int) -> Uint8:
     """One image as the model sees it: size x size x 3 uint8.
 
     Grey modalities have three equal channels; CT with known Hounsfield units has its three windows.
     """
-    array, is_hu = _decode(Path(path))
+    array, is_hu = _decode(Path(path) if isinstance(path, str) else path)
     if is_hu and modality.windows:
         return to_uint8(encode_windows(fit_square(array, modality, size, pad=AIR)[..., 0]), 0.0, 1.0)
     image = fit_square(read_image(path), modality, size)
@@ -195,9 +194,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def load_stack(
-    members: Sequence[tuple[Path, str]], size: int, *, what: str = "reading images", quiet: bool = False
+    members: Sequence[tuple[Place, str]], size: int, *, what: str = "reading images", quiet: bool = False
 ) -> Uint8:
-    """(path, modality) pairs as the model sees them: NCHW uint8 [N, 3, size, size].
+    """(place, modality) pairs as the model sees them: NCHW uint8 [N, 3, size, size].
 
     ValueError names an unreadable one.
     """

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from vesalius.data.image import read_image
 from vesalius.data.record import Record
+from vesalius.data.streamed import place_of
 
 MARGIN = 2
 """Latent cells around a finding that weigh as much as it."""
@@ -24,7 +25,7 @@ def lesion_grid(members: Sequence[tuple[Path, Record]], size: int) -> torch.Tens
     grid = torch.zeros(len(members), 1, size, size, dtype=torch.bool)
     for i, (folder, record) in enumerate(members):
         if record.mask:
-            mask = torch.from_numpy(read_image(folder / record.mask)[..., 0].copy()).float()
+            mask = torch.from_numpy(read_image(place_of(folder, record.mask))[..., 0].copy()).float()
             grid[i] = functional.adaptive_max_pool2d(mask[None], size) > 0
     around = 2 * MARGIN + 1
     for part in grid.split(1024):
