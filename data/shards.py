@@ -38,7 +38,9 @@ from vesalius.data.record import (
 from vesalius.data.streamed import FORMAT, IMAGE, MASK, Packed, place_of, shards_of, stream_packed
 
 BATCH = 100
-"""Rows of one group of a Parquet file: what a reader holds at a time."""
+"""Rows of one group of a Parquet file: what the writer holds, and where a reader may begin."""
+FEW = 8
+"""Images, at least, that a reader of a Parquet file holds at a time."""
 
 Row = dict[str, Any]
 
@@ -196,8 +198,13 @@ class _Parquet:
 
         if self._writer is None:
             schema = _schema(self._rows[0], self._masks)
-            # Images are compressed already; of a column of texts that repeat a dictionary makes little.
-            self._writer = pq.ParquetWriter(self._file, schema, compression="zstd", write_statistics=False)
+            # Images are compressed already; of a column of texts that repeat a dictionary makes little. What is read at
+            # a time is a page: one ends after a megabyte, which is looked at after each few rows.
+            plain = [name for name in schema.names if name not in (IMAGE, MASK)]
+            self._writer = pq.ParquetWriter(
+                self._file, schema, compression=dict.fromkeys(plain, "zstd"), use_dictionary=plain,
+                write_statistics=False, write_batch_size=FEW,
+            )  # fmt: skip
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))
         self._rows.clear()
 

@@ -182,14 +182,15 @@ def stream_packed(root: Path) -> Iterator[tuple[Record, Spot, Spot | None]]:
                 record = check_types(Record.from_json({**row, **names, "split": name.split("/")[0]}))
                 count += 1
                 yield record, image, mask
-        except (KeyError, TypeError, ValueError, RecursionError, *_damage(path)) as error:
+        except _damage(path) as error:
             raise _damaged(path, error) from None
         if count != facts["num_records"]:
             raise _damaged(path, f"{count} records where the manifest names {facts['num_records']}")
 
 
 def _damage(path: Path) -> tuple[type[BaseException], ...]:
-    return damage() if path.suffix == ".parquet" else (tarfile.TarError, OSError)
+    rows = (KeyError, TypeError, ValueError, RecursionError)
+    return (*rows, *(damage() if path.suffix == ".parquet" else (tarfile.TarError, OSError)))
 
 
 def _damaged(path: Path, error: object) -> ValueError:
@@ -211,7 +212,8 @@ def _tar_rows(path: Path, name: str) -> Iterator[tuple[Row, Spot, Spot | None]]:
     """Rows, from one header to the next: images are stepped over."""
     image: Spot | None = None
     mask: Spot | None = None
-    with tarfile.open(path, "r:") as tar:
+    with tarfile.open(path, "r:") as opened:
+        tar: Any = opened
         while (member := tar.next()) is not None:
             tar.members.clear()  # it would remember them all
             if not member.name.endswith(".json"):
