@@ -19,13 +19,16 @@ from vesalius.data.record import load_records, write_dataset
 from vesalius.data.shards import ExportConfig, export_shards
 from vesalius.data.streamed import place_of, shards_of
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.examples import load_images
+from vesalius.finetune.examples import gather, load_images
 from vesalius.finetune.latents import cached_views
 from vesalius.finetune.lora import finetune
+from vesalius.finetune.masks import lesion_grid
 from vesalius.finetune.measure import few_of
 from vesalius.finetune.plan import read_seconds
+from vesalius.finetune.reader import load_masks
 from vesalius.finetune.trainset import choose_trainset, data_digest
 from vesalius.models.adapter import read_card
+from vesalius.models.reader_network import ReaderConfig
 
 ConfigFor = Callable[..., FinetuneConfig]
 Kind = Literal["parquet", "webdataset"]
@@ -169,3 +172,12 @@ def test_a_plan_counts_shards_as_it_counts_the_folder(
     assert read_seconds(both[1], 32) > 0
     few = [few_of(t) for t in both]
     assert torch.equal(*(load_images(t.train, 32, quiet=True) for t in few))
+
+
+@kinds
+def test_what_trains_a_base_and_a_reader_gathers_from_shards_too(phantoms: Path, tmp_path: Path, kind: Kind) -> None:
+    both = [gather([folder], "train") for folder in (phantoms, export(phantoms, tmp_path / "shards", kind))]
+    assert [r for _, r in both[0]] == [r for _, r in both[1]]
+    assert torch.equal(*(load_images(members, 32, quiet=True) for members in both))
+    assert torch.equal(*(lesion_grid(members, 16) for members in both))
+    assert torch.equal(*(load_masks(members, ReaderConfig()) for members in both))
