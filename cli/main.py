@@ -45,7 +45,7 @@ VERBS = (
         "data.filter:FilterConfig", "cli.report:filter_records",
     ),
     Verb(
-        "data export", "a dataset as Parquet or WebDataset shards, which are streamed",
+        "data export", "a dataset as Parquet or WebDataset shards, which training takes as they stand",
         "data.shards:ExportConfig", "cli.report:export",
     ),
     Verb(

@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from vesalius.data.cells import Cell
+from vesalius.data.streamed import Packed
 
 MAX_MEMBER = 512_000_000
 """Most bytes that one file of an archive may unpack to; it is held in memory while it is read."""
@@ -55,8 +56,8 @@ class Member:
         return BytesIO(_content(self, self.archive.stat().st_mtime_ns))
 
 
-Place = Path | Member | Cell
-"""Where a file's bytes are: on disk, in an archive or in a row of a table."""
+Place = Path | Member | Cell | Packed
+"""Where a file's bytes are: on disk, in an archive, in a row of a table or in a shard."""
 
 
 def members(archive: Path) -> Iterator[Member | str]:

@@ -49,7 +49,7 @@ class Cell:
         """The image's bytes, in memory. ValueError names the cell where there are none, or the file is damaged."""
         assert mode == "rb"
         try:
-            value = _reader(self.file, self.column, self.file.stat().st_mtime_ns).read(self.row)
+            value = read_cell(self.file, self.column, self.row)
         except damage() as error:
             raise ValueError(f"{self}: {self.file.name} is damaged there ({error}); copy it again") from None
         if isinstance(value, dict):
@@ -134,6 +134,11 @@ class _ArrowReader:
     def read(self, row: int) -> Any:
         index = bisect.bisect_right(self.starts, row) - 1
         return self.batches[index].column(self.column)[row - self.starts[index]].as_py()
+
+
+def read_cell(path: Path, column: str, row: int) -> Any:
+    """The value of one cell, cheapest in the order of rows; None beyond the last. Errors are those of `damage`."""
+    return _reader(path, column, path.stat().st_mtime_ns).read(row)
 
 
 @lru_cache(maxsize=4)

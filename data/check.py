@@ -23,7 +23,8 @@ from vesalius.data.lengths import Lengths, TextLengths, Tokenizer
 from vesalius.data.modality import find_modality
 from vesalius.data.progress import progress
 from vesalius.data.record import Record, digest_file, write_atomic, write_json
-from vesalius.data.shards import shards_of, stream_members
+from vesalius.data.shards import stream_members
+from vesalius.data.streamed import shards_of
 
 if TYPE_CHECKING:
     from vesalius.data.check_page import Sheet

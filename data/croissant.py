@@ -11,7 +11,7 @@ from typing import Any
 
 from vesalius.data.card import Tally
 from vesalius.data.record import SPLITS, digest_file, numbered_rows
-from vesalius.data.shards import shards_of
+from vesalius.data.streamed import shards_of
 
 CONTEXT: dict[str, Any] = {
     "@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/", "dct": "http://purl.org/dc/terms/",

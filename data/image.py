@@ -70,10 +70,10 @@ def read_image(path: Place | str, content: bytes | None = None) -> Uint8:
     return to_uint8(array, float(low), float(high))
 
 
-def image_shape(path: Path) -> Shape:
+def image_shape(path: Place) -> Shape:
     """Height and width of an image file, out of its header. ValueError names the file where it is no image."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path if isinstance(path, Path) else path.open(), formats=FORMATS) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by a quarter, as `read_image` does
             return (image.width, image.height) if turned else (image.height, image.width)
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
@@ -144,12 +144,12 @@ def fit_image(image: NDArray[Any], modality: Modality, shape: Shape, pad: float 
     return array[..., None] if array.ndim == 2 else array
 
 
-def load_fitted(path: Path | str, modality: Modality, shape: Shape) -> Uint8:
+def load_fitted(path: Place | str, modality: Modality, shape: Shape) -> Uint8:
     """One image as the model sees it: height x width x 3 uint8, `shape` being (height, width).
 
     Grey modalities have three equal channels; CT with known Hounsfield units has its three windows.
     """
-    array, is_hu = _decode(Path(path))
+    array, is_hu = _decode(Path(path) if isinstance(path, str) else path)
     if is_hu and modality.windows:
         return to_uint8(encode_windows(fit_image(array, modality, shape, pad=AIR)[..., 0]), 0.0, 1.0)
     image = fit_image(read_image(path), modality, shape)
@@ -158,7 +158,7 @@ def load_fitted(path: Path | str, modality: Modality, shape: Shape) -> Uint8:
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
 
 
-def load_square(path: Path | str, modality: Modality, size: int) -> Uint8:
+def load_square(path: Place | str, modality: Modality, size: int) -> Uint8:
     """`load_fitted` at size x size."""
     return load_fitted(path, modality, (size, size))
 
@@ -216,9 +216,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def load_stack(
-    members: Sequence[tuple[Path, str]], size: int, *, what: str = "reading images", quiet: bool = False
+    members: Sequence[tuple[Place, str]], size: int, *, what: str = "reading images", quiet: bool = False
 ) -> Uint8:
-    """(path, modality) pairs as the model sees them: NCHW uint8 [N, 3, size, size].
+    """(place, modality) pairs as the model sees them: NCHW uint8 [N, 3, size, size].
 
     ValueError names an unreadable one.
     """

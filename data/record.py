@@ -21,9 +21,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from vesalius.data.columns import Columns
+
+if TYPE_CHECKING:
+    from vesalius.data.archive import Place
 
 Side = Literal["left", "right", "bilateral"]
 Origin = Literal["real", "phantom", "synthetic"]
@@ -110,7 +113,7 @@ class Record:
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Record) if field.name != "extra")
 
 
-def digest_file(path: Path) -> str:
+def digest_file(path: Place) -> str:
     """sha256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -195,6 +198,8 @@ def check_types(record: Record) -> Record:
         raise TypeError("'depth'")
     if not isinstance(record.hounsfield, bool):
         raise TypeError("'hounsfield'")
+    if record.text.encode("utf-8", "ignore").decode() != record.text:
+        raise TypeError("'text'")  # halves of characters, which no file can hold
     for f in record.findings:
         if not isinstance(f.kind, str) or f.side not in (None, *get_args(Side)) or type(f.count) is not int:
             raise TypeError("'findings'")
@@ -249,8 +254,6 @@ def stream_records(folder: Path | str, split: str | None = None) -> Iterator[Rec
         for number, row in numbered_rows(place):
             try:
                 record = check_types(Record.from_json(row))
-                if record.text.encode("utf-8", "ignore").decode() != record.text:
-                    raise TypeError("'text'")  # halves of characters, which no file can hold
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(f"{place}:{number}: column {error} is missing or of the wrong type") from None
             if name:
@@ -275,10 +278,15 @@ def metadata_files(root: Path) -> list[tuple[Path, str]]:
         places = [(root / "metadata.jsonl", "")]
     if not (root / "manifest.json").is_file() and any((root / mark).exists() for mark in MARKS):
         raise ValueError(f"{root}: is unfinished; run the line that was making it again")
-    if not places and any(next(root.glob(f"*/00000.{kind}"), None) for kind in ("parquet", "tar")):
+    if not places and holds_shards(root):
+        if not (root / "manifest.json").is_file():
+            raise ValueError(
+                f"{root}: holds shards but no manifest.json, which is written last, so some may lack; copy the folder "
+                "whole, or run its `vesalius data export` again"
+            )
         raise ValueError(
-            f"{root}: holds shards, which `datasets` and `vesalius data check` open; give the dataset folder that they "
-            "were exported from"
+            f"{root}: holds shards, which `datasets` and `vesalius data check`, `finetune` and `plan` open; give the "
+            "dataset folder that they were exported from"
         )
     if not places:
         raise ValueError(
@@ -286,6 +294,11 @@ def metadata_files(root: Path) -> list[tuple[Path, str]]:
             f"`vesalius data build {root} --out DIR` makes a dataset of it"
         )
     return places
+
+
+def holds_shards(root: Path) -> bool:
+    """Whether files of a folder are named as `vesalius data export` names them."""
+    return any(next(root.glob(f"*/00000.{kind}"), None) for kind in ("parquet", "tar"))
 
 
 def write_dataset(

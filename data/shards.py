@@ -1,8 +1,10 @@
-"""`vesalius data export`: a dataset as a few large files, which training on many machines streams.
+"""`vesalius data export`: a dataset as a few large files, which training reads as they stand.
 
 OUT/train/00000.parquet    columns image {bytes, path}, text ... ; `datasets.load_dataset(OUT, streaming=True)`
 OUT/train/00000.tar        WebDataset: KEY.png, KEY.json, and KEY.mask.png where there is a mask
 OUT/manifest.json          written last: every shard with its number of records and its digest
+
+`vesalius.data.streamed` reads them.
 """
 
 from __future__ import annotations
@@ -23,18 +25,32 @@ from vesalius.data.columns import Columns
 from vesalius.data.inside import own_file
 from vesalius.data.journal import read_object
 from vesalius.data.progress import progress
-from vesalius.data.record import Record, digest_file, hold, open_atomic, stream_records, write_atomic, write_json
+from vesalius.data.record import (
+    Record,
+    digest_file,
+    hold,
+    metadata_files,
+    open_atomic,
+    stream_records,
+    write_atomic,
+    write_json,
+)
+from vesalius.data.streamed import FORMAT, IMAGE, MASK, Packed, place_of, shards_of, stream_packed
 
-FORMAT = "vesalius-shards-1"
 BATCH = 100
-"""Rows of one group of a Parquet file: what a reader holds at a time."""
+"""Rows of one group of a Parquet file: what the writer holds, and where a reader may begin."""
+FEW = 8
+"""Images, at least, that a reader of a Parquet file holds at a time."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Write a dataset folder as Parquet or WebDataset shards."""
+    """Write a dataset folder as Parquet or WebDataset shards.
+
+    `vesalius finetune --data` and `plan` take the folder of shards as it stands, and so do `data check` and `datasets`.
+    """
 
     folder: tyro.conf.Positional[Path]
     """dataset folder to take from"""
@@ -65,9 +81,10 @@ def export_shards(config: ExportConfig) -> ExportSummary:
         raise ValueError(f"shard_mb {config.shard_mb}: expected a size in megabytes from 1")
     if config.out.resolve().is_relative_to(config.folder.resolve()):
         raise ValueError(f"{config.out}: lies inside {config.folder}, from which it takes; choose another --out")
+    flat = metadata_files(config.folder)[0][1] == ""
     columns, tally, masks = Columns(), Tally(), False
     for record in stream_records(config.folder):
-        columns.add(_row(record))
+        columns.add(_row(record, flat))
         tally.add(record)
         masks = masks or record.mask is not None
     if config.dry_run:
@@ -87,13 +104,14 @@ def export_shards(config: ExportConfig) -> ExportSummary:
                     shard = _Open(config, record.split, number, masks)
                     stack.push(shard.abandon)
                     open_shards[record.split] = shard
-                shard.add(columns.even(_row(record)), *_contents(config.folder, record))
+                shard.add(columns.even(_row(record, flat)), *_contents(config.folder, record))
             for shard in open_shards.values():
                 done[shard.name] = shard.close()
         card = write_card(config.out.resolve().name, tally, notes=[f"{config.shards} shards of {config.folder.name}"])
         write_atomic(config.out / "README.md", card.encode())
         splits = {split: {"num_records": count} for split, count in tally.splits.items()}
-        manifest = {"format": FORMAT, "kind": config.shards, "splits": splits, "shards": dict(sorted(done.items()))}
+        manifest: Row = {"format": FORMAT, "kind": config.shards, "splits": splits, "flat": flat}
+        manifest["shards"] = dict(sorted(done.items()))
         write_json(config.out / "manifest.json", manifest)
     return ExportSummary(path=config.out, splits=dict(tally.splits), num_shards=len(done))
 
@@ -110,11 +128,11 @@ def _claim(config: ExportConfig) -> None:
     write_json(mark, plan)
 
 
-def _row(record: Record) -> Row:
-    """The row of a record without its split, which is the folder; names as in the split's metadata file."""
+def _row(record: Record, flat: bool) -> Row:
+    """The row of a record without its split, which is the folder; names as in the file of metadata that it is from."""
     row = record.to_json()
     for field in ("file_name", "mask"):
-        if field in row:
+        if field in row and not flat:
             row[field] = row[field].removeprefix(f"{record.split}/")
     return row
 
@@ -167,9 +185,9 @@ class _Parquet:
         self._writer: Any = None
 
     def add(self, row: Row, image: bytes, mask: bytes | None) -> None:
-        more: Row = {"image": {"bytes": image, "path": PurePosixPath(row["file_name"]).name}}
+        more: Row = {IMAGE: {"bytes": image, "path": PurePosixPath(row["file_name"]).name}}
         if self._masks:
-            more["mask_image"] = mask and {"bytes": mask, "path": PurePosixPath(row["mask"]).name}
+            more[MASK] = mask and {"bytes": mask, "path": PurePosixPath(row["mask"]).name}
         self._rows.append(more | row)
         if len(self._rows) == BATCH:
             self._flush()
@@ -180,8 +198,13 @@ class _Parquet:
 
         if self._writer is None:
             schema = _schema(self._rows[0], self._masks)
-            # Images are compressed already; of a column of texts that repeat a dictionary makes little.
-            self._writer = pq.ParquetWriter(self._file, schema, compression="zstd", write_statistics=False)
+            # Images are compressed already; of a column of texts that repeat a dictionary makes little. What is read at
+            # a time is a page: one ends after a megabyte, which is looked at after each few rows.
+            plain = [name for name in schema.names if name not in (IMAGE, MASK)]
+            self._writer = pq.ParquetWriter(
+                self._file, schema, compression=dict.fromkeys(plain, "zstd"), use_dictionary=plain,
+                write_statistics=False, write_batch_size=FEW,
+            )  # fmt: skip
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))
         self._rows.clear()
 
@@ -199,7 +222,7 @@ def _schema(row: Row, masks: bool) -> Any:
     picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     words = {str: ("string", pa.string()), int: ("int64", pa.int64()), float: ("float64", pa.float64())}
     words[bool] = ("bool", pa.bool_())
-    names = ["image", *(["mask_image"] if masks else [])]
+    names = [IMAGE, *([MASK] if masks else [])]
     fields = [(name, picture) for name in names]
     features: Row = {name: {"_type": "Image"} for name in names}
     for key, value in row.items():
@@ -231,74 +254,22 @@ class _Tar:
         self._tar.close()
 
 
-def shards_of(root: Path) -> dict[str, dict[str, Any]]:
-    """The shards of an export by their names, with num_records and sha256; none where the folder is no export."""
-    manifest = root / "manifest.json"
-    value = read_object(manifest) if manifest.is_file() else {}
-    shards = value.get("shards") if value.get("format") == FORMAT else {}
-    if not isinstance(shards, dict) or not all(
-        isinstance(facts, dict) and facts.keys() >= {"num_records", "sha256"} for facts in shards.values()
-    ):
-        raise ValueError(f"{manifest}: damaged, it names no shards; export the dataset again")
-    return shards
-
-
 def stream_members(root: Path) -> Iterator[tuple[Record, bytes | None]]:
     """The records of a dataset folder, whose images lie at `root / record.file_name`, or of shards, with their images.
 
     ValueError as `stream_records`, and where a shard is damaged.
     """
-    shards = shards_of(root)
-    if not shards:
+    if not shards_of(root):
         yield from ((record, None) for record in stream_records(root))
-    for name in shards:
-        path, split = root / name, name.split("/")[0]
-        try:
-            for row, image in _read_parquet(path) if path.suffix == ".parquet" else _read_tar(path):
-                names = {field: f"{split}/{row[field]}" for field in ("file_name", "mask") if row.get(field)}
-                yield Record.from_json({**row, **names, "split": split}), image
-        except (OSError, KeyError, TypeError, tarfile.TarError) as error:
-            line = " ".join(str(error).split())[:200]
-            raise ValueError(f"{path}: damaged or missing ({line}); export the dataset again") from None
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[Row, bytes]]:
-    import pyarrow.parquet as pq
-    from pyarrow.lib import ArrowException
-
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=BATCH):
-                for row in batch.to_pylist():
-                    row.pop("mask_image", None)
-                    yield row, row.pop("image")["bytes"]
-    except ArrowException as error:
-        raise OSError(str(error)) from None
-
-
-def _read_tar(path: Path) -> Iterator[tuple[Row, bytes]]:
-    image = b""
-    with tarfile.open(path) as tar:
-        for member in tar:
-            file = tar.extractfile(member)
-            content = file.read() if file else b""
-            if member.name.endswith(".json"):
-                yield json.loads(content), image
-            elif ".mask." not in member.name:
-                image = content
+    for record, spot, _ in stream_packed(root):
+        yield record, Packed(root, record.file_name, spot).open().read()
 
 
 def fetch(root: Path, wanted: set[str]) -> dict[str, bytes]:
     """The image files of some records by `file_name`; those that are missing are left out."""
     found: dict[str, bytes] = {}
-    if not shards_of(root):
-        for name in wanted:
-            with suppress(ValueError):
-                found[name] = own_file(root, name).read_bytes()
-        return found
-    for record, image in stream_members(root):
-        if record.file_name in wanted and image is not None:
-            found[record.file_name] = image
-            if len(found) == len(wanted):
-                break
+    for name in wanted:
+        with suppress(ValueError):
+            place = place_of(root, name)
+            found[name] = own_file(root, name).read_bytes() if isinstance(place, Path) else place.open().read()
     return found

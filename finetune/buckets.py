@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vesalius.data.image import Shape, image_shape
 from vesalius.data.record import Record
+from vesalius.data.streamed import place_of
 from vesalius.finetune.latents import Latents, cached_views
 from vesalius.finetune.stream import batch_indices
 from vesalius.models.base import Base
@@ -83,7 +84,7 @@ def choose_buckets(members: Sequence[Member], base: Base, aspect: bool = False) 
     ratios = [0.0] * len(members)
     if aspect:
         for i, (folder, record) in enumerate(members):
-            height, width = image_shape(folder / record.file_name)
+            height, width = image_shape(place_of(folder, record.file_name))
             ratios[i] = math.log(height / width)
     of: Int64 = np.abs(np.array(ratios)[:, None] - logs).argmin(1)
     used = np.unique(of)

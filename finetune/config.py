@@ -17,7 +17,7 @@ class FinetuneConfig:
     """Fine-tune a LoRA adapter on images and their reports. The same line continues a run that was stopped."""
 
     data: tuple[Path, ...]
-    """dataset folders"""
+    """dataset folders, or folders of shards that `vesalius data export` wrote"""
     out: Path
     """run folder"""
     base: str = "nano"

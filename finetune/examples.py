@@ -9,7 +9,8 @@ import torch
 
 from vesalius.data.image import load_stack
 from vesalius.data.modality import find_modality
-from vesalius.data.record import Record, load_records
+from vesalius.data.record import Record
+from vesalius.data.streamed import dataset_records, place_of
 
 
 def excluded(record: Record, rules: Sequence[str]) -> bool:
@@ -29,7 +30,7 @@ def excluded(record: Record, rules: Sequence[str]) -> bool:
 
 def gather(folders: Sequence[Path], split: str, exclude: Sequence[str] = ()) -> list[tuple[Path, Record]]:
     """(folder, record) of one split over several datasets, less what the rules exclude. ValueError where none is."""
-    found = [(f, r) for f in folders for r in load_records(f) if r.split == split and not excluded(r, exclude)]
+    found = [(f, r) for f in folders for r in dataset_records(f) if r.split == split and not excluded(r, exclude)]
     if not found:
         raise ValueError(
             f"no records of split '{split}' in {', '.join(map(str, folders))} after excluding {list(exclude)}"
@@ -39,7 +40,7 @@ def gather(folders: Sequence[Path], split: str, exclude: Sequence[str] = ()) -> 
 
 def load_images(members: Sequence[tuple[Path, Record]], size: int, *, quiet: bool = False) -> torch.Tensor:
     """Images as the model sees them, NCHW uint8. An unreadable one is an error that names it."""
-    stack = load_stack([(folder / r.file_name, r.modality) for folder, r in members], size, quiet=quiet)
+    stack = load_stack([(place_of(folder, r.file_name), r.modality) for folder, r in members], size, quiet=quiet)
     return torch.from_numpy(stack)
 
 

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from vesalius.data.archive import Place
 from vesalius.data.image import Shape, read_image
 from vesalius.data.progress import progress
 from vesalius.data.record import Record, digest_file
+from vesalius.data.streamed import place_of
 from vesalius.finetune.examples import to_pixels
 from vesalius.finetune.views import load_view
 from vesalius.models.adapter import disk_errors
@@ -135,7 +137,7 @@ def cached_latents(
 def _key(part: Sequence[Member], how: str, view: int) -> str:
     key = hashlib.sha256(how.encode())
     for root, record in part:
-        key.update((record.sha256 or digest_file(root / record.file_name)).encode() + record.modality.encode())
+        key.update((record.sha256 or digest_file(place_of(root, record.file_name))).encode() + record.modality.encode())
         key.update(f"{record.file_name}/{record.text}".encode() if view else b"")  # what a view depends on
     return key.hexdigest()[:24]
 
@@ -144,14 +146,7 @@ def _key(part: Sequence[Member], how: str, view: int) -> str:
 def _encoded(
     autoencoder: Any, batch: Sequence[Member], shape: Shape, view: int, device: torch.device, half: bool
 ) -> Pair:
-    for root, record in batch:
-        path = root / record.file_name
-        if record.sha256 and path.is_file() and digest_file(path) != record.sha256:
-            read_image(path)  # says what is wrong with it where it does not open
-            raise ValueError(
-                f"{path}: was changed since its dataset was made; make that again, or bring the image back"
-            )
-    images = [load_view(root / record.file_name, record, shape, view) for root, record in batch]
+    images = [load_view(_opened(root, record), record, shape, view) for root, record in batch]
     pixels = to_pixels(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous())
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         posterior = autoencoder.encode(pixels.to(device)).latent_dist
@@ -162,6 +157,16 @@ def _encoded(
         root, record = batch[int((~finite).nonzero()[0])]
         raise ValueError(f"{root / record.file_name}: its latents are not finite; look at the image, or remove it")
     return mean, deviation
+
+
+def _opened(root: Path, record: Record) -> Place:
+    """Where the image of a record is. ValueError where its bytes are not those that its dataset was made with."""
+    place = place_of(root, record.file_name)
+    there = not isinstance(place, Path) or place.is_file()
+    if record.sha256 and there and digest_file(place) != record.sha256:
+        read_image(place)  # says what is wrong with it where it does not open
+        raise ValueError(f"{place}: was changed since its dataset was made; make that again, or bring the image back")
+    return place
 
 
 def _save(path: Path, mean: torch.Tensor, deviation: torch.Tensor) -> None:

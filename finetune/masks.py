@@ -12,6 +12,7 @@ from torch.nn import functional
 from vesalius.data.image import Shape, fit_image, read_image
 from vesalius.data.modality import find_modality
 from vesalius.data.record import Record
+from vesalius.data.streamed import place_of
 from vesalius.finetune.buckets import Buckets
 
 MARGIN = 2
@@ -31,7 +32,7 @@ def lesion_grid(members: Sequence[tuple[Path, Record]], shape: Shape, cell: int)
     grid = torch.zeros(len(members), 1, height, width, dtype=torch.bool)
     for i, (folder, record) in enumerate(members):
         if record.mask:
-            shown = (read_image(folder / record.mask)[..., :1] > 0).astype(np.uint8) * 255
+            shown = (read_image(place_of(folder, record.mask))[..., :1] > 0).astype(np.uint8) * 255
             if shown.shape[0] * width != shown.shape[1] * height:  # else all of it is seen
                 shown = fit_image(shown, find_modality(record.modality), shape)
             grid[i] = functional.adaptive_max_pool2d(torch.from_numpy(shown[None, ..., 0]).float(), (height, width)) > 0

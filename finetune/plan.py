@@ -11,11 +11,11 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from vesalius.data.streamed import place_of
 from vesalius.finetune.cards import ASSUMED, CARDS, is_card
 from vesalius.finetune.checkpoint import KEEP
 from vesalius.finetune.count import Groups, Shape, open_shape
@@ -196,7 +196,7 @@ def read_seconds(trainset: Trainset | None, size: int) -> float:
         return 0.0
     few = trainset.train[:NUM_READ]
     seconds, _ = timed(
-        time.perf_counter, lambda: [load_view(Path(root) / r.file_name, r, (size, size), 0) for root, r in few]
+        time.perf_counter, lambda: [load_view(place_of(root, r.file_name), r, (size, size), 0) for root, r in few]
     )
     return seconds / len(few)
 

@@ -25,7 +25,7 @@ class PlanConfig(FinetuneConfig):
     price: float | None = None
     """what an hour costs, in dollars; none: no sum is told"""
     data: tuple[Path, ...] = ()
-    """dataset folders, read for their counts and texts; none: `steps` alone is planned, with texts of one context"""
+    """dataset folders or shards, read for counts and texts; none: `steps` alone are planned, texts of one context"""
     out: Path = Path("run")
     """run folder; nothing is written there"""
 

@@ -27,6 +27,7 @@ from vesalius.data.phantom import KINDS, RULES
 from vesalius.data.phantom_canvas import FindingRule
 from vesalius.data.progress import Progress, progress
 from vesalius.data.record import Finding, Record, write_json
+from vesalius.data.streamed import place_of
 from vesalius.eval.metrics import share
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.examples import gather, load_images, to_pixels
@@ -137,7 +138,7 @@ def load_masks(members: Sequence[tuple[Path, Record]], config: ReaderConfig) -> 
     targets = torch.empty(len(members), size, size, dtype=torch.uint8)
     for i, (folder, record) in enumerate(progress(members, "reading masks", len(members))):
         assert record.mask is not None
-        with Image.open(folder / record.mask, formats=("PNG",)) as image:
+        with place_of(folder, record.mask).open("rb") as file, Image.open(file, formats=("PNG",)) as image:
             mask = np.asarray(image.convert("L").resize((size, size), Image.Resampling.NEAREST))
         places = [0, *(1 + config.labels.index(f"{record.modality}/{kind}") for kind in KINDS[record.modality])]
         if mask.max() >= len(places):

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean, prompts_of, sections
-from vesalius.data.record import Record, digest_file, load_records
+from vesalius.data.record import Record, digest_file
+from vesalius.data.streamed import dataset_records, place_of
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.pairs import load_pairs
 from vesalius.models.text import split_chunks
@@ -85,7 +86,7 @@ def choose_trainset(config: FinetuneConfig) -> Trainset:
     members = [
         (folder, dataclasses.replace(record, modality=find_modality(record.modality).name))
         for folder in config.data
-        for record in load_records(folder)
+        for record in dataset_records(folder)
         if record.split in ("train", "val")
     ]
     members = [
@@ -207,7 +208,7 @@ def data_digest(members: Sequence[Member]) -> str:
     total = hashlib.sha256()
     for folder, record in members:
         parts = (
-            record.sha256 or digest_file(folder / record.file_name),
+            record.sha256 or digest_file(place_of(folder, record.file_name)),
             record.modality,
             record.caption or "",
             record.text,

@@ -7,11 +7,11 @@ scanner and a patient's posture would.
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from vesalius.data.archive import Place
 from vesalius.data.image import Shape, Uint8, load_fitted
 from vesalius.data.modality import find_modality, safe_flips
 from vesalius.data.record import Record
@@ -21,7 +21,7 @@ TURN, SCALE, SHIFT = 5.0, 0.08, 0.04
 """Most degrees, most relative change of scale, and most of the image's edge by which a view is moved."""
 
 
-def load_view(path: Path, record: Record, shape: Shape, view: int) -> Uint8:
+def load_view(path: Place, record: Record, shape: Shape, view: int) -> Uint8:
     """View number `view` of a record's image as the model sees it, (height, width) x 3 uint8; view 0 is the image
     itself.
 

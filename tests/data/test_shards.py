@@ -12,7 +12,8 @@ import pytest
 from vesalius.data.check import CheckConfig, check
 from vesalius.data.image import write_png
 from vesalius.data.record import Record, load_records, write_dataset
-from vesalius.data.shards import ExportConfig, ExportSummary, export_shards, fetch, shards_of, stream_members
+from vesalius.data.shards import ExportConfig, ExportSummary, export_shards, fetch, stream_members
+from vesalius.data.streamed import shards_of
 
 Kind = Literal["parquet", "webdataset"]
 kinds = pytest.mark.parametrize("kind", ["parquet", "webdataset"])
