@@ -84,6 +84,23 @@ def test_the_discriminator_learns_to_tell_pictures_from_noise(method: Adversaria
     assert verdicts[1].mean() < -0.5
 
 
+def test_the_student_learns_to_pass_for_real(method: Adversarial) -> None:
+    denoiser = adapted(method)
+    for _ in range(15):
+        method.loss(denoiser, 0)  # the discriminator learns, the student does not yet
+    for group in method.optimizer.param_groups:
+        group["lr"] = 0.0
+    optimizer = torch.optim.AdamW([p for p in denoiser.parameters() if p.requires_grad], lr=5e-3)
+    losses = []
+    for _ in range(15):
+        loss = method.loss(denoiser, 0)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.2
+
+
 def test_the_teachers_depths_are_seen_once_each_and_no_longer(method: Adversarial) -> None:
     text = method.setting.condition(["Chest CT"])
     with watched(method.unet) as seen, torch.no_grad():

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler
 from peft import LoraConfig, get_peft_model
 
 from vesalius.finetune.base import Condition
-from vesalius.finetune.distill_config import DistillConfig
+from vesalius.finetune.distill_config import TARGETS, DistillConfig
 from vesalius.finetune.distill_consistency import Consistency
 from vesalius.finetune.distill_method import Setting
 from vesalius.finetune.distill_pairs import choose_pairs
@@ -93,6 +93,25 @@ def test_noise_alone_is_learnt_from_without_a_number_that_is_none(
     assert loss.isfinite()
     assert gradients
     assert all("lora_" in name and g.isfinite().all() for name, g in gradients.items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbouring_levels_come_to_predict_the_same_picture(
+    kind: str, tiny_base: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    base = base_of(tiny_base, kind)
+    method = lesson(base, phantoms, tmp_path, num_pairs=2, batch_size=2, solver_steps=2, huber=0.1)
+    torch.manual_seed(0)
+    denoiser = get_peft_model(base.pipeline.unet, LoraConfig(r=16, lora_alpha=16, target_modules=list(TARGETS)))
+    optimizer = torch.optim.AdamW([p for p in denoiser.parameters() if p.requires_grad], lr=3e-3)
+    losses = []
+    for _ in range(30):
+        loss = method.loss(denoiser, 0)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0], losses
 
 
 def test_splitting_a_prediction_is_the_inverse_of_adding_noise(tiny_base: Path) -> None:

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Distil nano into 4 steps by consistency (LCM-LoRA) on phantoms, then draw with the adapter beside the base in as few
+# steps, and beside the base as it usually draws.
+#   bash runs/distill-consistency.sh OUT [any flag of the distillation, such as --steps 60]
+# The default takes the better part of an hour on two CPU cores with AVX-512 BF16, a tenth of the steps some minutes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export HF_HUB_OFFLINE=1
+out="$1"
+python="${PYTHON:-python}"
+
+vesalius data phantom --num 600 --seed 31 --val 0.1 --test 0 --size 128 --hounsfield --out "$out/phantoms"
+"$python" -m vesalius.finetune.distill --method consistency --data "$out/phantoms" --base nano --out "$out/fast" \
+  --num-pairs 600 --num-validation 16 --guidance 3 --steps 600 --batch-size 8 --learning-rate 5e-4 --save-every 20 \
+  "${@:2}"
+prompts=("Chest CT with a nodule in the left lung" "Brain MRI with a mass on the right" "H&E tile with many glands")
+vesalius generate "${prompts[@]}" --num 4 --seed 1 --adapter "$out/fast" --out "$out/samples-fast"
+vesalius generate "${prompts[@]}" --num 4 --seed 1 --steps 4 --out "$out/samples-base-4"
+vesalius generate "${prompts[@]}" --num 4 --seed 1 --out "$out/samples-base"
+cat "$out/fast/validation.json"  # ratio: how far the student is from its teacher, beside the base in as few steps
