@@ -15,23 +15,19 @@ from safetensors.torch import load_file
 
 from vesalius.data.modality import modality_in
 from vesalius.finetune.base import Condition
-from vesalius.finetune.distill import (
-    DistillConfig,
-    Sampler,
-    choose_prompts,
-    distill,
-    make_scheduler,
-    noise_of,
-    teacher_points,
-)
+from vesalius.finetune.distill import METHODS, distill
+from vesalius.finetune.distill_config import METHODS_OF, DistillConfig
+from vesalius.finetune.distill_pairs import choose_pairs
+from vesalius.finetune.distill_sampler import Sampler, make_scheduler, noise_of, teacher_points
 from vesalius.finetune.launch import make_accelerator
 from vesalius.finetune.objective import denoising_loss
-from vesalius.inference.generator import Generator
+from vesalius.inference.generator import Generator, Request
 from vesalius.models import architecture
 from vesalius.models.adapter import read_card
 from vesalius.models.base import Base, open_base
 
 ConfigFor = Callable[..., DistillConfig]
+every_method = pytest.mark.parametrize("method", METHODS)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +40,7 @@ def schooled_base(phantoms: Path, tiny_base: Path, tmp_path_factory: pytest.Temp
     denoiser, scheduler = base.pipeline.unet.train().requires_grad_(True), architecture.make_scheduler()
     condition = Condition(base.pipeline.tokenizer, base.pipeline.text_encoder)
     config = DistillConfig(data=(phantoms,), out=Path(), num_trajectories=64, chinese_share=0.0)
-    prompts = choose_prompts(config, "train", base.pipeline.tokenizer)
+    prompts = [text for _, text in choose_pairs(config, "train", base.pipeline.tokenizer)]
     y, x = torch.meshgrid(torch.linspace(-1, 1, 16), torch.linspace(-1, 1, 16), indexing="ij")
     patterns = {"CT": 1.5 * x, "MRI": (x**2 + y**2 < 0.4) * 2.0 - 1, "pathology": torch.sin(9 * y)}
     optimizer = torch.optim.AdamW(denoiser.parameters())
@@ -72,8 +68,9 @@ def config_for(phantoms: Path, schooled_base: Path, tmp_path: Path) -> ConfigFor
     """A short fp32 run on the tiny base; keywords replace its fields."""
 
     def make(**fields: Any) -> DistillConfig:
+        many = {"num_trajectories": 8} if fields.get("method", "trajectory") == "trajectory" else {"num_pairs": 8}
         usual = {
-            "data": (phantoms,), "base": str(schooled_base), "out": tmp_path / "run", "num_trajectories": 8,
+            "data": (phantoms,), "base": str(schooled_base), "out": tmp_path / "run", **many,
             "num_validation": 4, "teacher_steps": 4, "sampling_steps": 2, "steps": 4, "batch_size": 4, "rank": 4,
             "targets": ("to_q", "to_k", "to_v", "conv1", "conv_out"), "warmup": 2, "save_every": 2,
             "chinese_share": 0.0, "precision": "fp32", "device": "cpu", "json": True,
@@ -101,7 +98,7 @@ def test_the_student_lands_nearer_to_the_teacher_than_the_base_does_in_as_few_st
 def test_the_teachers_points_are_those_of_the_plain_pipeline(config_for: ConfigFor) -> None:
     config = config_for(guidance=2.5, teacher_steps=8, sampling_steps=4)
     base = open_base(config.base)
-    prompts = choose_prompts(config, "val", base.pipeline.tokenizer)[:2]
+    prompts = [text for _, text in choose_pairs(config, "val", base.pipeline.tokenizer)[:2]]
     condition = Condition(base.pipeline.tokenizer, base.pipeline.text_encoder)
     teacher = sampler_of(base, 8, blank=condition([""]), guidance=2.5)
     points = teacher_points(config, base, teacher, condition, "val", prompts)
@@ -135,13 +132,14 @@ def test_an_error_of_the_prediction_weighs_alike_at_every_step(tiny_base: Path) 
         assert torch.allclose((off - moved) / sampler.gain(timestep), torch.full_like(off, 0.1), atol=1e-4)
 
 
-def test_a_run_that_was_stopped_ends_with_the_same_weights(config_for: ConfigFor, tmp_path: Path) -> None:
-    whole, stopped = config_for(), config_for(out=tmp_path / "stopped")
+@every_method
+def test_a_run_that_was_stopped_ends_with_the_same_weights(method: str, config_for: ConfigFor, tmp_path: Path) -> None:
+    whole, stopped = config_for(method=method), config_for(method=method, out=tmp_path / "stopped")
     distill(whole)
     distill(stopped)
     for late in ("adapter", "checkpoints/step-00000004"):
         shutil.rmtree(stopped.out / late)
-    shard = next((stopped.out / "trajectories").glob("train-*"))
+    shard = next(p for part in ("trajectories/train-*", "cache/*") for p in stopped.out.glob(part))
     shard.write_bytes(shard.read_bytes()[:99])
     distill(stopped)
     one, other = adapter(whole.out), adapter(stopped.out)
@@ -159,14 +157,18 @@ def test_trajectories_are_drawn_once(config_for: ConfigFor) -> None:
     assert {p: p.stat().st_mtime_ns for p in (config.out / "trajectories").iterdir()} == stamps
 
 
-def test_the_card_says_how_to_draw_and_the_generator_does_so(config_for: ConfigFor) -> None:
-    config = config_for()
+SAMPLERS = {"trajectory": "DDIMScheduler", "consistency": "LCMScheduler", "adversarial": "DDIMScheduler"}
+
+
+@every_method
+def test_the_card_says_how_to_draw_and_the_generator_does_so(method: str, config_for: ConfigFor) -> None:
+    config = config_for(method=method)
     distill(config)
     card = read_card(config.out)
     assert card is not None
     assert card.sampling is not None
     assert (card.sampling.steps, card.sampling.guidance, card.depth) == (2, 1.0, 1)
-    assert card.sampling.scheduler["_class_name"] == "DDIMScheduler"
+    assert card.sampling.scheduler["_class_name"] == SAMPLERS[method]
     assert {t.dtype for t in adapter(config.out).values()} == {torch.float16}
     generator = Generator(config.base, config.out)
     sizes: list[int] = []
@@ -175,16 +177,17 @@ def test_the_card_says_how_to_draw_and_the_generator_does_so(config_for: ConfigF
     assert sizes == [1] * 2
 
 
-def test_plain_diffusers_opens_the_adapter(config_for: ConfigFor) -> None:
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
+@every_method
+def test_plain_diffusers_opens_the_adapter(method: str, config_for: ConfigFor) -> None:
+    import diffusers
 
-    config = config_for(learning_rate=1e-2)
+    config = config_for(method=method, learning_rate=1e-2)
     folder = distill(config)
-    plain = StableDiffusionPipeline.from_pretrained(config.base, torch_dtype=torch.float32)
+    plain = diffusers.StableDiffusionPipeline.from_pretrained(config.base, torch_dtype=torch.float32)
     plain.set_progress_bar_config(disable=True)
     plain.unet.load_lora_adapter(folder, prefix="base_model.model", weight_name="adapter_model.safetensors")
     card = json.loads((folder / "adapter.json").read_text())["sampling"]
-    plain.scheduler = DDIMScheduler.from_config(card["scheduler"])
+    plain.scheduler = getattr(diffusers, SAMPLERS[method]).from_config(card["scheduler"])
     ours = Generator(config.base, config.out).base.pipeline
     drawn = [
         pipeline(
@@ -195,6 +198,25 @@ def test_plain_diffusers_opens_the_adapter(config_for: ConfigFor) -> None:
     ]  # fmt: skip
     assert torch.allclose(drawn[0], drawn[1], atol=1e-3)
     assert not torch.allclose(drawn[0], drawn[2], atol=1e-2)
+
+
+def test_a_picture_of_a_sampler_that_adds_noise_does_not_depend_on_its_batch(config_for: ConfigFor) -> None:
+    config = config_for(method="consistency", sampling_steps=4)
+    distill(config)
+    generator = Generator(config.base, config.out)
+    requests = [Request(prompt=f"{kind}, image {i}", seed=i) for i, kind in enumerate(["Chest CT", "Brain MRI"] * 4)]
+    alone, together = (
+        {r.seed: p.image.astype(int) for r, p in generator.draw_all(requests, batch_size=size)} for size in (1, 8)
+    )
+    assert max(abs(alone[seed] - together[seed]).max() for seed in alone) <= 1
+    assert abs(alone[0] - alone[2]).max() > 1
+
+
+def test_a_run_of_trajectories_is_said_as_before_there_were_other_methods(config_for: ConfigFor) -> None:
+    others = {"method", *(name for name, methods in METHODS_OF.items() if "trajectory" not in methods)}
+    config = config_for()
+    assert config.settings().keys() == dataclasses.asdict(config).keys() - others
+    assert config_for(method="adversarial").settings()["method"] == "adversarial"
 
 
 def test_a_run_starts_from_the_adapter_of_another(config_for: ConfigFor, tmp_path: Path) -> None:
@@ -210,12 +232,22 @@ def test_a_run_starts_from_the_adapter_of_another(config_for: ConfigFor, tmp_pat
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"teacher_steps": 5}, "no multiple of --sampling-steps 2"), ({"steps": 0}, "expected at least 1")],
+    [
+        ({"teacher_steps": 5}, "no multiple of --sampling-steps 2"),
+        ({"steps": 0}, "expected at least 1"),
+        ({"num_pairs": 9}, "--num-pairs means nothing to --method trajectory"),
+        ({"method": "consistency", "num_trajectories": 9}, "--num-trajectories means nothing to --method consistency"),
+        ({"method": "adversarial", "guidance_range": (1.0, 3.0)}, "means nothing to --method adversarial"),
+        ({"method": "consistency", "guidance_range": (3.0, 1.0)}, "the lower end and then the upper"),
+        ({"method": "consistency", "sampling_steps": 60}, "more than --solver-steps 50"),
+        ({"method": "consistency", "solver_steps": 30}, "no divisor of the 1000 noise levels"),
+        ({"method": "adversarial", "penalty": -1.0}, "expected 0 or more"),
+    ],
 )
 def test_numbers_that_do_not_fit_are_refused_before_anything_is_written(
-    config_for: ConfigFor, change: dict[str, int], words: str
+    config_for: ConfigFor, change: dict[str, Any], words: str
 ) -> None:
     config = config_for(**change)
     with pytest.raises(ValueError, match=words):
         distill(config)
-    assert not config.out.exists()
+    assert not (config.out / "config.json").exists()

@@ -99,7 +99,7 @@ def test_latents_of_the_folder_serve_its_shards_and_nothing_is_encoded_twice(
     card = read_card(usual.out)
     assert card is not None
     # Without an autoencoder
-    cached_views(None, card.base_digest, members, 32, 2, folder=tmp_path / "cache", quiet=True)
+    cached_views(None, card.base_digest, members, (32, 32), 2, folder=tmp_path / "cache", quiet=True)
     assert files(tmp_path / "cache") == before
 
 
@@ -179,5 +179,5 @@ def test_what_trains_a_base_and_a_reader_gathers_from_shards_too(phantoms: Path,
     both = [gather([folder], "train") for folder in (phantoms, export(phantoms, tmp_path / "shards", kind))]
     assert [r for _, r in both[0]] == [r for _, r in both[1]]
     assert torch.equal(*(load_images(members, 32, quiet=True) for members in both))
-    assert torch.equal(*(lesion_grid(members, 16) for members in both))
+    assert torch.equal(*(lesion_grid(members, (32, 32), 2) for members in both))
     assert torch.equal(*(load_masks(members, ReaderConfig()) for members in both))
