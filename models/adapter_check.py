@@ -164,7 +164,7 @@ def ask_denoiser(pipeline: Any, _: int = 0) -> torch.Tensor:
     more: dict[str, Any] = {}
     if has_pooled(pipeline):
         pooled = torch.randn(3, pipeline.text_encoder_2.config.projection_dim, generator=generator)
-        more["added_cond_kwargs"] = size_condition(pooled, sizes.sample_size * pipeline.vae_scale_factor)
+        more["added_cond_kwargs"] = size_condition(pooled, (sizes.sample_size * pipeline.vae_scale_factor,) * 2)
     with torch.inference_mode():
         output: torch.Tensor = pipeline.unet(noisy, torch.tensor([1, 500, 999]), text, **more).sample
     return output
