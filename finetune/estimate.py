@@ -32,7 +32,7 @@ from vesalius.finetune.launch import choose_precision
 from vesalius.finetune.pictures import BATCH as PICTURES
 from vesalius.finetune.plan_config import PlanConfig
 from vesalius.finetune.texts import BATCH as TEXTS
-from vesalius.finetune.trained import lora_config
+from vesalius.finetune.trained import lora_config, to_half
 from vesalius.finetune.validation import BATCH as QUESTION
 from vesalius.models.base import usual_steps
 
@@ -165,8 +165,12 @@ class Estimate:
         lies on no more than a straight line."""
         counts, whole, alive = self.counts, self.config.batch_size, float(self.counts.longest.peak)
         batch_size = batch_size or self.config.micro_batch or None
+        # Gradients are among what is alive; only of a share of a batch all are there from the start.
+        gradients = 4 * self.num_trained
         if batch_size is not None and batch_size < whole:
             alive = counts.alone.peak + (batch_size - 1) / (whole - 1) * (alive - counts.alone.peak)
+            gradients = 0
+        alive = max(alive - gradients, 4 * self.num_trained)  # as much as AdamW takes for itself, for the while
         # What is frozen of the denoiser is in bfloat16 where that is asked for, text encoders are in float32.
         frozen = num_bytes(counts.denoiser) - 4 * (counts.num_trained - counts.num_text)
         text = sum(map(num_bytes, counts.encoders)) - 4 * counts.num_text
@@ -285,7 +289,12 @@ def adapted(shape: Shape, config: PlanConfig) -> Any:
     """The denoiser with the adapter of a run, on the meta device; the shape's own stays as it is."""
     with torch.device("meta"):
         denoiser = type(shape.denoiser).from_config(shape.denoiser.config).requires_grad_(config.kind == "full")
-        return denoiser if config.kind == "full" else get_peft_model(denoiser, lora_config(config, config.targets))
+        if config.kind == "full":
+            return denoiser
+        wrapped = get_peft_model(denoiser, lora_config(config, config.targets))
+    if is_half(config):
+        to_half(denoiser)
+    return wrapped
 
 
 def adapted_text(shape: Shape, config: PlanConfig) -> tuple[Any, ...]:
