@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -37,12 +37,23 @@ from vesalius.finetune.objective import denoising_loss, preference_loss, trainin
 from vesalius.finetune.pictures import choose_requests, draw_pictures
 from vesalius.finetune.run_card import write_run_card
 from vesalius.finetune.schedule import warmup_cosine
+from vesalius.finetune.sharding import (
+    Shards,
+    ShardsOutOfMemory,
+    clip_gradients,
+    shard,
+    sharding_asked,
+    validate_sharded,
+)
 from vesalius.finetune.sync import Mirror
 from vesalius.finetune.texts import Texts
 from vesalius.finetune.trained import Trained, card_of, make_trained, set_attention
 from vesalius.finetune.trainset import choose_trainset, data_digest
 from vesalius.finetune.validation import fixed_questions, validate
 from vesalius.models.base import open_base, text_encoders
+
+if TYPE_CHECKING:
+    from vesalius.models.text import TextGroups
 
 FREE_FIELDS = ("out", "resume", "json", "dry_run", "device", "micro_batch", "sync")  # may change on taking a run up
 
@@ -69,6 +80,7 @@ def finetune(config: FinetuneConfig) -> RunSummary:
 
 
 def _finetune(config: FinetuneConfig) -> RunSummary:
+    sharding = sharding_asked(config)
     trainset = choose_trainset(config)
     accelerator = make_accelerator(config.precision, config.device, config.tracker, config.out / "logs")
     device, main = accelerator.device, accelerator.is_main_process
@@ -108,7 +120,9 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     base.pipeline.vae.to("cpu")  # its work is done; on a small card the denoiser needs the room
 
     # Adapter in fp32 on a frozen base, optimizer, and the newest whole checkpoint
-    trained.denoiser.to(device)
+    shards = shard(trained, sharding, accelerator) if sharding else None
+    if shards is None:
+        trained.denoiser.to(device)
     for encoder in text_encoders(base.pipeline):
         encoder.to(device)
     texts = Texts(base, trained.text_encoder, trained=config.train_text)
@@ -120,7 +134,9 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     with accelerator.main_process_first():
         if main:
             mirror.fetch()
-        found = load_checkpoint(config.out)
+        found = load_checkpoint(config.out) if shards is None else None
+    if shards is not None:
+        found = shards.load_checkpoint(config.out)
     if found is not None:
         step, tensors, state = found
         if changed := [k.removesuffix("_digest") for k, v in inputs.items() if state.get(k) != v]:
@@ -151,24 +167,36 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
         trained.denoiser.train()
         while True:
             if (step % config.validate_every == 0 or step == config.steps) and step not in dict(validation):
-                found_loss = validate(trained.denoiser, scheduler, texts, questions, accelerator, stopped)
+                if shards is None:
+                    found_loss = validate(trained.denoiser, scheduler, texts, questions, accelerator, stopped)
+                else:
+                    found_loss = validate_sharded(shards, scheduler, texts, questions, stopped)
                 if found_loss is None:  # stopped meanwhile: the run that continues begins with it
                     stop = 1.0
                 else:
                     validation.append((step, found_loss))
                     accelerator.log({"validation_loss": found_loss}, step)
-            if main and step > saved and (step % config.save_every == 0 or step == config.steps or stop):
+            here = main or shards is not None  # of sharded weights each process holds a part that the others need
+            if here and step > saved and (step % config.save_every == 0 or step == config.steps or stop):
                 tensors = trained.tensors() | optimizer_tensors(optimizer)
-                mirror.push(save_checkpoint(config.out, step, tensors, {"validation": validation, **inputs}))
+                tensors = tensors if shards is None else shards.gather(tensors)
+                if main:
+                    mirror.push(save_checkpoint(config.out, step, tensors, {"validation": validation, **inputs}))
                 saved = step
-            if main and not stop and (step % config.draw_every == 0 or step == config.steps):
+            if here and not stop and (step % config.draw_every == 0 or step == config.steps):
                 path = config.out / "pictures" / f"step-{step:08d}.png"
-                draw_pictures(base, requests, path, device=str(device), precision=half)
+                if shards is None or not shards.of_main(path.is_file()):
+                    draw_pictures(base, requests, path, device=str(device), precision=half, write=main)
+                if shards is not None:
+                    shards.settle()
             if stop or step == config.steps:
                 break
-            losses, records, micro = backward(draw, step, slots, micro, trained, scheduler, texts, accelerator, config)
-            average_gradients(accelerator, parameters)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+            losses, records, micro = backward(
+                draw, step, slots, micro, trained, scheduler, texts, accelerator, config, shards
+            )
+            if shards is None:
+                average_gradients(accelerator, parameters)
+            norm = clip_gradients(parameters, config.clip_norm)
             rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -188,6 +216,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
 
     # The adapter, with all that a later stage asks of it
     finished = step == config.steps and not stop
+    if shards is not None and finished:
+        shards.assemble()
     if main and finished:
         modalities = tuple(sorted({r.modality for _, r in trainset.train}))
         facts = {"data_digest": inputs["data_digest"], "depth": trainset.depth, "steps": step}
@@ -214,37 +244,58 @@ def backward(
     texts: Texts,
     accelerator: Accelerator,
     config: FinetuneConfig,
+    shards: Shards | None = None,
 ) -> tuple[torch.Tensor, list[int], int]:
     """Gradients of the mean loss over a process's slots, `micro` of them at a time.
 
     Returns the loss of each slot [N], the number of its record, and how many at a time it was in the end: where memory
     runs out the share is begun again with half as many.
     """
+    one_pass = partial(
+        backward_of, trained=trained, scheduler=scheduler, accelerator=accelerator, config=config, share=len(slots)
+    )  # fmt: skip
     while True:
         losses, records = list[torch.Tensor](), list[int]()
         try:
             for start in range(0, len(slots), micro):
                 batch = draw(step=step, slots=slots[start : start + micro]).on(accelerator.device)
-                ours = (trained.denoiser, scheduler, batch.latents)
-                noised = (batch.noise, batch.timesteps)
                 with accelerator.autocast():
-                    text = texts(batch.prompts)
-                    if batch.worse is not None:
-                        each = preference_loss(*ours, batch.worse, *noised, text, config.dpo_beta)
-                    else:
-                        each = denoising_loss(*ours, *noised, text, config.min_snr_gamma, batch.emphasis, batch.kept)
-                accelerator.backward(each.sum() / len(slots))
-                losses.append(each.detach())
+                    text = texts(batch.prompts) if shards is None else shards.evenly(texts, batch.prompts)
+                losses.append(one_pass(batch, text) if shards is None else shards.run(one_pass, batch, text))
                 records += batch.records
             return torch.cat(losses), records, micro
         except (RuntimeError, MemoryError) as error:
-            if micro == 1 or not out_of_memory(error):
+            # Of sharded processes none may go back alone: the others would wait for its part of the weights
+            known = out_of_memory(error) if shards is None else isinstance(error, ShardsOutOfMemory)
+            if micro == 1 or not known:
                 raise
         trained.zero_grad()  # outside of the handler, which holds the frames of the failed pass and their tensors
         micro //= 2
         if accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
-        print(f"vesalius: step {step}: out of memory; from here {micro} images at a time", file=sys.stderr)
+        if shards is None or shards.main:
+            print(f"vesalius: step {step}: out of memory; from here {micro} images at a time", file=sys.stderr)
+
+
+def backward_of(
+    batch: Batch,
+    text: TextGroups,
+    *,
+    trained: Trained,
+    scheduler: Any,
+    accelerator: Accelerator,
+    config: FinetuneConfig,
+    share: int,
+) -> torch.Tensor:
+    """Add the gradients of some samples' part of the mean over `share` samples; returns the loss of each [N]."""
+    ours, noised = (trained.denoiser, scheduler, batch.latents), (batch.noise, batch.timesteps)
+    with accelerator.autocast():
+        if batch.worse is not None:
+            each = preference_loss(*ours, batch.worse, *noised, text, config.dpo_beta)
+        else:
+            each = denoising_loss(*ours, *noised, text, config.min_snr_gamma, batch.emphasis, batch.kept)
+    accelerator.backward(each.sum() / share)
+    return each.detach()
 
 
 def not_finite(step: int, loss: float, norm: float, losses: torch.Tensor, records: list[Record]) -> str:

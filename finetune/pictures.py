@@ -36,10 +36,19 @@ def choose_requests(config: FinetuneConfig, trainset: Trainset) -> list[Request]
 
 
 def draw_pictures(
-    base: Base, requests: Sequence[Request], path: Path, *, device: str, precision: Literal["fp32", "bf16"]
+    base: Base,
+    requests: Sequence[Request],
+    path: Path,
+    *,
+    device: str,
+    precision: Literal["fp32", "bf16"],
+    write: bool = True,
 ) -> None:
-    """A row of pictures as a PNG; what is there already is kept. base: as it is being trained, on the device."""
-    if path.is_file() or not requests:
+    """A row of pictures as a PNG; what is there already is kept. base: as it is being trained, on the device.
+
+    write: false on processes that draw only because the denoiser is sharded over them too.
+    """
+    if not requests or (write and path.is_file()):
         return
     pipeline = base.pipeline
     pipeline.vae.to(device)
@@ -48,6 +57,8 @@ def draw_pictures(
     drawn = {request.seed: picture.image for request, picture in generator.draw_all(requests, batch_size=4)}
     pipeline.unet.train()
     pipeline.vae.to("cpu")
+    if not write:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, png_bytes(row([drawn[r.seed] for r in requests])))
 
