@@ -41,6 +41,10 @@ FILE = "runs/accelerate/fsdp-sdxl.yaml"
 WAIT = timedelta(hours=6)
 """How long processes wait for each other; one of them may be writing a checkpoint meanwhile."""
 
+# PyTorch 2.13 has new names for these
+GATHER = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
+SCATTER = getattr(distributed, "reduce_scatter_single", None) or distributed.reduce_scatter_tensor
+
 
 def sharding_asked(config: FinetuneConfig) -> FullyShardedDataParallelPlugin | None:
     """What a launch's file says about sharding; None where the launch shards nothing.
@@ -109,7 +113,7 @@ class Gather:
     ) -> Any:
         if not self.exchange.due():
             return None
-        return distributed.all_gather_into_tensor(output_tensor, input_tensor, group=group, async_op=async_op)
+        return GATHER(output_tensor, input_tensor, group=group, async_op=async_op)
 
 
 class Scatter(Gather):
@@ -120,7 +124,7 @@ class Scatter(Gather):
     ) -> Any:
         if not self.exchange.due():
             return None
-        return distributed.reduce_scatter_tensor(output_tensor, input_tensor, op=op, group=group, async_op=async_op)
+        return SCATTER(output_tensor, input_tensor, op=op, group=group, async_op=async_op)
 
 
 @dataclass(frozen=True, kw_only=True)
