@@ -160,11 +160,10 @@ def test_what_cannot_be_sharded_is_refused_before_anything_is_loaded(
 ) -> None:
     usual = {
         "ACCELERATE_USE_FSDP": "true", "LOCAL_RANK": "0", "FSDP_VERSION": "2",
-        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
     }  # fmt: skip
     for name, value in {**usual, **environment}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("FSDP_CPU_RAM_EFFICIENT_LOADING", raising=False)
     config = full(**fields)
     with pytest.raises(ValueError, match=said):
         finetune(config)
