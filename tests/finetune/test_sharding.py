@@ -33,11 +33,13 @@ PROCESS = str(Path(__file__).with_name("sharded_process.py"))
 
 
 def launch(
-    flags: list[str], port: int, folder: Path, memory: str = "none", precision: str = "no"
+    flags: list[str], port: int, folder: Path, memory: str = "none", processes: int = 2, more: tuple[str, ...] = ()
 ) -> subprocess.Popen[str]:
+    """The run on some processes. memory: where the second one's runs out; more: words for the launcher."""
     words = [
-        sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(FILE), "--num_processes", "2",
-        "--mixed_precision", precision, "--main_process_port", str(port), PROCESS, str(folder), memory,
+        sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(FILE),
+        "--num_processes", str(processes), "--mixed_precision", "no", *more, "--main_process_port", str(port),
+        PROCESS, str(folder), memory,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -109,6 +111,22 @@ def test_two_sharded_processes_train_what_one_whole_does_and_each_goes_on_where_
     assert resumed.validation[-1][1] == pytest.approx(whole.validation[-1][1], abs=1e-4)
     for config in (one, two):
         assert rows_of(config) == pytest.approx(before, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "processes", "port"), [("fp32", 3, 29626), ("bf16", 2, 29627)])
+def test_shards_of_unequal_size_and_weights_that_stay_whole_between_passes_train_the_same(
+    flags_of: FlagsOf, full: ConfigFor, tmp_path: Path, precision: str, processes: int, port: int
+) -> None:
+    usual = {"steps": 2, "batch_size": 6, "validate_every": 1, "num_validation": 5, "precision": precision}
+    one, other = (full(out=tmp_path / n, **usual) for n in ("one", "other"))
+    whole = finetune(one)
+    more = ("--fsdp_reshard_after_forward", "false")
+    end(launch(flags_of(other), port, tmp_path, processes=processes, more=more))
+    near = 1e-4 if precision == "fp32" else 3e-3
+    assert rows_of(other) == pytest.approx(rows_of(one), abs=near)
+    validated = [row["loss"] for row in json.loads((other.out / "validation.json").read_text())]
+    assert validated == pytest.approx([v for _, v in whole.validation], abs=near)
 
 
 @pytest.mark.slow
