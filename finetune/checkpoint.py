@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from vesalius.data.record import digest_file, write_json
 from vesalius.models.adapter import disk_errors
 
 KEEP = 2
+DAMAGED = (OSError, ValueError, KeyError, TypeError, SafetensorError)
+"""What reading a checkpoint raises that is not whole."""
 
 
 def save_checkpoint(run: Path, step: int, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> Path:
@@ -55,14 +57,36 @@ def sync_folder(folder: Path) -> None:
 
 def load_checkpoint(run: Path) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] | None:
     """The newest checkpoint whose digest holds, as (step, tensors, state), or None; damaged ones are passed over."""
-    for folder in sorted((run / "checkpoints").glob("step-*"), reverse=True):
+    for folder in checkpoints(run):
         try:
-            state = json.loads((folder / "state.json").read_text())
-            if digest_file(folder / "tensors.safetensors") == state["sha256"]:
+            if (state := whole_state(folder)) is not None:
                 return state["step"], load_file(folder / "tensors.safetensors"), state
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        except DAMAGED:
             continue
     return None
+
+
+def find_checkpoint(run: Path) -> tuple[Path, dict[str, Any]] | None:
+    """As `load_checkpoint`, but its folder in place of its tensors."""
+    for folder in checkpoints(run):
+        try:
+            if (state := whole_state(folder)) is not None:
+                with safe_open(folder / "tensors.safetensors", framework="pt"):
+                    return folder, {**state, "step": int(state["step"])}
+        except DAMAGED:
+            continue
+    return None
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The folders of a run's checkpoints, newest first."""
+    return sorted((run / "checkpoints").glob("step-*"), reverse=True)
+
+
+def whole_state(folder: Path) -> dict[str, Any] | None:
+    """The state of a checkpoint whose digest holds, or None; raises what a damaged one makes raise."""
+    state: dict[str, Any] = json.loads((folder / "state.json").read_text())
+    return state if digest_file(folder / "tensors.safetensors") == state["sha256"] else None
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

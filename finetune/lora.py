@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -31,18 +31,23 @@ from vesalius.finetune.batch import Batch, draw_batch
 from vesalius.finetune.buckets import choose_buckets, make_views
 from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.launch import average_gradients, make_accelerator, out_of_memory, watch_signals
+from vesalius.finetune.launch import make_accelerator, watch_signals
 from vesalius.finetune.masks import lesion_grids
 from vesalius.finetune.objective import denoising_loss, preference_loss, training_scheduler
-from vesalius.finetune.pictures import choose_requests, draw_pictures
+from vesalius.finetune.pictures import choose_requests
+from vesalius.finetune.replicas import Replicas
 from vesalius.finetune.run_card import write_run_card
 from vesalius.finetune.schedule import warmup_cosine
+from vesalius.finetune.sharding import sharding_asked, spread
 from vesalius.finetune.sync import Mirror
 from vesalius.finetune.texts import Texts
-from vesalius.finetune.trained import LIGHT_KINDS, Trained, card_of, make_trained, set_attention
+from vesalius.finetune.trained import LIGHT_KINDS, card_of, make_trained, set_attention
 from vesalius.finetune.trainset import choose_trainset, data_digest
-from vesalius.finetune.validation import fixed_questions, validate
+from vesalius.finetune.validation import fixed_questions
 from vesalius.models.base import open_base, text_encoders
+
+if TYPE_CHECKING:
+    from vesalius.models.text import TextGroups
 
 FREE_FIELDS = ("out", "resume", "json", "dry_run", "device", "micro_batch", "sync")  # may change on taking a run up
 
@@ -69,6 +74,7 @@ def finetune(config: FinetuneConfig) -> RunSummary:
 
 
 def _finetune(config: FinetuneConfig) -> RunSummary:
+    sharding = sharding_asked(config)
     trainset = choose_trainset(config)
     accelerator = make_accelerator(config.precision, config.device, config.tracker, config.out / "logs")
     device, main = accelerator.device, accelerator.is_main_process
@@ -111,11 +117,14 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     base.pipeline.vae.to("cpu")  # its work is done; on a small card the denoiser needs the room
 
     # Adapter in fp32 on a frozen base, optimizer, and the newest whole checkpoint
-    trained.denoiser.to(device)
+    weights = spread(trained, sharding, accelerator)
     for encoder in text_encoders(base.pipeline):
         encoder.to(device)
-    texts = Texts(base, trained.text_encoder, trained=config.train_text)
-    texts.keep(trainset.texts, longest, config.steps * config.batch_size, accelerator, quiet=quiet)
+    texts = Texts(base, trained.text_encoder, trained=config.train_text, device=device)
+    if texts.keep(trainset.texts, longest, config.steps * config.batch_size, accelerator, quiet=quiet):
+        # Their work is done too; and where nothing is drawn and no base is written, nobody asks for their weights
+        for part in (base.pipeline.vae, *text_encoders(base.pipeline)):
+            part.to("cpu" if requests or config.kind == "full" else "meta")
     parameters = trained.parameters
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     step, validation = 0, list[tuple[int, float]]()
@@ -123,7 +132,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     with accelerator.main_process_first():
         if main:
             mirror.fetch()
-        found = load_checkpoint(config.out)
+    found = weights.load_checkpoint(config.out)
     if found is not None:
         step, tensors, state = found
         if changed := [k.removesuffix("_digest") for k, v in inputs.items() if state.get(k) != v]:
@@ -154,24 +163,24 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
         trained.denoiser.train()
         while True:
             if (step % config.validate_every == 0 or step == config.steps) and step not in dict(validation):
-                found_loss = validate(trained.denoiser, scheduler, texts, questions, accelerator, stopped)
+                found_loss = weights.validate(scheduler, texts, questions, stopped)
                 if found_loss is None:  # stopped meanwhile: the run that continues begins with it
                     stop = 1.0
                 else:
                     validation.append((step, found_loss))
                     accelerator.log({"validation_loss": found_loss}, step)
-            if main and step > saved and (step % config.save_every == 0 or step == config.steps or stop):
-                tensors = trained.tensors() | optimizer_tensors(optimizer)
-                mirror.push(save_checkpoint(config.out, step, tensors, {"validation": validation, **inputs}))
+            saves = step > saved and (step % config.save_every == 0 or step == config.steps or stop)
+            if weights.takes_part and saves:
+                tensors = weights.gather(trained.tensors() | optimizer_tensors(optimizer))
+                if main:
+                    mirror.push(save_checkpoint(config.out, step, tensors, {"validation": validation, **inputs}))
                 saved = step
-            if main and not stop and (step % config.draw_every == 0 or step == config.steps):
-                path = config.out / "pictures" / f"step-{step:08d}.png"
-                draw_pictures(base, requests, path, device=str(device), precision=precision)
+            if weights.takes_part and not stop and (step % config.draw_every == 0 or step == config.steps):
+                weights.draw(requests, config.out / "pictures" / f"step-{step:08d}.png", precision)
             if stop or step == config.steps:
                 break
-            losses, records, micro = backward(draw, step, slots, micro, trained, scheduler, texts, accelerator, config)
-            average_gradients(accelerator, parameters)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+            losses, records, micro = backward(draw, step, slots, micro, weights, scheduler, texts, config)
+            norm = weights.settle_gradients(parameters, config.clip_norm)
             rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -191,6 +200,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
 
     # The adapter, with all that a later stage asks of it
     finished = step == config.steps and not stop
+    if finished:
+        weights.assemble()
     if main and finished:
         modalities = tuple(sorted({r.modality for _, r in trainset.train}))
         facts = {"data_digest": inputs["data_digest"], "depth": trainset.depth, "steps": step}
@@ -212,10 +223,9 @@ def backward(
     step: int,
     slots: Sequence[int],
     micro: int,
-    trained: Trained,
+    weights: Replicas,
     scheduler: Any,
     texts: Texts,
-    accelerator: Accelerator,
     config: FinetuneConfig,
 ) -> tuple[torch.Tensor, list[int], int]:
     """Gradients of the mean loss over a process's slots, `micro` of them at a time.
@@ -223,31 +233,37 @@ def backward(
     Returns the loss of each slot [N], the number of its record, and how many at a time it was in the end: where memory
     runs out the share is begun again with half as many.
     """
+    trained, accelerator = weights.trained, weights.accelerator
+
+    def one_pass(batch: Batch, text: TextGroups) -> torch.Tensor:
+        ours, noised = (trained.denoiser, scheduler, batch.latents), (batch.noise, batch.timesteps)
+        with accelerator.autocast():
+            if batch.worse is not None:
+                each = preference_loss(*ours, batch.worse, *noised, text, config.dpo_beta)
+            else:
+                each = denoising_loss(*ours, *noised, text, config.min_snr_gamma, batch.emphasis, batch.kept)
+        accelerator.backward(each.sum() / len(slots))
+        return each.detach()
+
     while True:
         losses, records = list[torch.Tensor](), list[int]()
         try:
             for start in range(0, len(slots), micro):
                 batch = draw(step=step, slots=slots[start : start + micro]).on(accelerator.device)
-                ours = (trained.denoiser, scheduler, batch.latents)
-                noised = (batch.noise, batch.timesteps)
                 with accelerator.autocast():
-                    text = texts(batch.prompts, batch.latents.shape[2:])
-                    if batch.worse is not None:
-                        each = preference_loss(*ours, batch.worse, *noised, text, config.dpo_beta)
-                    else:
-                        each = denoising_loss(*ours, *noised, text, config.min_snr_gamma, batch.emphasis, batch.kept)
-                accelerator.backward(each.sum() / len(slots))
-                losses.append(each.detach())
+                    text = weights.embed(texts, batch.prompts, batch.latents.shape[2:])
+                losses.append(weights.run(one_pass, batch, text))
                 records += batch.records
             return torch.cat(losses), records, micro
         except (RuntimeError, MemoryError) as error:
-            if micro == 1 or not out_of_memory(error):
+            if micro == 1 or not weights.may_halve(error):
                 raise
         trained.zero_grad()  # outside of the handler, which holds the frames of the failed pass and their tensors
         micro //= 2
         if accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
-        print(f"vesalius: step {step}: out of memory; from here {micro} images at a time", file=sys.stderr)
+        if weights.speaks:
+            print(f"vesalius: step {step}: out of memory; from here {micro} images at a time", file=sys.stderr)
 
 
 def not_finite(step: int, loss: float, norm: float, losses: torch.Tensor, records: list[Record]) -> str:

@@ -24,6 +24,7 @@ from vesalius.finetune.latents import Latents, cached_latents
 from vesalius.finetune.launch import make_accelerator
 from vesalius.finetune.lora import backward, log
 from vesalius.finetune.objective import training_scheduler
+from vesalius.finetune.replicas import Replicas
 from vesalius.finetune.stream import batch_indices
 from vesalius.finetune.texts import Texts
 from vesalius.finetune.trained import make_trained, set_attention
@@ -89,6 +90,7 @@ class Trial:
             encoder.to(device)
         self.texts = Texts(base, self.trained.text_encoder, trained=config.train_text)
         self.parameters = self.trained.parameters
+        self.weights = Replicas(trained=self.trained, accelerator=self.accelerator)
         self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.step = 0
         if keeps:
@@ -144,9 +146,9 @@ class Trial:
         self.trained.denoiser.train()
         micro = min(config.micro_batch or num, num)
         losses, _, _ = backward(
-            self.draw, self.step, range(num), micro, self.trained, self.scheduler, self.texts, self.accelerator, config
+            self.draw, self.step, range(num), micro, self.weights, self.scheduler, self.texts, config
         )
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
+        norm = self.weights.settle_gradients(self.parameters, config.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1

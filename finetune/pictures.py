@@ -15,7 +15,7 @@ from vesalius.finetune.buckets import choose_buckets
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.trainset import Trainset
 from vesalius.inference.generator import Generator, Request, request_modality
-from vesalius.models.base import Base, usual_steps
+from vesalius.models.base import Base, text_encoders, usual_steps
 
 BATCH = 4
 """Pictures that are drawn together."""
@@ -45,18 +45,32 @@ def choose_requests(config: FinetuneConfig, trainset: Trainset, base: Base) -> l
 
 
 def draw_pictures(
-    base: Base, requests: Sequence[Request], path: Path, *, device: str, precision: Literal["fp32", "bf16"]
+    base: Base,
+    requests: Sequence[Request],
+    path: Path,
+    *,
+    device: str,
+    precision: Literal["fp32", "bf16"],
+    write: bool = True,
 ) -> None:
-    """A row of pictures as a PNG; what is there already is kept. base: as it is being trained, on the device."""
-    if path.is_file() or not requests:
+    """A row of pictures as a PNG; what is there already is kept. base: as it is being trained, on the device.
+
+    write: false on processes that draw only because the denoiser is sharded over them too.
+    """
+    if not requests or (write and path.is_file()):
         return
     pipeline = base.pipeline
-    pipeline.vae.to(device)
+    elsewhere = [(part, part.device) for part in (pipeline.vae, *text_encoders(pipeline))]
+    for part, _ in elsewhere:
+        part.to(device)
     pipeline.unet.eval()
     generator = Generator.around(base, device=device, precision=precision, steps=usual_steps(base.name))
     drawn = {request.seed: picture.image for request, picture in generator.draw_all(requests, batch_size=BATCH)}
     pipeline.unet.train()
-    pipeline.vae.to("cpu")
+    for part, place in elsewhere:
+        part.to(place)
+    if not write:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, png_bytes(row([drawn[r.seed] for r in requests])))
 

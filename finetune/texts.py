@@ -34,20 +34,25 @@ class Texts:
     when drawn alone.
 
     text_encoder: that of the base, or what wraps it; of SDXL the first, and the second is in the base, where an adapter
-    is put into it in place. trained: they change, so nothing can be kept.
+    is put into it in place. trained: they change, so nothing can be kept. device: where embeddings are wanted; none:
+    where the text encoder is.
     """
 
-    def __init__(self, base: Base, text_encoder: Any, *, trained: bool = False) -> None:
+    def __init__(
+        self, base: Base, text_encoder: Any, *, trained: bool = False, device: torch.device | None = None
+    ) -> None:
         self.base, self.text_encoder, self.trained = base, text_encoder, trained
+        self.device: torch.device = device or text_encoder.device
         self._kept: dict[str, tuple[torch.Tensor, ...]] = {}
 
-    def keep(self, texts: set[str], longest: int, drawn: int, accelerator: Accelerator, *, quiet: bool) -> None:
+    def keep(self, texts: set[str], longest: int, drawn: int, accelerator: Accelerator, *, quiet: bool) -> bool:
         """Encode all texts of a run, in an order and in batches of their own, so that what a step sees does not depend
-        on where the run was taken up; none where that is not worth it. longest, drawn: as `worth_keeping`."""
+        on where the run was taken up; none where that is not worth it. Returns whether the text encoders have nothing
+        left to do. longest, drawn: as `worth_keeping`."""
         width = sum(encoder.config.hidden_size for encoder in text_encoders(self.base.pipeline))
         context = self.base.pipeline.tokenizer.model_max_length
         if self.trained or not worth_keeping(len(texts), longest, drawn, width * context):
-            return
+            return False
         lengths: dict[int, list[str]] = {}
         for text in sorted(texts):
             lengths.setdefault(self._num_chunks(text), []).append(text)
@@ -56,13 +61,14 @@ class Texts:
             with torch.no_grad(), accelerator.autocast():
                 parts = [part.float().cpu() for part in self._embeddings(batch)]
             self._kept.update(zip(batch, zip(*parts, strict=True), strict=True))
+        return True
 
     def __call__(self, prompts: Sequence[str], grid: Sequence[int] | None = None) -> TextGroups:
         """grid: height and width of the latents that they condition, which SDXL is told in pixels; none: the base's
         square."""
         scale: int = self.base.pipeline.vae_scale_factor
         shape = [edge * scale for edge in grid or (self.base.image_size // scale,) * 2]
-        device = self.text_encoder.device
+        device = self.device
         with torch.set_grad_enabled(self.trained and torch.is_grad_enabled()):
             lengths = [self._num_chunks(prompt) for prompt in prompts]
             groups: list[Any] = []

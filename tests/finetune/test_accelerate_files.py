@@ -21,7 +21,7 @@ each = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
 def test_there_is_a_file_for_every_kind_of_machine() -> None:
-    names = {"one-gpu", "multi-gpu", "multi-node", "cpu-two-processes"}
+    names = {"one-gpu", "multi-gpu", "multi-node", "cpu-two-processes", "fsdp-sdxl"}
     assert {path.stem for path in FILES} == names
 
 
@@ -37,9 +37,23 @@ def test_every_file_chooses_the_launcher_that_its_name_says(path: Path) -> None:
     arguments = launch_command_parser().parse_args(["--config_file", str(path), "script"])
     arguments, _, _ = _validate_launch_command(arguments)
     chosen = [k for k in ("multi_gpu", "use_fsdp", "use_deepspeed", "tpu", "use_megatron_lm") if getattr(arguments, k)]
-    assert chosen == ([] if path.stem == "one-gpu" else ["multi_gpu"])
+    assert chosen == {"one-gpu": [], "fsdp-sdxl": ["use_fsdp"]}.get(path.stem, ["multi_gpu"])
     assert arguments.mixed_precision == ("no" if path.stem == "cpu-two-processes" else "bf16")
     assert arguments.use_cpu == (path.stem == "cpu-two-processes")
+
+
+def test_the_blocks_that_are_sharded_are_those_of_the_largest_of_the_bases() -> None:
+    import diffusers.models.attention
+    import diffusers.models.downsampling
+    import diffusers.models.resnet
+    import diffusers.models.upsampling
+
+    config = load_config_from_file(str(ROOT / "runs" / "accelerate" / "fsdp-sdxl.yaml")).fsdp_config
+    assert config["fsdp_version"] == 2
+    places = ("attention", "resnet", "downsampling", "upsampling")
+    modules = [getattr(diffusers.models, place) for place in places]
+    for name in config["fsdp_transformer_layer_cls_to_wrap"].split(","):
+        assert any(hasattr(module, name) for module in modules), name
 
 
 @each
