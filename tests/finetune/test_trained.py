@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from vesalius.data.record import load_records, write_dataset
-from vesalius.finetune import lora
+from vesalius.finetune import lora, replicas
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
 from vesalius.models.adapter import apply_adapter, read_card
@@ -79,14 +79,14 @@ def test_every_kind_goes_on_as_if_it_had_not_stopped(
 def test_a_stop_in_the_last_validation_is_not_the_end_of_a_run(
     config_for: ConfigFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, asked = config_for(), lora.validate
+    config, asked = config_for(), replicas.validate
 
     def stopped(*arguments: object) -> float | None:
         count.append(1)
         return None if len(count) > 1 else asked(*arguments)  # type: ignore[arg-type]
 
     count: list[int] = []
-    monkeypatch.setattr(lora, "validate", stopped)
+    monkeypatch.setattr(replicas, "validate", stopped)
     summary = finetune(config)
     assert (summary.step, summary.finished) == (4, False)
     assert not (config.out / "adapter").exists()
