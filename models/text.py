@@ -28,16 +28,17 @@ def train_tokenizer(texts: Iterable[str], sizes: Architecture) -> CLIPTokenizer:
 
     blank = CLIPTokenizer()
     start, end = str(blank.bos_token), str(blank.eos_token)
+    # Every byte must also exist as the end of a word, or a rare last letter would become the unknown token. As special
+    # tokens they have their numbers before the trainer meets a word, which it does in an order that differs from run to
+    # run: of pairs that are equally frequent the one of lower numbers is joined first.
+    ends = [f"{byte}</w>" for byte in sorted(pre_tokenizers.ByteLevel.alphabet())]
     trainer = trainers.BpeTrainer(
-        vocab_size=sizes.vocabulary - 256, special_tokens=[start, end], end_of_word_suffix="</w>",
+        vocab_size=sizes.vocabulary, special_tokens=[start, end, *ends], end_of_word_suffix="</w>",
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
     )  # fmt: skip
     blank.backend_tokenizer.train_from_iterator(texts, trainer)
     model = json.loads(blank.backend_tokenizer.to_str())["model"]
-    # Every byte must also exist as the end of a word, or a rare last letter would become the unknown token.
     vocabulary: dict[str, int] = model["vocab"]
-    for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
-        vocabulary.setdefault(f"{byte}</w>", len(vocabulary))
     merges = [tuple(m) for m in model["merges"]]
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=sizes.context)
 

@@ -10,8 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vesalius.models.architecture import TINY
 from vesalius.models.base import Base, open_base
-from vesalius.models.text import encode, split_chunks, tokenize
+from vesalius.models.text import encode, split_chunks, tokenize, train_tokenizer
 
 LETTERS = st.characters(categories=["L", "N", "P", "S", "Zs", "M"], max_codepoint=0x2FFFF)
 TEXTS = st.one_of(
@@ -127,3 +128,9 @@ def test_a_prompt_without_text_is_the_same_over_several_contexts(base: Base) -> 
             for count in (1, 3)
         ]
     assert torch.allclose(*seen, atol=1e-5)
+
+
+def test_a_tokenizer_is_the_same_each_time_it_is_trained_on_the_same_texts() -> None:
+    texts = ["The lungs are clear. 肺部未见结节。", "H&E of a gland", "Nodule of 12 mm"] * 3  # many pairs come as often
+    first, *others = (train_tokenizer(texts, TINY).backend_tokenizer.to_str() for _ in range(4))
+    assert all(other == first for other in others)
