@@ -35,7 +35,10 @@ def lesion_grid(members: Sequence[tuple[Path, Record]], shape: Shape, cell: int)
             shown = (read_image(place_of(folder, record.mask))[..., :1] > 0).astype(np.uint8) * 255
             if shown.shape[0] * width != shown.shape[1] * height:  # else all of it is seen
                 shown = fit_image(shown, find_modality(record.modality), shape)
-            grid[i] = functional.adaptive_max_pool2d(torch.from_numpy(shown[None, ..., 0]).float(), (height, width)) > 0
+            grid[i] = (
+                functional.adaptive_max_pool2d(torch.from_numpy(shown[None, ..., 0].copy()).float(), (height, width))
+                > 0
+            )
     around = 2 * MARGIN + 1
     for part in grid.split(1024):
         part.copy_(functional.max_pool2d(part.float(), around, stride=1, padding=MARGIN) > 0)
