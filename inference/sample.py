@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class Sample:
     draws the same picture in any batch. height and width: in pixels, 0 where that is not known. findings: what the
     prompt asks for, where that is known. depth: 1 + that of the deepest record that the adapter was trained on. raw16:
     the same picture in Hounsfield units (`vesalius.data.hounsfield`), relative to the samples folder, of CT that has
-    them.
+    them. group: samples of one group and seed were asked for the same but for one thing; "" where there is none.
     """
 
     file_name: str
@@ -42,6 +42,7 @@ class Sample:
     base_digest: str = ""
     adapter_digest: str | None = None
     depth: int = 1
+    group: str = ""
     sha256: str = ""
     raw16: str | None = None
     raw16_sha256: str | None = None
@@ -129,6 +130,16 @@ class Manifest:
     def _rewrite(self, samples: Iterable[Sample]) -> None:
         lines = "".join(json.dumps(s.to_json(), ensure_ascii=False) + "\n" for s in samples)
         write_atomic(self.path, lines.encode())
+
+    def check(self, asked: Mapping[str, tuple[str, int]]) -> None:
+        """ValueError where a picture there was drawn from another prompt or seed than is asked for under its name."""
+        for name, (prompt, seed) in asked.items():
+            there = self.whole.get(name)
+            if there is not None and (there.text, there.seed) != (prompt, seed):
+                raise ValueError(
+                    f"{self.folder / name}: was drawn from '{there.text[:60]}', and now '{prompt[:60]}' is asked for; "
+                    "the prompts have changed, so give another --out"
+                )
 
     def add(self, sample: Sample) -> None:
         with self.path.open("ab") as file:
