@@ -28,13 +28,7 @@ def plan_requests(config: GenerateConfig) -> list[Request]:
     prompts += combined.prompts if (combined := combinations_of(config)) else ()
     if not prompts:
         raise ValueError("no prompt: give one or more, --prompts FILE, or --grid finding=...")
-    steps = 1 if config.steps is None else config.steps
-    if config.num < 1 or steps < 1 or config.batch_size < 1:
-        raise ValueError(f"--num {config.num}, --steps {steps} and --batch-size {config.batch_size} must be at least 1")
-    if steps > MAX_STEPS:
-        raise ValueError(f"--steps {steps}: expected at most {MAX_STEPS}, of which the base's schedule is made")
-    if config.guidance is not None and not 0 <= config.guidance <= MAX_GUIDANCE:
-        raise ValueError(f"--guidance {config.guidance}: expected a number from 0 to {MAX_GUIDANCE:g}")
+    check_settings(config)
     requests: list[Request] = []
     for index, prompt in enumerate(prompts):
         if not any(c.isprintable() and not c.isspace() for c in clean(prompt.text)):
@@ -59,6 +53,17 @@ def plan_requests(config: GenerateConfig) -> list[Request]:
                 )
             )
     return [dataclasses.replace(r, modality=request_modality(r).name) for r in requests]
+
+
+def check_settings(config: GenerateConfig) -> None:
+    """ValueError where a number is out of its range."""
+    steps = 1 if config.steps is None else config.steps
+    if config.num < 1 or steps < 1 or config.batch_size < 1:
+        raise ValueError(f"--num {config.num}, --steps {steps} and --batch-size {config.batch_size} must be at least 1")
+    if steps > MAX_STEPS:
+        raise ValueError(f"--steps {steps}: expected at most {MAX_STEPS}, of which the base's schedule is made")
+    if config.guidance is not None and not 0 <= config.guidance <= MAX_GUIDANCE:
+        raise ValueError(f"--guidance {config.guidance}: expected a number from 0 to {MAX_GUIDANCE:g}")
 
 
 def combinations_of(config: GenerateConfig) -> Grid | None:
