@@ -106,8 +106,8 @@ def augment_dataset(config: AugmentConfig) -> AugmentSummary:
             yield _synthetic(samples, sample, source, config.balance)
 
     note = (
-        f"{len(drawn)} synthetic training records were drawn under captions of the training split, so that {config.balance} "
-        f"comes out balanced (base {config.base}); val and test are as they were"
+        f"{len(drawn)} synthetic training records were drawn under captions of the training split, "
+        f"more of what is rare by {config.balance} (base {config.base}); val and test are as they were"
     )
     derive(
         config.out, [config.folder, samples], moves, verb="augment", plan=told, notes=lambda: [note], quiet=config.json
