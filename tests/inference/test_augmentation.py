@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from vesalius.cli.main import DONE, USAGE, main
 from vesalius.data.check import CheckConfig, check
@@ -23,7 +19,6 @@ from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.trainset import choose_trainset
 from vesalius.inference import AugmentConfig, augment
 from vesalius.inference.augmentation import augment_dataset, filling_shares, plan_augmentation
-from vesalius.inference.sample import load_samples
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +30,12 @@ def augmented(phantoms: Path, tiny_base: Path, tmp_path_factory: pytest.TempPath
 
 def config(folder: Path, out: Path, **changes: object) -> AugmentConfig:
     return dataclasses.replace(AugmentConfig(folder=folder, out=out, steps=1, json=True), **changes)  # type: ignore[arg-type]
+
+
+def read_picture(path: Path) -> tuple[tuple[int, int], str]:
+    """Size and mode of an image."""
+    with Image.open(path) as image:
+        return image.size, image.mode
 
 
 def edited(phantoms: Path, folder: Path, **columns: object) -> Path:
@@ -55,7 +56,8 @@ def test_synthetic_records_are_of_training_captions_alone(phantoms: Path, augmen
         assert record.text == prompts_of(source)[0]
         assert (record.label, record.modality, record.findings) == (source.label, source.modality, source.findings)
         assert (record.split, record.depth, record.patient_id) == ("train", 1, None)
-        assert record.hounsfield == source.hounsfield
+        picture = read_picture(augmented / record.file_name)
+        assert picture == ((32, 32), "I;16" if record.hounsfield else "RGB" if record.modality == "pathology" else "L")
     others = {prompts_of(r)[0] for s in ("val", "test") for r in load_records(phantoms, s)}
     assert not {r.text for r in drawn} & (others - {prompts_of(r)[0] for r in real})
 
@@ -200,25 +202,27 @@ def test_the_same_line_does_nothing_where_all_is_done_and_another_is_refused(
         augment_dataset(dataclasses.replace(run, ratio=0.2))
 
 
-def test_a_killed_run_continues_by_its_line(phantoms: Path, tiny_base: Path, tmp_path: Path) -> None:
-    out, drawn = tmp_path / "out", tmp_path / "out-samples" / "metadata.jsonl"
-    line = [
-        sys.executable, "-m", "vesalius.cli.main", "augment", str(phantoms), "--ratio", "1", "--base", str(tiny_base),
-        "--steps", "4", "--batch-size", "1", "--out", str(out),
-    ]  # fmt: skip
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and (not drawn.is_file() or drawn.read_text().count("\n") < 3):
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    first = drawn.read_text().splitlines()[:3]
-    assert not (out / "manifest.json").exists()
-    assert subprocess.run(line, capture_output=True).returncode == 0
-    assert drawn.read_text().splitlines()[:3] == first
-    num = len(load_records(phantoms, "train"))
-    assert len(load_samples(tmp_path / "out-samples")) == num
-    assert len(load_records(out, "train")) == 2 * num
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(phantoms: Path, tiny_base: Path, tmp_path: Path) -> None:
+    run = config(phantoms, tmp_path / "out", base=str(tiny_base), ratio=0.2)
+    summary = augment_dataset(run)
+
+    def contents() -> dict[str, bytes]:
+        return {str(p.relative_to(run.out)): p.read_bytes() for p in run.out.rglob("*") if p.is_file()}
+
+    whole = contents()
+    (run.out / "manifest.json").unlink()  # stopped while files were linked
+    (run.out / "train" / "metadata.jsonl").unlink()
+    assert augment_dataset(run) == summary
+    assert contents() == whole
+    shutil.rmtree(run.out)  # stopped while pictures were drawn
+    rows = summary.samples / "metadata.jsonl"
+    first, *rest = rows.read_text().splitlines(keepends=True)
+    rows.write_text(first + rest[0][:50])
+    kept = summary.samples / json.loads(first)["file_name"]
+    stamp = kept.stat().st_mtime_ns
+    assert augment_dataset(run) == summary
+    assert contents() == whole
+    assert kept.stat().st_mtime_ns == stamp
 
 
 def test_a_caption_that_lacks_is_told_on_one_line(
