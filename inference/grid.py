@@ -62,7 +62,9 @@ def grid_prompts(grid: Sequence[str], vary: Sequence[str] = (), *, seed: int = 0
     fixed, changing = _axes(grid, "--grid"), _axes(vary, "--vary")
     if twice := [key for key in fixed if key in changing]:
         raise ValueError(f"--vary {twice[0]}=...: --grid has {twice[0]} too; keep it in one of them")
-    if modality and "modality" not in (*fixed, *changing):
+    if modality and "modality" in (*fixed, *changing):
+        raise ValueError(f"--modality {modality}: --grid or --vary has modality=... too; keep one of them")
+    if modality:
         fixed = {"modality": _axis("modality", [modality], "--modality"), **fixed}
     for key in ("side", "size", "count"):
         if key in fixed and "finding" not in (*fixed, *changing):

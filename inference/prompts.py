@@ -115,6 +115,8 @@ def _prompt(row: Mapping[str, Any], where: str) -> Prompt:
     names = (*TEXTS, "findings") if told else TEXTS
     text = next((row[name] for name in names if row.get(name) not in (None, "")), None)
     modality = next((row[name] for name in ALIASES["modality"] if row.get(name) not in (None, "", "-")), None)
+    if isinstance(text, str) and text.encode("utf-8", "ignore").decode() != text:
+        raise ValueError(f"{where}: the text holds characters that are not Unicode; write it as UTF-8")
     wanted = {"file_name": "-", "text": text, "modality": modality or "-"}
     try:
         record = check_types(Record.from_json({**wanted, **({} if told else {"findings": row.get("findings")})}))

@@ -63,7 +63,7 @@ class Sample:
         findings = tuple(Finding(**f) for f in json.loads(row.get("findings") or "[]"))
         row = {"height": row.get("size", 0), "width": row.get("size", 0), **row}  # as it was told of squares once
         sample = Sample(**{k: v for k, v in row.items() if k in names and k != "findings"}, findings=findings)
-        for name in ("file_name", "text", "modality", "sha256"):
+        for name in ("file_name", "text", "modality", "group", "sha256"):
             if not isinstance(getattr(sample, name), str):
                 raise TypeError(f"{name} is no text")
         if type(sample.depth) is not int:

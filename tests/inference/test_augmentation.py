@@ -15,6 +15,7 @@ from vesalius.cli.main import DONE, USAGE, main
 from vesalius.data.check import CheckConfig, check
 from vesalius.data.prompt import prompts_of
 from vesalius.data.record import Record, load_records, write_dataset
+from vesalius.data.shards import ExportConfig, export_shards
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.trainset import choose_trainset
 from vesalius.inference import AugmentConfig, augment
@@ -131,6 +132,30 @@ def test_any_column_may_be_balanced_and_records_without_it_are_taken_over(
     drawn = [r for r in load_records(tmp_path / "out") if r.origin == "synthetic"]
     assert [r.extra["sex"] for r in drawn] == ["f"] * 4
     assert len({r.sha256 for r in drawn}) == 4
+
+
+def test_what_an_adapter_draws_is_one_generation_deeper_than_what_it_has_seen(
+    phantoms: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from vesalius.models.adapter import AdapterCard, write_adapter
+    from vesalius.models.base import open_base
+
+    base = open_base(str(tiny_base))
+    wrapped = get_peft_model(base.pipeline.unet, LoraConfig(r=2, target_modules=["to_q"]))
+    card = AdapterCard(base=base.name, base_digest=base.digest, data_digest="", depth=1, steps=1)
+    write_adapter(tmp_path / "adapter", wrapped, card)
+    run = config(phantoms, tmp_path / "out", base=str(tiny_base), adapter=tmp_path / "adapter", ratio=0.05)
+    summary = augment_dataset(run)
+    drawn = [r for r in load_records(run.out) if r.origin == "synthetic"]
+    assert [r.depth for r in drawn] == [2] * sum(summary.drawn.values())
+
+
+def test_shards_are_refused_with_a_remedy(phantoms: Path, tmp_path: Path) -> None:
+    export_shards(ExportConfig(folder=phantoms, out=tmp_path / "shards", json=True))
+    with pytest.raises(ValueError, match="give the dataset folder that they were exported from"):
+        augment_dataset(config(tmp_path / "shards", tmp_path / "out"))
 
 
 def test_a_dry_run_counts_and_writes_nothing(

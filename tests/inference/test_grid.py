@@ -67,6 +67,11 @@ def test_without_a_modality_it_is_each_that_can_have_the_finding() -> None:
     assert {p.modality for p in grid_prompts(("finding=mass",), modality="MR").prompts} == {"MRI"}
 
 
+def test_a_modality_is_given_once() -> None:
+    with pytest.raises(ValueError, match="keep one of them"):
+        grid_prompts(("modality=CT", "finding=nodule"), modality="MRI")
+
+
 def test_other_seeds_and_combinations_are_worded_otherwise_and_the_same_ones_the_same() -> None:
     words = ("modality=CT", "finding=nodule", "side=left,right")
     texts = {p.text for seed in range(4) for p in grid_prompts(words, seed=seed).prompts}
