@@ -14,7 +14,7 @@ from vesalius.inference.config import GenerateConfig
 from vesalius.inference.generator import Generator, Request, request_modality, usual_sampling
 from vesalius.inference.grid import Grid, grid_prompts
 from vesalius.inference.prompts import Prompt, read_prompts
-from vesalius.inference.sample import Manifest, Sample, claim_folder, sample_seed
+from vesalius.inference.sample import Manifest, Sample, check_prompts, claim_folder, sample_seed
 from vesalius.inference.sinks import write_sample
 from vesalius.models.support import support_of, weak_prompts
 
@@ -102,7 +102,7 @@ def _draw(
     )
     claim_folder(config.out, recipe, write=False)
     manifest = Manifest(config.out)
-    manifest.check({r.file_name: (r.prompt, r.seed) for r in requests})
+    check_prompts(config.out, manifest.whole, {r.file_name: (r.prompt, r.seed) for r in requests})
     num_whole = sum(r.file_name in manifest.whole for r in requests)
     if num_whole < len(requests):
         generator = Generator(config.base, config.adapter, device=config.device, precision=config.precision)

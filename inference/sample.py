@@ -83,6 +83,20 @@ def sample_seed(run_seed: int, prompt: str, index: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{run_seed}/{index}/{prompt}".encode(), digest_size=6).digest(), "big")
 
 
+def check_prompts(folder: Path, whole: Mapping[str, Sample], asked: Mapping[str, tuple[str, int]]) -> None:
+    """ValueError where a sample that is there was drawn from another prompt or seed than is asked for under its name.
+
+    whole: the samples that are there, by name. asked: prompt and seed by name.
+    """
+    for name, (prompt, seed) in asked.items():
+        there = whole.get(name)
+        if there is not None and (there.text, there.seed) != (prompt, seed):
+            raise ValueError(
+                f"{folder / name}: was drawn from '{there.text[:60]}', and now '{prompt[:60]}' is asked for; "
+                "the prompts have changed, so give another --out"
+            )
+
+
 def load_samples(folder: Path | str) -> list[Sample]:
     """The samples of a folder. ValueError where it is none, or still empty."""
     path = Path(folder) / "metadata.jsonl"
@@ -130,16 +144,6 @@ class Manifest:
     def _rewrite(self, samples: Iterable[Sample]) -> None:
         lines = "".join(json.dumps(s.to_json(), ensure_ascii=False) + "\n" for s in samples)
         write_atomic(self.path, lines.encode())
-
-    def check(self, asked: Mapping[str, tuple[str, int]]) -> None:
-        """ValueError where a picture there was drawn from another prompt or seed than is asked for under its name."""
-        for name, (prompt, seed) in asked.items():
-            there = self.whole.get(name)
-            if there is not None and (there.text, there.seed) != (prompt, seed):
-                raise ValueError(
-                    f"{self.folder / name}: was drawn from '{there.text[:60]}', and now '{prompt[:60]}' is asked for; "
-                    "the prompts have changed, so give another --out"
-                )
 
     def add(self, sample: Sample) -> None:
         with self.path.open("ab") as file:
