@@ -81,6 +81,10 @@ VERBS = (
         "inference.config:GenerateConfig", "cli.report:generate",
     ),
     Verb(
+        "augment", "a dataset with synthetic training records, more of what is rare",
+        "inference.augment_config:AugmentConfig", "cli.report:augment",
+    ),
+    Verb(
         "eval", "how faithful, obedient and novel a samples folder is",
         "eval.config:EvalConfig", "cli.report:evaluate",
     ),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vesalius.finetune.cloud_config import CloudConfig
     from vesalius.finetune.config import FinetuneConfig
     from vesalius.improve.config import ImproveConfig, StatusConfig
+    from vesalius.inference.augment_config import AugmentConfig
     from vesalius.inference.config import GenerateConfig
 
 
@@ -195,6 +196,25 @@ def generate(config: GenerateConfig) -> int:
         print_json({"out": config.out, "num": num, "samples": [s.to_json() for s in samples]})
     else:
         print(f"would draw {num} images" if config.dry_run else f"{len(samples)} images: {config.out}")
+    return DONE
+
+
+def augment(config: AugmentConfig) -> int:
+    from vesalius.inference.augmentation import augment_dataset
+
+    summary = augment_dataset(config)
+    if config.json:
+        print_json(summary)
+    else:
+        drawn = sum(summary.drawn.values())
+        print(f"{'would add' if config.dry_run else 'added'} {drawn} synthetic to {summary.splits['train'] - drawn}")
+        for value, there in list(summary.there.items())[:20]:
+            print(f"  {config.balance} {value}: {there} + {summary.drawn[value]}")
+        if len(summary.there) > 20:
+            print(f"  and {len(summary.there) - 20} more")
+        if summary.num_without:
+            print(f"  without {config.balance}: {summary.num_without} + 0")
+        print(f"dataset: {config.out} ({counts(summary.splits)}); drawings with their recipes: {summary.samples}")
     return DONE
 
 

@@ -100,6 +100,11 @@ def _settle(finding: Finding, modality: str, rng: np.random.Generator) -> Findin
     return Finding(kind=finding.kind, side=side, size_mm=size, count=finding.count)
 
 
+def check_finding(finding: Finding, modality: str) -> None:
+    """ValueError where the finding cannot be drawn: a kind, side, size or count that the modality does not have."""
+    _settle(finding, modality, np.random.default_rng(0))
+
+
 def sample_findings(seed: int, modality: str) -> tuple[Finding, ...]:
     """What a phantom shows where nothing is asked for: a quarter normal, else a kind or two; one to three denied."""
     rng = np.random.default_rng([seed, 2])

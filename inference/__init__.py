@@ -6,13 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vesalius.inference.augment_config import AugmentConfig
+    from vesalius.inference.augmentation import augment
     from vesalius.inference.config import GenerateConfig
     from vesalius.inference.generator import Generator
     from vesalius.inference.run import generate
     from vesalius.inference.sample import Sample, load_samples
 
-__all__ = ["GenerateConfig", "Generator", "Sample", "generate", "load_samples"]
+__all__ = ["AugmentConfig", "GenerateConfig", "Generator", "Sample", "augment", "generate", "load_samples"]
 _HOME = {
+    "AugmentConfig": "augment_config",
+    "augment": "augmentation",
     "GenerateConfig": "config",
     "Generator": "generator",
     "generate": "run",

@@ -19,7 +19,13 @@ class GenerateConfig:
     prompt: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """one or more prompts; each names its modality (CT, MRI, H&E, X-ray ...) unless --modality does"""
     prompts: Path | None = None
-    """file of prompts: text, one a line, or .jsonl with `text` and `modality`"""
+    """prompts: text, one a line; .jsonl, .csv or .tsv with `text` and `modality`; or a dataset, for its captions"""
+    split: Literal["train", "val", "test"] = "train"
+    """split whose captions are the prompts, where --prompts is a dataset"""
+    grid: tuple[str, ...] = ()
+    """prompts by combination: modality=CT,MRI finding=nodule,mass side=left,right size=20 count=2 language=en,zh"""
+    vary: tuple[str, ...] = ()
+    """what alone changes while the seed stays, for each combination of --grid: finding=none,nodule or size=12,20,30"""
     num: int = 1
     """pictures per prompt"""
     seed: int = 0

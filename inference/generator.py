@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Request:
     """One picture to draw. modality None means that the prompt says it. findings: what it should show, where known.
 
-    size: height and width in pixels; None: the square that the base was made for.
+    size: height and width in pixels; None: the square that the base was made for. group: as `Sample` has it.
     """
 
     prompt: str
@@ -35,6 +35,7 @@ class Request:
     file_name: str = ""
     findings: tuple[Finding, ...] = ()
     size: Shape | None = None
+    group: str = ""
 
 
 class Generator:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class Sample:
     draws the same picture in any batch. height and width: in pixels, 0 where that is not known. findings: what the
     prompt asks for, where that is known. depth: 1 + that of the deepest record that the adapter was trained on. raw16:
     the same picture in Hounsfield units (`vesalius.data.hounsfield`), relative to the samples folder, of CT that has
-    them.
+    them. group: samples of one group and seed were asked for the same but for one thing; "" where there is none.
     """
 
     file_name: str
@@ -42,6 +42,7 @@ class Sample:
     base_digest: str = ""
     adapter_digest: str | None = None
     depth: int = 1
+    group: str = ""
     sha256: str = ""
     raw16: str | None = None
     raw16_sha256: str | None = None
@@ -62,7 +63,7 @@ class Sample:
         findings = tuple(Finding(**f) for f in json.loads(row.get("findings") or "[]"))
         row = {"height": row.get("size", 0), "width": row.get("size", 0), **row}  # as it was told of squares once
         sample = Sample(**{k: v for k, v in row.items() if k in names and k != "findings"}, findings=findings)
-        for name in ("file_name", "text", "modality", "sha256"):
+        for name in ("file_name", "text", "modality", "group", "sha256"):
             if not isinstance(getattr(sample, name), str):
                 raise TypeError(f"{name} is no text")
         if type(sample.depth) is not int:
@@ -80,6 +81,20 @@ class Sample:
 def sample_seed(run_seed: int, prompt: str, index: int) -> int:
     """The seed of the index-th picture of a prompt: a pure function, so that lists may grow, shrink or be sharded."""
     return int.from_bytes(hashlib.blake2b(f"{run_seed}/{index}/{prompt}".encode(), digest_size=6).digest(), "big")
+
+
+def check_prompts(folder: Path, whole: Mapping[str, Sample], asked: Mapping[str, tuple[str, int]]) -> None:
+    """ValueError where a sample that is there was drawn from another prompt or seed than is asked for under its name.
+
+    whole: the samples that are there, by name. asked: prompt and seed by name.
+    """
+    for name, (prompt, seed) in asked.items():
+        there = whole.get(name)
+        if there is not None and (there.text, there.seed) != (prompt, seed):
+            raise ValueError(
+                f"{folder / name}: was drawn from '{there.text[:60]}', and now '{prompt[:60]}' is asked for; "
+                "the prompts have changed, so give another --out"
+            )
 
 
 def load_samples(folder: Path | str) -> list[Sample]:

@@ -16,7 +16,7 @@ import pytest
 from vesalius.data.image import read_image, read_recipe
 from vesalius.inference import GenerateConfig, Generator, generate
 from vesalius.inference.generator import Request
-from vesalius.inference.run import plan_requests, read_prompts
+from vesalius.inference.run import plan_requests
 from vesalius.inference.sample import load_samples, sample_seed
 from vesalius.models.adapter import AdapterCard, Sampling, write_adapter
 from vesalius.models.base import open_base
@@ -135,16 +135,6 @@ def test_a_prompt_without_a_modality_is_refused_before_anything_is_loaded(tmp_pa
     with pytest.raises(ValueError, match="names no modality"):
         generate(GenerateConfig(prompt=("a nodule on the left",), out=tmp_path / "s", base="no such base"))
     assert not (tmp_path / "s").exists()
-
-
-def test_prompt_files_are_read_and_bad_lines_are_named(tmp_path: Path) -> None:
-    lines = tmp_path / "prompts.txt"
-    lines.write_text("Chest CT\n\nBrain MRI\n")
-    assert [p.text for p in read_prompts(lines)] == ["Chest CT", "Brain MRI"]
-    rows = tmp_path / "prompts.jsonl"
-    rows.write_text('{"text": "a mass", "modality": "MRI"}\n{"prompt": 1}\n')
-    with pytest.raises(ValueError, match=r"prompts\.jsonl:2"):
-        read_prompts(rows)
 
 
 def test_seeds_are_distinct_and_do_not_move_when_the_list_grows(tmp_path: Path) -> None:

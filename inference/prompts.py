@@ -1,0 +1,136 @@
+"""Where prompts come from: text, JSON lines, a table with columns, or the captions of a dataset.
+
+    read_prompts(path)    text (one a line), .jsonl, .csv, .tsv, a dataset folder, or a folder of shards
+
+A table's columns may have any of the names that `vesalius.data.names` knows; columns beside them are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vesalius.data.modality import find_modality
+from vesalius.data.names import ALIASES, is_told, key_of, near
+from vesalius.data.prompt import prompts_of
+from vesalius.data.record import SPLITS, Finding, Record, check_types
+from vesalius.data.streamed import dataset_records
+from vesalius.data.text_rows import Numbered, delimited, json_rows
+
+JSON_SUFFIXES, TABLE_SUFFIXES = (".jsonl", ".ndjson"), (".csv", ".tsv")
+TEXTS = ("caption", "prompt", *(name for name in ALIASES["text"] if name not in ("caption", "prompt")))
+"""Columns of prompts, in order of preference: of a record the caption rather than the report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One prompt. findings: what it asks for, where that is known.
+
+    group: prompts of one group differ in one thing and are drawn from the same seeds; "" for a prompt of its own.
+    value: what that one thing is in this prompt.
+    """
+
+    text: str
+    modality: str | None = None
+    findings: tuple[Finding, ...] = ()
+    group: str = ""
+    value: str = ""
+
+
+def read_prompts(path: Path, split: str = "train") -> list[Prompt]:
+    """The prompts of a file, or the captions of one split of a dataset folder or a folder of shards.
+
+    A dataset's metadata.jsonl is such a file: each record's caption is a prompt, or its text where it has none.
+    ValueError names file and line, or what the dataset lacks.
+    """
+    if path.is_dir():
+        return _captions(path, split)
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such prompts file (text, one prompt a line; .jsonl, .csv or .tsv with `text` and `modality`; "
+            "or a dataset folder)"
+        )
+    kind = path.suffix.lower()
+    if kind == ".json":
+        raise ValueError(f"{path}: expected JSON lines; write one object a line and name the file .jsonl")
+    if kind in (*JSON_SUFFIXES, *TABLE_SUFFIXES):
+        rows = json_rows(path) if kind in JSON_SUFFIXES else _table_rows(path)
+        prompts = list(_from_rows(path, rows))
+    else:
+        prompts = [Prompt(text=text) for line in _lines(path) if (text := line.strip())]
+    if not prompts:
+        raise ValueError(f"{path}: holds no prompt")
+    return prompts
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 and its like may stand within a text
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not UTF-8 text; save the prompts as UTF-8") from None
+
+
+def _captions(root: Path, split: str) -> list[Prompt]:
+    """What training shows of each record first: its caption, or its text where it has none."""
+    if split not in SPLITS:
+        raise ValueError(f"--split {split}: expected one of {', '.join(SPLITS)}")
+    seen: set[str] = set()
+    prompts: list[Prompt] = []
+    for record in dataset_records(root):
+        seen.add(record.split)
+        if record.split == split and (told := prompts_of(record)):
+            prompts.append(Prompt(text=told[0], modality=_modality(record.modality, root), findings=record.findings))
+    if not prompts:
+        has = ", ".join(sorted(seen)) or "none"
+        raise ValueError(f"{root}: no captions in split '{split}' (has: {has}); give --split, or another dataset")
+    return prompts
+
+
+def _table_rows(path: Path) -> Iterator[Numbered]:
+    """(first line, row) of a CSV or TSV. ValueError at once where no column holds prompts."""
+    header, rows = delimited(path)
+    keys = [key_of(name) for name in header]
+    if not {*keys} & {*TEXTS, "findings"}:
+        hint = near("text", header)
+        raise ValueError(
+            f"{path}:1: no column of prompts; {hint or 'the header has: ' + (', '.join(header[:20]) or 'nothing')}. "
+            "Name it text, prompt or caption in the first line"
+        )
+    for number, cells in rows:
+        yield number, cells if isinstance(cells, ValueError) else dict(zip(keys, map(str.strip, cells), strict=True))
+
+
+def _from_rows(path: Path, rows: Iterable[Numbered]) -> Iterator[Prompt]:
+    for number, row in rows:
+        if isinstance(row, ValueError):
+            raise row
+        yield _prompt({key_of(name): value for name, value in row.items()}, f"{path}:{number}")
+
+
+def _prompt(row: Mapping[str, Any], where: str) -> Prompt:
+    """One row as a prompt. ValueError begins with `where`."""
+    told = is_told(row.get("findings"))  # a section of a report, not findings as a dataset's rows have them
+    names = (*TEXTS, "findings") if told else TEXTS
+    text = next((row[name] for name in names if row.get(name) not in (None, "")), None)
+    modality = next((row[name] for name in ALIASES["modality"] if row.get(name) not in (None, "", "-")), None)
+    if isinstance(text, str) and text.encode("utf-8", "ignore").decode() != text:
+        raise ValueError(f"{where}: the text holds characters that are not Unicode; write it as UTF-8")
+    wanted = {"file_name": "-", "text": text, "modality": modality or "-"}
+    try:
+        record = check_types(Record.from_json({**wanted, **({} if told else {"findings": row.get("findings")})}))
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{where}: expected a text in `text`, `prompt` or `caption`, and `modality` and `findings` as a dataset "
+            "has them; mend or delete that line"
+        ) from None
+    findings = record.findings
+    return Prompt(text=record.text, modality=_modality(modality, where) if modality else None, findings=findings)
+
+
+def _modality(word: str, where: Path | str) -> str:
+    try:
+        return find_modality(word).name
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
