@@ -15,8 +15,8 @@ from vesalius.data.prompt import clean
 from vesalius.data.record import Finding, Record, check_types, hold
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.generator import Generator, Request, request_modality, usual_sampling
-from vesalius.inference.sample import Manifest, Sample, claim_folder, sample_seed
-from vesalius.inference.sinks import write_sample
+from vesalius.inference.sample import Sample, claim_folder, sample_seed
+from vesalius.inference.sinks import check_sink, name_in, open_sink, recipe_settings
 from vesalius.models.support import support_of, weak_prompts
 
 MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
@@ -113,6 +113,8 @@ def plan_requests(config: GenerateConfig) -> list[Request]:
 def generate(config: GenerateConfig) -> list[Sample]:
     """Draw all samples of a run into `config.out`; those already whole there are kept. Returns them all, in order."""
     requests = plan_requests(config)
+    check_sink(config, [r.prompt for r in requests])
+    requests = [dataclasses.replace(r, file_name=name_in(config.sink, r.file_name)) for r in requests]
     if config.dry_run:
         return []
     steps, guidance = config.steps, config.guidance
@@ -126,19 +128,21 @@ def generate(config: GenerateConfig) -> list[Sample]:
 def _draw(config: GenerateConfig, requests: list[Request], steps: int, guidance: float) -> list[Sample]:
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "json", "batch_size", "dry_run")}
     recipe: dict[str, Any] = json.loads(json.dumps({**fields, "steps": steps, "guidance": guidance}, default=str))
+    recipe = recipe_settings(config, recipe)
     claim_folder(config.out, recipe, write=False)
-    manifest = Manifest(config.out)
-    num_whole = sum(r.file_name in manifest.whole for r in requests)
+    sink = open_sink(config, [r.file_name for r in requests])
+    num_whole = sum(r.file_name in sink.whole for r in requests)
     if num_whole < len(requests):
         generator = Generator(config.base, config.adapter, device=config.device, precision=config.precision)
         claim_folder(config.out, recipe)  # only now: a base that does not open must not settle the folder's recipe
+        sink.begin()
         asked = ((r.prompt, request_modality(r).name, r.findings) for r in requests)
         for line in weak_prompts(support_of(config.base, config.adapter), asked):
             print(f"warning: {line}", file=sys.stderr)
         with Progress("generate", len(requests), start=num_whole, quiet=config.json) as bar:
             drawn = generator.draw_all(
                 requests, steps=steps, guidance=guidance, negative=config.negative, batch_size=config.batch_size,
-                kept=manifest.whole,
+                kept=sink.whole,
             )  # fmt: skip
             for request, picture in drawn:
                 assert request.modality is not None
@@ -150,6 +154,7 @@ def _draw(config: GenerateConfig, requests: list[Request], steps: int, guidance:
                     base=config.base, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
                     depth=generator.depth, precision=config.precision,
                 )  # fmt: skip
-                manifest.add(write_sample(config.out, sample, picture))
+                sink.write(sample, picture)
                 bar.step()
-    return [manifest.whole[r.file_name] for r in requests]
+    sink.finish()
+    return [sink.whole[r.file_name] for r in requests]
