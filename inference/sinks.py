@@ -46,10 +46,9 @@ class Loose:
         self.whole = self._manifest.whole
 
     def begin(self) -> None:
-        images = self.folder / "images"
-        images.mkdir(parents=True, exist_ok=True)
+        (self.folder / "images").mkdir(parents=True, exist_ok=True)
         self._manifest.path.parent.mkdir(parents=True, exist_ok=True)
-        for left in images.glob(".*.tmp"):  # by a run that was killed
+        for left in self.folder.glob("*/.*.tmp"):  # by a run that was killed
             left.unlink()
 
     def write(self, sample: Sample, picture: Picture) -> None:
@@ -105,7 +104,7 @@ def write_sample(folder: Path, sample: Sample, picture: Picture) -> Sample:
         raw16 = f"raw16/{Path(sample.file_name).name}"
         sample = dataclasses.replace(sample, raw16=raw16)
         content = hu_png(picture.hu, recipe_texts(sample.recipe()))
-        (folder / "raw16").mkdir(exist_ok=True)
+        (folder / "raw16").mkdir(parents=True, exist_ok=True)
         write_atomic(folder / raw16, content)
         sample = dataclasses.replace(sample, raw16_sha256=hashlib.sha256(content).hexdigest())
     return _written(folder, sample, png_bytes(picture.image, sample.recipe()))
@@ -128,5 +127,7 @@ def write_record(folder: Path, sample: Sample, picture: Picture) -> Sample:
 
 
 def _written(folder: Path, sample: Sample, content: bytes) -> Sample:
-    write_atomic(folder / sample.file_name, content)
+    path = folder / sample.file_name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, content)
     return dataclasses.replace(sample, sha256=hashlib.sha256(content).hexdigest())
