@@ -150,3 +150,16 @@ def test_a_line_of_shards_that_is_none_is_named(windowed_base: Path, tmp_path: P
     lines.write_text('{"shard": 0}\n' + lines.read_text())
     with pytest.raises(ValueError, match=r"shards\.jsonl:1: not a shard's line"):
         generate(run)
+
+
+def test_a_shard_whose_line_was_cut_short_is_drawn_again_with_the_same_bytes(
+    windowed_base: Path, tmp_path: Path
+) -> None:
+    run = config(windowed_base, tmp_path / "s", "webdataset")
+    samples, before = generate(run), files(tmp_path / "s")
+    lines = tmp_path / "s" / ".generate" / "shards.jsonl"
+    lines.write_bytes(lines.read_bytes()[:-10])
+    (tmp_path / "s" / "manifest.json").unlink()
+    (tmp_path / "s" / "train" / ".00002.tar.77.tmp").write_bytes(b"half a shard")
+    assert generate(run) == samples
+    assert files(tmp_path / "s") == before
