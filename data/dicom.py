@@ -44,7 +44,7 @@ _HEADER_TAGS = [
     "SliceThickness", "ImageOrientationPatient", "NumberOfFrames", "Rows", "Columns", "BurnedInAnnotation",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "AccessionNumber", "StudyDate", "ImageType",
     "ImagePositionPatient", "InstanceNumber", "RescaleIntercept", "RescaleSlope", "RescaleType", "PixelRepresentation",
-    "SamplesPerPixel", "PhotometricInterpretation", "PixelAspectRatio",
+    "SamplesPerPixel", "PhotometricInterpretation", "PixelAspectRatio", "SyntheticData", "ConversionType",
 ]  # fmt: skip
 _PIXELS = (0x7FE00008, 0x7FE00010)
 """The first and the last tag that may hold pixels. What follows, and zeros without end, is not read."""
@@ -61,6 +61,7 @@ class DicomHeader:
     code: the attribute Modality, "" where absent. patient, study, series: keyed hashes of identifiers (patient's, else
     study's). study_date: shifted. age in years, at most 90. spacing_mm: edge of a square pixel. side: of the patient,
     "left", "right" or "bilateral". hounsfield: whether values are Hounsfield units. localizer: a scout view of CT.
+    synthetic: whether a model or program made the image, not a scanner.
 
     Not for records: height and width in square pixels; frames: those of the file in the order of their position; stack
     and position: which slices belong together, and the place along their normal in mm; may_hold_text: the kind of
@@ -82,6 +83,7 @@ class DicomHeader:
     slice_thickness_mm: float | None = None
     hounsfield: bool = False
     localizer: bool = False
+    synthetic: bool = False
     height: int = 1
     width: int = 1
     frames: tuple[int, ...] = (0,)

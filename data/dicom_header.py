@@ -64,6 +64,7 @@ def header(dataset: Any, names: Pseudonyms, allow_burned_in: bool) -> DicomHeade
         slice_thickness_mm=number(view, "SliceThickness"),
         hounsfield=_hounsfield(dataset, view) and not localizer,
         localizer=localizer,
+        synthetic=_synthetic(dataset),
         height=round(rows * height / min(height, width)) if height and width else rows,
         width=round(columns * width / min(height, width)) if height and width else columns,
         frames=tuple(sorted(range(num_frames), key=lambda frame: places[frame])),
@@ -123,10 +124,17 @@ def _age(text: str) -> int | None:
     return min(int(match[1]) // per_year, 90)
 
 
+def _synthetic(dataset: Any) -> bool:
+    """Whether a file says that its image was made up (PS3.3 C.12.1.1.10, C.8.6.1)."""
+    told = {"SyntheticData": "YES", "ConversionType": "SYN"}
+    return any(str(value_of(dataset, name) or "").strip().upper() == word for name, word in told.items())
+
+
 def _hounsfield(dataset: Any, view: Any) -> bool:
     """Whether rescaled values are Hounsfield units (PS3.3 C.8.2.1.1.2).
 
     Files that others saved again often carry a rescale of 0 over unsigned values, which cannot hold air: these are not.
+    A Secondary Capture is a picture of a screen, save where a program that made the image up says that it holds HU.
     """
     intercept, slope = number(view, "RescaleIntercept"), number(view, "RescaleSlope")
     unit = str(value_of(view, "RescaleType") or "HU").strip().upper()
@@ -135,7 +143,9 @@ def _hounsfield(dataset: Any, view: Any) -> bool:
         and value_of(dataset, "PhotometricInterpretation") == "MONOCHROME2"
     )
     signed = int(value_of(dataset, "PixelRepresentation") or 0) == 1
-    secondary = str(value_of(dataset, "SOPClassUID") or "").startswith(_SECONDARY_CAPTURE)
+    secondary = str(value_of(dataset, "SOPClassUID") or "").startswith(_SECONDARY_CAPTURE) and not (
+        _synthetic(dataset) and value_of(view, "RescaleType")
+    )
     if value_of(dataset, "Modality") != "CT" or not grey or unit != "HU" or secondary or intercept is None or not slope:
         return False
     return intercept < 0 or signed

@@ -7,6 +7,7 @@ and every viewer shows the picture (air black, dense bone white). Everything her
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,13 +94,18 @@ def from_wide(grey: Float32) -> Float32:
     return hu
 
 
-def hu_png(hu: Float32) -> bytes:
-    """HU [H, W] as a 16-bit PNG that says what its values are. HU are clipped to -1024 ... 3071 and rounded."""
+def hu_png(hu: Float32, texts: Mapping[str, str] | None = None) -> bytes:
+    """HU [H, W] as a 16-bit PNG that says what its values are. HU are clipped to -1024 ... 3071 and rounded.
+
+    texts: further chunks by keyword.
+    """
     stored = np.rint(hu)  # a copy, so the rest is done in place: a build does this to all pixels
     np.clip(stored, -_OFFSET, 4095 - _OFFSET, out=stored)
     stored += _OFFSET
     stored *= _SCALE
-    return encode_png(stored.astype(np.uint16)[..., None], {CHUNK: f"HU = value / {_SCALE} - {_OFFSET}"})
+    return encode_png(
+        stored.astype(np.uint16)[..., None], {CHUNK: f"HU = value / {_SCALE} - {_OFFSET}", **(texts or {})}
+    )
 
 
 def from_stored(values: Float32) -> Float32:

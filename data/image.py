@@ -192,12 +192,15 @@ def from_tensor_range(pixels: Float32, modality: Modality, text: str = "") -> Pi
 
 def png_bytes(image: Uint8, recipe: dict[str, Any] | None = None) -> bytes:
     """HWC uint8 as a PNG; `recipe` goes into its text chunk `vesalius` as JSON, beside a plain `Comment`."""
-    texts = {}
-    if recipe is not None:
-        texts["vesalius"] = json.dumps(recipe, ensure_ascii=False)
-        if recipe.get("synthetic"):
-            texts["Comment"] = "Synthetic: not for diagnosis"
-    return encode_png(image, texts)
+    return encode_png(image, None if recipe is None else recipe_texts(recipe))
+
+
+def recipe_texts(recipe: dict[str, Any]) -> dict[str, str]:
+    """The text chunks, by keyword, in which a PNG carries its recipe."""
+    texts = {"vesalius": json.dumps(recipe, ensure_ascii=False)}
+    if recipe.get("synthetic"):
+        texts["Comment"] = "Synthetic: not for diagnosis"
+    return texts
 
 
 def write_png(path: Path, image: Uint8, recipe: dict[str, Any] | None = None) -> None:

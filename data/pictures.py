@@ -91,6 +91,8 @@ def dicom_draft(draft: Draft, header: DicomHeader, reading: Reading) -> Draft:
         record, file_name="", modality=modality.name, patient_id=patient, organ=organ, hounsfield=hounsfield,
         extra={**own, **record.extra},
     )  # fmt: skip
+    if header.synthetic:  # whatever a table says of it
+        record = dataclasses.replace(record, origin="synthetic", depth=max(record.depth, 1))
     record = _owned(record, None, _stem(draft.path), reading)
     keys = (*header.keys, _stem(draft.path), draft.path.name)
     record = _texted(record, keys, header.caption(modality), "dicom header", reading)

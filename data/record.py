@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Side = Literal["left", "right", "bilateral"]
 Origin = Literal["real", "phantom", "synthetic"]
 SPLITS = ("train", "val", "test")
-MARKS = (".build", "phantom.json", "derived.json")
+MARKS = (".build", "phantom.json", "derived.json", ".generate")
 """What the verbs that make datasets leave from their beginning on: without a manifest beside it they were stopped."""
 
 

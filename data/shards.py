@@ -43,6 +43,7 @@ FEW = 8
 """Images, at least, that a reader of a Parquet file holds at a time."""
 
 Row = dict[str, Any]
+Shards = Literal["parquet", "webdataset"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class ExportConfig:
     """dataset folder to take from"""
     out: Path
     """folder to write; new, empty, or left by the same line when it was stopped"""
-    shards: Literal["parquet", "webdataset"] = "parquet"
+    shards: Shards = "parquet"
     """kind of file"""
     shard_mb: int = 256
     """size at which the next shard begins, in megabytes"""
@@ -84,7 +85,7 @@ def export_shards(config: ExportConfig) -> ExportSummary:
     flat = metadata_files(config.folder)[0][1] == ""
     columns, tally, masks = Columns(), Tally(), False
     for record in stream_records(config.folder):
-        columns.add(_row(record, flat))
+        columns.add(shard_row(record, flat))
         tally.add(record)
         masks = masks or record.mask is not None
     if config.dry_run:
@@ -94,26 +95,29 @@ def export_shards(config: ExportConfig) -> ExportSummary:
         done: dict[str, dict[str, Any]] = {}
         told = progress(stream_records(config.folder), "data export", tally.num_records, quiet=config.json)
         with ExitStack() as stack:
-            open_shards: dict[str, _Open] = {}
+            open_shards: dict[str, OpenShard] = {}
             for record in told:
                 shard = open_shards.get(record.split)
                 if shard is None or shard.size >= config.shard_mb * 1_000_000:
                     if shard is not None:
                         done[shard.name] = shard.close()
                     number = sum(name.startswith(f"{record.split}/") for name in done)
-                    shard = _Open(config, record.split, number, masks)
+                    shard = OpenShard(config.out, config.shards, record.split, number, masks)
                     stack.push(shard.abandon)
                     open_shards[record.split] = shard
-                shard.add(columns.even(_row(record, flat)), *_contents(config.folder, record))
+                shard.add(columns.even(shard_row(record, flat)), *_contents(config.folder, record))
             for shard in open_shards.values():
                 done[shard.name] = shard.close()
         card = write_card(config.out.resolve().name, tally, notes=[f"{config.shards} shards of {config.folder.name}"])
         write_atomic(config.out / "README.md", card.encode())
-        splits = {split: {"num_records": count} for split, count in tally.splits.items()}
-        manifest: Row = {"format": FORMAT, "kind": config.shards, "splits": splits, "flat": flat}
-        manifest["shards"] = dict(sorted(done.items()))
-        write_json(config.out / "manifest.json", manifest)
+        write_manifest(config.out, config.shards, dict(tally.splits), done, flat=flat)
     return ExportSummary(path=config.out, splits=dict(tally.splits), num_shards=len(done))
+
+
+def write_manifest(out: Path, kind: Shards, splits: dict[str, int], done: dict[str, Row], *, flat: bool) -> None:
+    """What is written last. splits: their records; done: what `OpenShard.close` told of each, by name."""
+    manifest: Row = {"format": FORMAT, "kind": kind, "splits": {s: {"num_records": n} for s, n in splits.items()}}
+    write_json(out / "manifest.json", {**manifest, "flat": flat, "shards": dict(sorted(done.items()))})
 
 
 def _claim(config: ExportConfig) -> None:
@@ -128,7 +132,7 @@ def _claim(config: ExportConfig) -> None:
     write_json(mark, plan)
 
 
-def _row(record: Record, flat: bool) -> Row:
+def shard_row(record: Record, flat: bool) -> Row:
     """The row of a record without its split, which is the folder; names as in the file of metadata that it is from."""
     row = record.to_json()
     for field in ("file_name", "mask"):
@@ -148,19 +152,19 @@ class _Writer(Protocol):
     def close(self) -> None: ...
 
 
-class _Open:
-    """A shard that is being written, under a temporary name."""
+class OpenShard:
+    """A shard that is being written, under a temporary name. masks: whether a record may have one."""
 
-    def __init__(self, config: ExportConfig, split: str, number: int, masks: bool) -> None:
-        suffix = {"parquet": "parquet", "webdataset": "tar"}[config.shards]
+    def __init__(self, out: Path, kind: Shards, split: str, number: int, masks: bool) -> None:
+        suffix = {"parquet": "parquet", "webdataset": "tar"}[kind]
         self.name = f"{split}/{number:05d}.{suffix}"
-        self.path = config.out / self.name
+        self.path = out / self.name
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.size = self.count = 0
         self._atomic = open_atomic(self.path)
         self._whole = False
         file = self._atomic.__enter__()
-        self._writer: _Writer = _Parquet(file, masks) if config.shards == "parquet" else _Tar(file)
+        self._writer: _Writer = _Parquet(file, masks) if kind == "parquet" else _Tar(file)
 
     def add(self, row: Row, image: bytes, mask: bytes | None) -> None:
         self._writer.add(row, image, mask)

@@ -132,6 +132,10 @@ def _record(path: str | Cell, modality: Any, columns: dict[str, Any], where: str
             columns[field] = str(columns[field])
     if isinstance(told := columns.get("hounsfield"), str):
         columns["hounsfield"] = told.strip().lower() in ("true", "yes", "1")
+    if str(columns.get("synthetic", "")).strip().lower() in ("true", "yes", "1"):  # as a samples folder says it
+        columns["origin"] = "synthetic"
+        if _is_blank(columns.get("depth")):
+            columns["depth"] = 1
     name = path.name if isinstance(path, Cell) else path
     try:
         record = Record.from_json({**columns, "file_name": name or "image", "modality": str(modality or "?")})

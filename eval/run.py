@@ -94,6 +94,8 @@ def check_folders(config: EvalConfig, samples: list[Sample]) -> None:
         raise ValueError(f"{config.out}: is not empty and holds no report; choose another --out")
     for sample in samples:
         path = config.samples / sample.file_name
+        if path.suffix != ".png":
+            raise ValueError(f"{path}: only samples of `vesalius generate --sink png` are evaluated; draw them so")
         if path.is_file() and digest_file(path) != sample.sha256:
             read_image(path)  # says what is wrong with it where it does not open
             raise ValueError(f"{path}: was changed since it was drawn; run its `vesalius generate` line again")

@@ -48,8 +48,10 @@ class GenerateConfig:
     """height and width in pixels, in steps of the base's coarsest cell; none: the square that the base was made for"""
     batch_size: int = 8
     """pictures drawn at once; changes speed and memory, never a picture"""
-    sink: Literal["png"] = "png"
-    """how samples are written"""
+    sink: Literal["png", "dicom", "imagefolder", "parquet", "webdataset"] = "png"
+    """how samples are written: files of PNG or DICOM, or a dataset (folder or shards) that `finetune --data` takes"""
+    shard_size: int = 1000
+    """pictures in one shard, of --sink parquet and webdataset"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """fp32, or bf16: about twice as fast on processors that have it, with pictures that differ by a few grey levels"""
     device: str = "auto"

@@ -14,8 +14,8 @@ from vesalius.inference.config import GenerateConfig
 from vesalius.inference.generator import Generator, Request, request_modality, usual_sampling
 from vesalius.inference.grid import Grid, grid_prompts
 from vesalius.inference.prompts import Prompt, read_prompts
-from vesalius.inference.sample import Manifest, Sample, check_prompts, claim_folder, sample_seed
-from vesalius.inference.sinks import write_sample
+from vesalius.inference.sample import Sample, check_prompts, claim_folder, sample_seed
+from vesalius.inference.sinks import check_sink, name_in, open_sink, recipe_settings
 from vesalius.models.support import support_of, weak_prompts
 
 MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
@@ -77,6 +77,8 @@ def generate(config: GenerateConfig) -> list[Sample]:
     requests = plan_requests(config)
     if (combined := combinations_of(config)) and (note := combined.note()):
         print(note, file=sys.stderr)
+    check_sink(config, [r.prompt for r in requests])
+    requests = [dataclasses.replace(r, file_name=name_in(config.sink, r.file_name)) for r in requests]
     return [] if config.dry_run else draw_requests(config, requests)
 
 
@@ -100,20 +102,22 @@ def _draw(
     recipe: dict[str, Any] = json.loads(
         json.dumps({**fields, "steps": steps, "guidance": guidance, **settings}, default=str)
     )
+    recipe = recipe_settings(config, recipe)
     claim_folder(config.out, recipe, write=False)
-    manifest = Manifest(config.out)
-    check_prompts(config.out, manifest.whole, {r.file_name: (r.prompt, r.seed) for r in requests})
-    num_whole = sum(r.file_name in manifest.whole for r in requests)
+    sink = open_sink(config, [r.file_name for r in requests])
+    check_prompts(config.out, sink.whole, {r.file_name: (r.prompt, r.seed) for r in requests})
+    num_whole = sum(r.file_name in sink.whole for r in requests)
     if num_whole < len(requests):
         generator = Generator(config.base, config.adapter, device=config.device, precision=config.precision)
         claim_folder(config.out, recipe)  # only now: a base that does not open must not settle the folder's recipe
+        sink.begin()
         asked = ((r.prompt, request_modality(r).name, r.findings) for r in requests)
         for line in weak_prompts(support_of(config.base, config.adapter), asked):
             print(f"warning: {line}", file=sys.stderr)
         with Progress("generate", len(requests), start=num_whole, quiet=config.json) as bar:
             drawn = generator.draw_all(
                 requests, steps=steps, guidance=guidance, negative=config.negative, batch_size=config.batch_size,
-                kept=manifest.whole,
+                kept=sink.whole,
             )  # fmt: skip
             for request, picture in drawn:
                 assert request.modality is not None
@@ -125,6 +129,7 @@ def _draw(
                     base=config.base, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
                     depth=generator.depth, precision=config.precision, group=request.group,
                 )  # fmt: skip
-                manifest.add(write_sample(config.out, sample, picture))
+                sink.write(sample, picture)
                 bar.step()
-    return [manifest.whole[r.file_name] for r in requests]
+    sink.finish()
+    return [sink.whole[r.file_name] for r in requests]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.recipe import claim
-from vesalius.data.record import Finding, digest_file, numbered_rows, write_atomic
+from vesalius.data.record import Finding, Record, digest_file, numbered_rows, write_atomic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,16 @@ class Sample:
         """What goes into the image file itself: the row without the digests of files, which it cannot know."""
         return {k: v for k, v in self.to_json().items() if k not in ("sha256", "raw16_sha256")}
 
+    def to_record(self) -> Record:
+        """The record that a dataset has of it, for training only; its recipe is in further columns."""
+        own = {f.name for f in dataclasses.fields(Record)}
+        extra = {k: v for k, v in self.to_json().items() if k not in own and not k.startswith("raw16")}
+        return Record(
+            file_name=f"train/{self.raw16 or self.file_name}", text=self.text, modality=self.modality,
+            findings=self.findings, origin="synthetic", depth=self.depth, source="vesalius generate",
+            sha256=self.raw16_sha256 or self.sha256, hounsfield=self.raw16 is not None, extra=extra,
+        )  # fmt: skip
+
     @staticmethod
     def from_json(row: dict[str, Any]) -> Sample:
         names = {f.name for f in dataclasses.fields(Sample)}
@@ -100,6 +110,8 @@ def check_prompts(folder: Path, whole: Mapping[str, Sample], asked: Mapping[str,
 def load_samples(folder: Path | str) -> list[Sample]:
     """The samples of a folder. ValueError where it is none, or still empty."""
     path = Path(folder) / "metadata.jsonl"
+    if not path.is_file() and (Path(folder) / "manifest.json").is_file():
+        raise ValueError(f"{folder}: holds a dataset, not a samples folder; draw with `vesalius generate --sink png`")
     if not path.is_file():
         raise ValueError(
             f"{folder}: no samples there (metadata.jsonl); make some with `vesalius generate ... --out {folder}`"
@@ -121,25 +133,29 @@ def _read_samples(path: Path) -> Iterator[Sample]:
             ) from None
 
 
-class Manifest:
-    """The growing `metadata.jsonl` of a samples folder. A line is added only after its files are whole on disk."""
+def mend(path: Path) -> None:
+    """Cut a last line that a killed run left without its end."""
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / "metadata.jsonl"
+
+class Manifest:
+    """The growing `metadata.jsonl` of a samples folder. A line is added only after its files are whole on disk.
+
+    path: where the lines are, if elsewhere.
+    """
+
+    def __init__(self, folder: Path, path: Path | None = None) -> None:
+        self.folder, self.path = folder, path or folder / "metadata.jsonl"
         self.whole: dict[str, Sample] = {}
         if self.path.is_file():
-            self._mend()
+            mend(self.path)
             for sample in _read_samples(self.path):
                 if sample.is_whole(folder):
                     self.whole[sample.file_name] = sample
             self._rewrite(self.whole.values())
-
-    def _mend(self) -> None:
-        """Cut a last line that a killed run left without its end."""
-        content = self.path.read_bytes()
-        if content and not content.endswith(b"\n"):
-            with self.path.open("r+b") as file:
-                file.truncate(content.rfind(b"\n") + 1)
 
     def _rewrite(self, samples: Iterable[Sample]) -> None:
         lines = "".join(json.dumps(s.to_json(), ensure_ascii=False) + "\n" for s in samples)
@@ -159,5 +175,3 @@ def claim_folder(folder: Path, recipe: dict[str, Any], *, write: bool = True) ->
     write False: only look.
     """
     claim(folder, recipe, kind="samples", write=write)
-    if write:
-        (folder / "images").mkdir(exist_ok=True)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
-from vesalius.data.hounsfield import encode_windows
 from vesalius.data.image import load_square, read_hu, read_image, read_recipe
 from vesalius.data.modality import MODALITIES
 from vesalius.eval.scores import case_of_sample
@@ -19,20 +15,6 @@ from vesalius.inference.sample import Sample, load_samples
 
 PROMPTS = ("Chest CT with a nodule in the left lung.", "Brain MRI, no mass.", "Chest CT, lung window.")
 HU = 40.0
-
-
-@pytest.fixture(scope="module")
-def windowed_base(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base whose autoencoder draws muscle through the three windows of CT, more or less."""
-    folder = tmp_path_factory.mktemp("models") / "windowed"
-    shutil.copytree(tiny_base, folder)
-    path = folder / "vae" / "diffusion_pytorch_model.safetensors"
-    tensors = load_file(path)
-    colour = torch.from_numpy(encode_windows(np.array(HU, np.float32))) * 2 - 1
-    tensors["decoder.conv_out.bias"] = colour.half()
-    tensors["decoder.conv_out.weight"] *= 0.02
-    save_file(tensors, path, metadata={"format": "pt"})
-    return folder
 
 
 def config(windowed_base: Path, out: Path) -> GenerateConfig:
