@@ -6,14 +6,17 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from vesalius.cli.main import DONE, print_json
+from vesalius.cli.main import DONE, PARTIAL, print_json
 
 if TYPE_CHECKING:
     from vesalius.inference.service_config import ServeConfig
 
 
 def serve(config: ServeConfig) -> int:
-    """Serve until SIGTERM or Ctrl-C; what was accepted is drawn first. ValueError where address or base cannot be."""
+    """Serve until SIGTERM or Ctrl-C; what was accepted is drawn first. ValueError where address or base cannot be.
+
+    A second signal ends the process at once, with `PARTIAL` where something was being drawn.
+    """
     from vesalius.inference.listening import Server, listen, url_of
     from vesalius.inference.service_config import KEY_VARIABLE
 
@@ -36,4 +39,7 @@ def serve(config: ServeConfig) -> int:
             Server(service).run(sockets=[place])
         service.close()
         service.batcher.join(timeout=1)
+        if service.batcher.alive:  # told twice to stop: Python's own end would abort in the midst of the drawing
+            print("vesalius: stopped in the midst of a drawing", file=sys.stderr, flush=True)
+            os._exit(PARTIAL)
     return DONE

@@ -228,7 +228,7 @@ def test_what_cannot_be_drawn_is_refused_in_the_words_of_openai(served: Served, 
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"[]", b"null", b'"CT"', b"\xff\xfe", b"[" * 100_000, b'{"prompt": "CT \\ud800"}',
+        b"", b"{", b"{}", b"[]", b"null", b'"CT"', b"\xff\xfe", b"[" * 100_000, b'{"prompt": "CT \\ud800"}',
         b'{"prompt": "CT", "guidance": NaN}', b'{"prompt": "CT", "guidance": Infinity}',
         b'{"prompt": "CT", "guidance": 1e999}', b'{"prompt": "CT", "seed": ' + b"9" * 10_000 + b"}",
         b'{"prompt": "CT", "a\\u0000": NaN}',
