@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -17,7 +16,6 @@ from vesalius.inference.generator import Request
 if TYPE_CHECKING:
     from vesalius.inference.generator import Generator
 
-log = logging.getLogger(__name__)
 RECENT = 0.3
 """Weight of the newest batch in the pace."""
 
@@ -193,8 +191,6 @@ class Batcher:
                 self._draw(jobs[: len(jobs) // 2])
                 self._draw(jobs[len(jobs) // 2 :])
                 return
-            if not isinstance(error, ValueError):
-                log.exception("an image could not be drawn")
             jobs[0].picture.set_exception(error)
             return
         seconds = time.monotonic() - start

@@ -27,6 +27,8 @@ from vesalius.models.support import support_of, weak_prompts
 
 log = logging.getLogger(__name__)
 LABEL = "Synthetic: not for diagnosis"
+MOST_WARNED = 1000
+"""Characters of the longest prompt that is compared with what the base has seen, which holds all other requests up."""
 MOST_IGNORED = 64 * MAX_BODY
 """Bytes of a body that is too long which are read nevertheless, since a client that still writes hears no answer."""
 
@@ -144,7 +146,8 @@ class Service:
             )  # fmt: skip
             content = png_bytes(picture.image, sample.recipe())
             data.append({"b64_json": base64.b64encode(content).decode(), "seed": request.seed, "synthetic": True})
-        asked = [(order.requests[0].prompt, order.modality, ())]
+        prompt = order.requests[0].prompt
+        asked = [(prompt, order.modality, ())] if len(prompt) <= MOST_WARNED else []
         return {
             "created": int(time.time()), "data": data, "output_format": "png", "size": f"{width}x{height}",
             "model": self.model, "seed": order.seed, "synthetic": True, "notice": LABEL,

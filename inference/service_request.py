@@ -21,9 +21,9 @@ from vesalius.inference.service_config import ServeConfig
 if TYPE_CHECKING:
     from vesalius.inference.generator import Generator
 
-MAX_TEXT = 4000
-"""Most characters of a prompt, and of a negative prompt."""
-MAX_BODY = 128 * 1024
+MAX_TEXT = 2000
+"""Most characters of a prompt, and of a negative prompt: some take a second to be cut into contexts."""
+MAX_BODY = 64 * 1024
 """Most bytes of a body: both texts where every character is escaped, and the rest."""
 MAX_GUIDANCE = 100.0
 MAX_SEED = 2**53 - 1
