@@ -116,6 +116,10 @@ VERBS = (
         "demo", "the browser application",
         "demo.config:DemoConfig", "demo.app:launch",
     ),
+    Verb(
+        "serve", "images over HTTP, in the words of OpenAI's images API",
+        "inference.service_config:ServeConfig", "cli.serve:serve",
+    ),
 )  # fmt: skip
 RECIPES = ("finetune", "plan", "improve run")  # verbs whose first word may be a TOML file
 

@@ -19,7 +19,7 @@ STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", 
 HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "PIL")
 LIGHT = (
     "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "inference.config",
-    "inference.augment_config",
+    "inference.augment_config", "inference.service_config", "cli.serve",
     "eval.config", "finetune.config", "finetune.cloud", "finetune.cloud_config", "finetune.distill_config",
     "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config", "demo.config",
     "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.plan", "cli.runs", "cli.doctor",

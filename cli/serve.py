@@ -1,0 +1,45 @@
+"""`vesalius serve`: images over HTTP until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from vesalius.cli.main import DONE, PARTIAL, print_json
+
+if TYPE_CHECKING:
+    from vesalius.inference.service_config import ServeConfig
+
+
+def serve(config: ServeConfig) -> int:
+    """Serve until SIGTERM or Ctrl-C; what was accepted is drawn first. ValueError where address or base cannot be.
+
+    A second signal ends the process at once, with `PARTIAL` where something was being drawn.
+    """
+    from vesalius.inference.listening import Server, listen, url_of
+    from vesalius.inference.service_config import KEY_VARIABLE
+
+    key = os.environ.get(KEY_VARIABLE, "").strip() or None
+    with listen(config, key) as place:
+        from vesalius.inference.generator import Generator
+        from vesalius.inference.service import LABEL, Service
+
+        generator = Generator(config.base, config.adapter, device=config.device, precision=config.precision)
+        service = Service(generator, config, key)
+        url = url_of(place)
+        if config.json:
+            print_json({"url": url, "model": service.model, "key": key is not None, "dry_run": config.dry_run})
+        elif config.dry_run:
+            print(f"would serve {service.model} at {url}")
+        else:
+            print(f"{service.model} at {url}/v1 ({LABEL}; Ctrl-C ends it)")
+        sys.stdout.flush()
+        if not config.dry_run:
+            Server(service).run(sockets=[place])
+        service.close()
+        service.batcher.join(timeout=1)
+        if service.batcher.alive:  # told twice to stop: Python's own end would abort in the midst of the drawing
+            print("vesalius: stopped in the midst of a drawing", file=sys.stderr, flush=True)
+            os._exit(PARTIAL)
+    return DONE
