@@ -101,15 +101,29 @@ def _distill(config: DistillConfig) -> Path:
                 f"{config.out}: the {' and '.join(changed)} changed since its step {step}; "
                 "give another --out, or bring them back"
             )
-        saved = {k.removeprefix("adapter."): v for k, v in tensors.items() if k.startswith("adapter.")}
-        set_peft_model_state_dict(denoiser, saved)
+        weights = {k.removeprefix("adapter."): v for k, v in tensors.items() if k.startswith("adapter.")}
+        set_peft_model_state_dict(denoiser, weights)
         restore_optimizer(optimizer, tensors)
         method.restore(tensors)
         validation = state["validation"]
 
     # The loop
+    saved = step
     with watch_signals() as stopped, Progress("distill", config.steps, start=step, quiet=config.json) as bar:
-        while step < config.steps:
+        while True:
+            due = step % config.validate_every == 0 or step == config.steps
+            if due and step not in {v["step"] for v in validation}:
+                after = distance(denoiser, student, *questions)
+                validation.append({"step": step, "distance": after, "ratio": after / before})
+            if step > saved and (step % config.save_every == 0 or step == config.steps or stopped):
+                tensors = {f"adapter.{k}": v for k, v in get_peft_model_state_dict(denoiser).items()}
+                tensors |= optimizer_tensors(optimizer) | method.tensors()
+                save_checkpoint(config.out, step, tensors, {"validation": validation, **digests})
+                saved = step
+            if step == config.steps:
+                break
+            if stopped:
+                return config.out
             loss = method.loss(denoiser, step)
             if not math.isfinite(loss.item()):
                 raise ValueError(f"step {step}: the loss is {loss.item()}; lower --learning-rate")
@@ -120,17 +134,7 @@ def _distill(config: DistillConfig) -> Path:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step += 1
-            if step % config.validate_every == 0 or step == config.steps:
-                after = distance(denoiser, student, *questions)
-                validation.append({"step": step, "distance": after, "ratio": after / before})
-            ratio = f" ratio {validation[-1]['ratio']:.3f}" if validation else ""
-            bar.step(note=f"loss {loss.item():.4f}{ratio}")
-            if step % config.save_every == 0 or step == config.steps or stopped:
-                tensors = {f"adapter.{k}": v for k, v in get_peft_model_state_dict(denoiser).items()}
-                tensors |= optimizer_tensors(optimizer) | method.tensors()
-                save_checkpoint(config.out, step, tensors, {"validation": validation, **digests})
-            if stopped and step < config.steps:
-                return config.out
+            bar.step(note=f"loss {loss.item():.4f} ratio {validation[-1]['ratio']:.3f}")
 
     # The adapter in fp16, with what it wants to be drawn with
     settings = {k: v for k, v in scheduler.config.items() if not k.startswith("_")}
