@@ -178,8 +178,6 @@ class Material:
                     precision=config.precision, json=config.json,
                 )
             )  # fmt: skip
-            if [s.text for s in samples] != [a.text for a in asked]:
-                raise ValueError(f"{folder}: was drawn from other prompts; delete it, or choose another --out")
             cases = [case_of_sample(folder, s) for s in samples]
             images = read_images(cases, IMAGE_SIZE, f"reading {name}", quiet=config.json)
             self.samples += samples

@@ -143,7 +143,7 @@ def test_other_drawings_in_the_folder_are_not_taken_for_these(config: ScorecardC
     material = Material(dataclasses.replace(config, out=tmp_path / "card", num=2))
     asked = material.drawn_classes().asked
     again = Material(material.config)
-    with pytest.raises(ValueError, match="drawn from other prompts"):
+    with pytest.raises(ValueError, match="the prompts have changed, so give another --out"):
         again.draw("classes", [dataclasses.replace(a, text=f"{a.text} Follow-up.") for a in asked])
 
 
