@@ -13,7 +13,7 @@ from PIL import Image
 from vesalius.data.image import png_bytes, read_recipe
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
 from vesalius.data.prompt import clean
-from vesalius.inference.generator import Request, request_modality
+from vesalius.inference.generator import Request
 from vesalius.inference.sample import Sample, sample_seed
 
 if TYPE_CHECKING:
@@ -82,12 +82,6 @@ class Studio:
         """Pixels along an edge of a picture."""
         return self.generator.base.image_size
 
-    @property
-    def base_name(self) -> str:
-        """The base's name without the folders of this machine, since it goes into every picture."""
-        name = self.generator.base.name
-        return Path(name).expanduser().name if Path(name).expanduser().exists() else name
-
     def draw(self, order: Order) -> Iterator[tuple[Sample, bytes]]:
         """The pictures of an order, each as it is ready: its sample, and a PNG with the sample's recipe inside."""
         generator = self.generator
@@ -97,15 +91,7 @@ class Studio:
                     [request], steps=order.steps, guidance=order.guidance, negative=order.negative
                 )
                 image = next(iter(drawn))[1].image
-            modality = request_modality(request).name
-            sample = Sample(
-                file_name=f"synthetic-{modality.lower().replace(' ', '-')}-{request.seed}.png",
-                text=request.prompt, modality=modality, seed=request.seed, steps=order.steps, guidance=order.guidance,
-                negative=order.negative, height=self.size, width=self.size,
-                scheduler=type(generator.base.pipeline.scheduler).__name__,
-                base=self.base_name, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
-                depth=generator.depth,
-            )  # fmt: skip
+            sample = generator.sample_of(request, steps=order.steps, guidance=order.guidance, negative=order.negative)
             yield sample, png_bytes(image, sample.recipe())
 
     def recall(self, path: Path) -> tuple[Order, str]:

@@ -14,7 +14,7 @@ from vesalius.data.modality import MODALITIES, Modality, find_modality, modality
 from vesalius.data.prompt import clean
 from vesalius.data.record import Finding
 from vesalius.inference.config import GUIDANCE
-from vesalius.inference.sample import sample_seed
+from vesalius.inference.sample import Sample, sample_seed
 
 if TYPE_CHECKING:
     import torch
@@ -144,6 +144,24 @@ class Generator:
                 f"steps of {unit}; {bad[0]} is none of them"
             )
         return size
+
+    def sample_of(
+        self, request: Request, *, steps: int, guidance: float, negative: str = "", base: str | None = None
+    ) -> Sample:
+        """What is written beside the picture of a request. base: how it is called there; none: its name without the
+        folders of this machine."""
+        from vesalius.models.adapter_export import public_name
+
+        height, width = self.check_size(request.size)
+        modality = request_modality(request).name
+        name = request.file_name or f"synthetic-{modality.lower().replace(' ', '-')}-{request.seed}.png"
+        return Sample(
+            file_name=name, text=request.prompt, modality=modality, seed=request.seed, findings=request.findings,
+            steps=steps, guidance=guidance, negative=negative, height=height, width=width,
+            scheduler=type(self.base.pipeline.scheduler).__name__, precision=self.precision,
+            base=public_name(self.base.name) if base is None else base, base_digest=self.base.digest,
+            adapter_digest=self.adapter_digest, depth=self.depth, group=request.group,
+        )  # fmt: skip
 
     def num_chunks(self, text: str) -> int:
         """How many contexts of the text encoder a prompt fills."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from functools import lru_cache
 from typing import Any
 
 from vesalius.data.progress import Progress
@@ -66,6 +67,7 @@ def check_settings(config: GenerateConfig) -> None:
         raise ValueError(f"--guidance {config.guidance}: expected a number from 0 to {MAX_GUIDANCE:g}")
 
 
+@lru_cache(maxsize=1)
 def combinations_of(config: GenerateConfig) -> Grid | None:
     """The prompts of --grid and --vary; None where a run has none. ValueError as `grid_prompts`."""
     asked = config.grid or config.vary
@@ -109,7 +111,9 @@ def _draw(
     num_whole = sum(r.file_name in sink.whole for r in requests)
     if num_whole < len(requests):
         generator = Generator(config.base, config.adapter, device=config.device, precision=config.precision)
-        claim_folder(config.out, recipe)  # only now: a base that does not open must not settle the folder's recipe
+        for size in {r.size for r in requests}:
+            generator.check_size(size)
+        claim_folder(config.out, recipe)  # only now: what cannot be drawn must not settle the folder's recipe
         sink.begin()
         asked = ((r.prompt, request_modality(r).name, r.findings) for r in requests)
         for line in weak_prompts(support_of(config.base, config.adapter), asked):
@@ -120,15 +124,9 @@ def _draw(
                 kept=sink.whole,
             )  # fmt: skip
             for request, picture in drawn:
-                assert request.modality is not None
-                height, width = generator.check_size(request.size)
-                sample = Sample(
-                    file_name=request.file_name, text=request.prompt, modality=request.modality, seed=request.seed,
-                    findings=request.findings, steps=steps, guidance=guidance, negative=config.negative,
-                    height=height, width=width, scheduler=type(generator.base.pipeline.scheduler).__name__,
-                    base=config.base, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
-                    depth=generator.depth, precision=config.precision, group=request.group,
-                )  # fmt: skip
+                sample = generator.sample_of(
+                    request, steps=steps, guidance=guidance, negative=config.negative, base=config.base
+                )
                 sink.write(sample, picture)
                 bar.step()
     sink.finish()

@@ -8,7 +8,6 @@ import hmac
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -19,10 +18,10 @@ from starlette.requests import ClientDisconnect
 from vesalius.data.image import Picture, png_bytes
 from vesalius.inference.batching import Batcher, ClosedError, FullError
 from vesalius.inference.generator import Generator
-from vesalius.inference.sample import Sample
 from vesalius.inference.service_config import ServeConfig
 from vesalius.inference.service_metrics import ServiceMetrics
 from vesalius.inference.service_request import MAX_BODY, Order, RequestError, read_order
+from vesalius.models.adapter_export import public_name
 from vesalius.models.support import support_of, weak_prompts
 
 log = logging.getLogger(__name__)
@@ -51,8 +50,7 @@ class Service:
     @property
     def base_name(self) -> str:
         """The base's name without the folders of this machine, since clients read it in every picture."""
-        name = self.generator.base.name
-        return Path(name).expanduser().resolve().name if Path(name).expanduser().exists() else name
+        return public_name(self.generator.base.name)
 
     @property
     def model(self) -> str:
@@ -136,14 +134,9 @@ class Service:
         sampling, generator = order.sampling, self.generator
         data = []
         for request, picture in zip(order.requests, drawn, strict=True):
-            sample = Sample(
-                file_name=f"synthetic-{order.modality.lower().replace(' ', '-')}-{request.seed}.png",
-                text=request.prompt, modality=order.modality, seed=request.seed, steps=sampling.steps,
-                guidance=sampling.guidance, negative=sampling.negative, height=height, width=width,
-                scheduler=type(generator.base.pipeline.scheduler).__name__, precision=generator.precision,
-                base=self.base_name, base_digest=generator.base.digest, adapter_digest=generator.adapter_digest,
-                depth=generator.depth,
-            )  # fmt: skip
+            sample = generator.sample_of(
+                request, steps=sampling.steps, guidance=sampling.guidance, negative=sampling.negative
+            )
             content = png_bytes(picture.image, sample.recipe())
             data.append({"b64_json": base64.b64encode(content).decode(), "seed": request.seed, "synthetic": True})
         prompt = order.requests[0].prompt

@@ -134,7 +134,7 @@ def provenance(card: AdapterCard | None, lora: LoraFile) -> dict[str, str]:
 def public_name(base: str) -> str:
     """A hub id or an embedded name as it is; of a folder its own name, not where it lies."""
     folder = Path(base).is_absolute() or base.startswith((".", "~")) or base.count("/") != 1 or Path(base).exists()
-    return Path(base).name if folder else base
+    return Path(base).expanduser().resolve().name if folder else base
 
 
 def to_diffusers(lora: LoraFile, title: str) -> Contents:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from vesalius.data.prompt import sentences
@@ -62,13 +63,20 @@ def split_chunks(tokenizer: Any, text: str) -> list[str]:
     slices of the text: between them nothing but white space is left out. A word longer than a context (Chinese is
     written without spaces) is cut between characters.
     """
-    room: int = tokenizer.model_max_length - 2
+    return list(_split(tokenizer, tokenizer.model_max_length, text))
+
+
+@lru_cache(maxsize=1024)
+def _split(tokenizer: Any, context: int, text: str) -> tuple[str, ...]:
+    """`split_chunks`, kept: a drawing asks for the chunks of its prompt when it is batched, drawn and embedded, and
+    long texts take the tokenizer many calls."""
+    room = context - 2
 
     def fits(piece: str) -> bool:
         return len(tokenizer(piece, add_special_tokens=False, verbose=False).input_ids) <= room
 
     if fits(text):
-        return [text]
+        return (text,)
     units: list[tuple[int, int]] = []
     end = 0
     for sentence in sentences(text):
@@ -82,7 +90,7 @@ def split_chunks(tokenizer: Any, text: str) -> list[str]:
             spans[-1] = (spans[-1][0], end)
         else:
             spans.append((start, end))
-    return [text[start:end] for start, end in spans]
+    return tuple(text[start:end] for start, end in spans)
 
 
 def _words(sentence: str, fits: Callable[[str], bool]) -> Iterator[tuple[int, int]]:

@@ -206,3 +206,12 @@ def test_a_killed_run_continues_without_loss(tiny_base: Path, tmp_path: Path) ->
     assert subprocess.run(line, capture_output=True).returncode == 0
     samples = load_samples(tmp_path / "s")
     assert len({s.file_name for s in samples}) == 120
+
+
+def test_a_size_that_the_base_cannot_draw_leaves_the_folder_free(tiny_base: Path, tmp_path: Path) -> None:
+    config = GenerateConfig(prompt=("Chest CT",), base=str(tiny_base), out=tmp_path / "s", steps=1, json=True)
+    with pytest.raises(ValueError, match="size 33 x 32"):
+        generate(dataclasses.replace(config, size=(33, 32)))
+    assert not (config.out / "config.json").exists()
+    (sample,) = generate(dataclasses.replace(config, size=(32, 48)))
+    assert (sample.height, sample.width, sample.precision) == (32, 48, "fp32")
