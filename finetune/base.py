@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from vesalius.data.phantom import KINDS
 from vesalius.data.progress import Progress
 from vesalius.data.recipe import claim
 from vesalius.data.record import Record, hold, write_json
@@ -65,7 +64,7 @@ class BaseConfig:
     real_share: float = 0.5
     """share of real images in a batch; the rest are phantoms"""
     twice: tuple[str, ...] = ()
-    """modalities whose phantoms are drawn twice as often as others, since they are learnt more slowly"""
+    """modalities whose phantoms, and labels whose real images, are drawn twice as often: what is learnt more slowly"""
     steps: int = 8000
     """optimizer updates"""
     batch_size: int = 64
@@ -107,9 +106,6 @@ class BaseConfig:
         for name in ("steps", "batch_size", "views", "wordings", "kept_texts", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
-        for name in self.twice:
-            if name not in KINDS:
-                raise ValueError(f"--twice {name}: there are no phantoms of it; expected {', '.join(KINDS)}")
         if self.batch_size % num_processes:
             raise ValueError(f"--batch-size {self.batch_size} does not divide among {num_processes} processes")
 
@@ -133,11 +129,13 @@ def _train(config: BaseConfig) -> Path:
     accelerator = make_accelerator(config.precision, config.device)
     config.check(accelerator.num_processes)
     quiet, device = not accelerator.is_main_process, accelerator.device
+    members = gather(config.data, "train", config.exclude)
+    questions = gather(config.data, "val", config.exclude)
+    shares = {"real": config.real_share, "phantom": 1 - config.real_share}
+    weights = balanced_weights([r for _, r in members], shares, config.twice)
     with accelerator.main_process_first():
         claim(config.out, asdict(config), kind="run", free=("out", "device"), write=accelerator.is_main_process)
     autoencoder, tokenizer, text_encoder, digest = open_parts(config)
-    members = gather(config.data, "train", config.exclude)
-    questions = gather(config.data, "val", config.exclude)
     with accelerator.main_process_first():
         half = accelerator.mixed_precision == "bf16"
         cache: dict[str, Any] = {"folder": config.out / "cache", "device": device, "quiet": quiet, "half": half}
@@ -148,9 +146,6 @@ def _train(config: BaseConfig) -> Path:
         fixed = fixed_questions(config, questions)
         held_out, _ = cached_latents(autoencoder, digest, fixed, shape, **cache).whole()
         autoencoder.cpu()
-    records = [r for _, r in members]
-    shares = {"real": config.real_share, "phantom": 1 - config.real_share}
-    weights = balanced_weights(records, shares, config.twice)
     lesions = lesion_grid(members, shape, shape[0] // mean.shape[-1])
     dtype = torch.bfloat16 if half else torch.float32
     condition = Condition(tokenizer, text_encoder, device, dtype, config.kept_texts)
@@ -190,7 +185,7 @@ def _train(config: BaseConfig) -> Path:
             timesteps = ((torch.tensor(list(slots)) + uniform[:, 0]) * (1000 / config.batch_size)).long()
             dropped = (uniform[:, 1] < config.caption_dropout).tolist()
             texts = [
-                "" if without else told(records[i], config, slot_seed(config.seed, i, step % config.wordings))
+                "" if without else told(members[i][1], config, slot_seed(config.seed, i, step % config.wordings))
                 for i, without in zip(mine.tolist(), dropped, strict=True)
             ]
             emphasis = 1 + (config.lesion_weight - 1) * lesions[mine].float()

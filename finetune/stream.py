@@ -59,13 +59,18 @@ def balanced_weights(records: list[Record], shares: dict[str, float], twice: Seq
     """Sampling weights, float64 [N], that give each origin its share and soften imbalance inside it.
 
     Inside an origin a group (modality, organ, label) of n records weighs sqrt(n): between by-class and by-record.
-    Shares of origins that are absent go to the others in proportion. twice: modalities whose phantoms count double
-    among the phantoms.
+    Shares of origins that are absent go to the others in proportion. twice: modalities whose phantoms, and labels whose
+    real records, count double among those of their origin. ValueError where one of them names no record.
     """
+    named = [{r.modality if r.origin == "phantom" else r.label} & {*twice} for r in records]
+    if unknown := {*twice} - {name for names in named for name in names}:
+        raise ValueError(
+            f"--twice {sorted(unknown)[0]}: no phantom is of that modality, and no real record has that label"
+        )
     groups = [(r.origin, r.modality, r.organ, None if r.source in UNLABELLED else r.label) for r in records]
     sizes = Counter(groups)
     raw = np.array([sizes[g] ** -0.5 for g in groups], dtype=np.float64)
-    raw *= [2 if r.origin == "phantom" and r.modality in twice else 1 for r in records]
+    raw *= [2 if names else 1 for names in named]
     for origin in {r.origin for r in records}:
         members = np.array([r.origin == origin for r in records])
         raw[members] *= shares.get(origin, 1.0) / raw[members].sum()

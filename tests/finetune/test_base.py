@@ -176,11 +176,12 @@ def test_a_batch_is_refused_that_does_not_divide_among_processes(tmp_path: Path)
         BaseConfig(data=(), out=tmp_path, batch_size=3).check(2)
 
 
-@pytest.mark.parametrize("name", ["mri", "X-ray", "MRT"])
-def test_a_modality_without_phantoms_cannot_be_drawn_twice_as_often(tmp_path: Path, name: str) -> None:
-    BaseConfig(data=(), out=tmp_path, twice=("MRI",)).check(1)
-    with pytest.raises(ValueError, match=f"--twice {name}: there are no phantoms of it; expected CT, MRI, pathology"):
-        BaseConfig(data=(), out=tmp_path, twice=(name,)).check(1)
+def test_what_names_no_record_cannot_be_drawn_twice_as_often(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="--twice MRT: no phantom is of that modality"):
+        train_base(base_config(data, parts, tmp_path / "run", twice=("MRT",)))
+    assert not (tmp_path / "run").exists()
 
 
 def test_conditions_lie_where_their_encoder_lies(tiny_base: Path) -> None:

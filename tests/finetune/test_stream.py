@@ -93,3 +93,11 @@ def test_phantoms_of_a_modality_drawn_twice_as_often_leave_the_real_share_as_it_
     weights = balanced_weights(records, {"real": 0.5, "phantom": 0.5}, twice=("MRI",))
     assert np.isclose(weights[:10].sum(), 0.5)
     assert np.isclose(weights[30:].sum() / weights[10:30].sum(), 2)
+
+
+def test_real_records_of_a_label_drawn_twice_as_often_leave_the_phantoms_share_as_it_is() -> None:
+    records = [replace(record("real", "brain"), label=name) for name in ("glioma", "meningioma")] * 10
+    records += [replace(record("phantom", "brain"), label="glioma")] * 20
+    weights = balanced_weights(records, {"real": 0.5, "phantom": 0.5}, twice=("glioma",))
+    assert np.isclose(weights[20:].sum(), 0.5)
+    assert np.isclose(weights[:20:2].sum() / weights[1:20:2].sum(), 2)
