@@ -16,6 +16,8 @@ import torch
 
 from vesalius.data.image import Float32, Shape
 from vesalius.data.prompt import clean
+from vesalius.inference.constant_text import constant_text
+from vesalius.inference.lanes import draw_side_by_side
 from vesalius.inference.request import Request, Sampling
 from vesalius.inference.source import Start, composite, open_starts
 from vesalius.models.text import embed
@@ -30,12 +32,25 @@ def draw_batch(
     *,
     device: str,
     half: bool,
+    lanes: int = 64,
 ) -> Float32:
     """Requests of one size, one number of chunks and one kind of start -> pixels N3HW float32 in [-1, 1].
 
     shape: height and width in pixels. num_chunks: contexts of the text encoder that the longest text fills. half: in
-    bfloat16. ValueError where a picture to start from cannot be had, or the base draws what is no number.
+    bfloat16. lanes: parts of the batch that are drawn side by side at most, on a processor. ValueError where a picture
+    to start from cannot be had, or the base draws what is no number.
     """
+
+    def draw(lane: Any, part: Sequence[Request]) -> Float32:
+        return _draw_part(lane, part, shape, num_chunks, sampling, device, half)
+
+    with constant_text(pipeline.unet):
+        return draw_side_by_side(pipeline, batch, draw, most=lanes if torch.device(device).type == "cpu" else 1)
+
+
+def _draw_part(
+    pipeline: Any, batch: Sequence[Request], shape: Shape, num_chunks: int, sampling: Sampling, device: str, half: bool
+) -> Float32:
     starts = open_starts(pipeline, batch, shape) if batch[0].source else None
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
         told = _texts(pipeline, batch, num_chunks, sampling)
