@@ -8,7 +8,7 @@ import shutil
 from vesalius.data.progress import Progress
 from vesalius.data.record import write_atomic
 from vesalius.inference.generator import Request
-from vesalius.inference.sample import WORK, Manifest, Sample, check_prompts, read_samples, sample_lines
+from vesalius.inference.sample import WORK, Sample, check_prompts, read_samples, sample_lines
 from vesalius.inference.sinks import Sink
 from vesalius.inference.work import Source, Work, walk
 
@@ -75,10 +75,10 @@ def _of_shard(work: Work, sink: Sink, shard: int, requests: list[Request]) -> li
         whole = sink.whole(shard, told)
         if [s.file_name for s in whole] != [r.file_name for r in requests]:
             work.reopen(shard, whole)
-    elif work.part(shard).is_file():
-        whole = list(Manifest(sink.folder, work.part(shard)).whole.values())
     else:
-        return []
+        whole = []
+    if work.part(shard).is_file():
+        whole = list(work.manifest(shard, sink.folder).whole.values())
     there = {sample.file_name: sample for sample in whole}
     check_prompts(work.out, there, {r.file_name: (r.prompt, r.seed) for r in requests})
     return whole
