@@ -95,6 +95,7 @@ def draw_ray(job: Job, begin: Begin, num_whole: int) -> None:
     """
     import ray
 
+    logging.getLogger("ray").setLevel(logging.WARNING)
     ours = not ray.is_initialized()
     if ours:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
@@ -114,6 +115,8 @@ def draw_ray(job: Job, begin: Begin, num_whole: int) -> None:
             for row in answers.iter_rows():
                 if row["refused"]:
                     raise ValueError(row["refused"])
+    except ray.exceptions.RayError as error:  # what is whole stays, and the same line continues
+        print(f"generate: Ray stopped: {error}", file=sys.stderr)
     finally:
         if ours:
             ray.shutdown()

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import ray
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # beside other tests nice workers hardly start
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
         address="local", num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False,
@@ -65,25 +64,20 @@ def test_when_a_ray_worker_is_killed_the_set_is_whole(
     killed: list[int] = []
 
     def kill() -> None:
-        marks = run.out / ".generate" / "shards"
-        until = time.monotonic() + 300
-        while time.monotonic() < until and not killed:
-            if len(list(marks.glob("*.jsonl"))) >= 2:
-                actors = [
-                    p for p in psutil.process_iter(["cmdline", "name"])
-                    if "MapWorker" in " ".join(p.info["cmdline"] or []) and p.name
-                ]  # fmt: skip
-                ours = {c.pid for c in psutil.Process().children(recursive=True)}
-                for actor in actors:
-                    if actor.pid in ours:
-                        actor.kill()
-                        killed.append(actor.pid)
-            time.sleep(0.01)
+        """Kill the worker, once, when it has drawn some shards."""
+        while not killed and not ended.wait(0.01):
+            if len(list((run.out / ".generate" / "shards").glob("*.jsonl"))) >= 2:
+                for process in psutil.Process().children(recursive=True):
+                    if "MapWorker" in process.name():
+                        process.kill()
+                        killed.append(process.pid)
 
+    ended = threading.Event()
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     summary = generate(run)
-    thread.join(timeout=5)
+    ended.set()
+    thread.join()
     assert len(killed) == 1
     assert (summary.finished, summary.num_drawn) == (True, 24)
     assert digests(run.out) == wanted
