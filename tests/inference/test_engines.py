@@ -57,6 +57,7 @@ def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @needs_ray
+@pytest.mark.slow
 def test_when_a_ray_worker_is_killed_the_set_is_whole(
     tiny_base: Path, tmp_path: Path, ray_cluster: None, wanted: list[str]
 ) -> None:
