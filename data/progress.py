@@ -22,7 +22,8 @@ class Progress:
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=start, desc=what, dynamic_ncols=True)
+            delay = 2.0 if total is None else 0.0  # what is short in the end is not shown at all
+            self._bar = tqdm(total=total, initial=start, desc=what, dynamic_ncols=True, delay=delay)
 
     def step(self, count: int = 1, note: str = "") -> None:
         self.done += count

@@ -98,7 +98,7 @@ def augment_dataset(config: AugmentConfig) -> AugmentSummary:
     }  # fmt: skip
     if _is_done(config, told) or config.dry_run:
         return summary
-    drawn = draw_requests(run, _Requests(config, plan), rows=rows, ratio=config.ratio, balance=config.balance)
+    drawn = draw_requests(run, Requests(config, plan), rows=rows, ratio=config.ratio, balance=config.balance)
     if not drawn.finished:
         raise KeyboardInterrupt  # the same line continues
 
@@ -179,7 +179,7 @@ def plan_augmentation(config: AugmentConfig) -> Plan:
     )  # fmt: skip
 
 
-class _Requests:
+class Requests:
     """What is to be drawn. Other processes plan it anew, rather than be sent all of it."""
 
     def __init__(self, config: AugmentConfig, plan: Plan | None = None) -> None:
@@ -189,8 +189,8 @@ class _Requests:
         self._plan = self._plan or plan_augmentation(self._config)
         return self._plan.requests
 
-    def __reduce__(self) -> tuple[type[_Requests], tuple[AugmentConfig]]:
-        return _Requests, (self._config,)
+    def __reduce__(self) -> tuple[type[Requests], tuple[AugmentConfig]]:
+        return Requests, (self._config,)
 
 
 def filling_shares(there: Mapping[str, int], num: int) -> dict[str, int]:

@@ -26,8 +26,10 @@ from vesalius.inference.config import GenerateConfig
 from vesalius.inference.work import Work
 from vesalius.inference.worker import REFUSED, Job, Worker
 
-LOOK = 0.5
-"""Seconds between two looks at what workers have drawn."""
+LOOK, COUNT = 0.5, 2.0
+"""Seconds between two looks at whether workers have ended, and at how much is drawn."""
+BLOCKS = 10_000
+"""Most tasks that Ray is given; of a longer run each has several shards."""
 WAIT = timedelta(days=30)
 """For which the processes of a launch wait for the first one, which reads all prompts."""
 Begin = Callable[[], None]
@@ -51,16 +53,16 @@ def draw_local(job: Job, begin: Begin, num_whole: int) -> None:
 
     A process that dies is told; the others take over what it held. ValueError as a worker raised it.
     """
-    devices = _devices(job.config)
-    undone = job.plan.num_shards if not job.work.folder.is_dir() else len(job.work.undone())
-    if min(len(devices), undone) <= 1:
+    devices, work = _devices(job.config), job.work
+    undone = len(work.undone())
+    if len(devices) > undone and not job.config.json:
+        few = f"{undone} shard{'s' if undone > 1 else ''} for {len(devices)} processes"
+        print(f"generate: {few}; a smaller --shard-size makes more", file=sys.stderr)
+    devices = devices[:undone]
+    if len(devices) == 1:
         _draw_here(job, begin, num_whole)
         return
     begin()
-    work = job.work
-    if len(devices) > undone:
-        _say(job, f"{undone} shards for {len(devices)} processes; a smaller --shard-size makes more")
-    devices = devices[:undone]
     processes: dict[int, subprocess.Popen[bytes]] = {}
     try:
         for rank, device in enumerate(devices):
@@ -107,7 +109,8 @@ def draw_ray(job: Job, begin: Begin, num_whole: int) -> None:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         size = min(job.config.workers or gpus or 1, len(undone))
-        answers = ray.data.from_items([{"shard": n} for n in undone], override_num_blocks=len(undone)).map_batches(
+        shards = ray.data.from_items([{"shard": n} for n in undone], override_num_blocks=min(len(undone), BLOCKS))
+        answers = shards.map_batches(
             RayWorker, fn_constructor_args=(job,), batch_size=1, num_cpus=1, num_gpus=1 if gpus else 0,
             compute=ray.data.ActorPoolStrategy(size=size),
         )  # fmt: skip
@@ -262,7 +265,7 @@ def _watched(job: Job, work: Work) -> Iterator[None]:
     start, ended = work.count(), threading.Event()
 
     def look() -> None:
-        while not ended.wait(LOOK):
+        while not ended.wait(COUNT):
             bar.step(max(0, work.count() - bar.done))
         bar.step(max(0, work.count() - bar.done))
 
@@ -274,8 +277,3 @@ def _watched(job: Job, work: Work) -> Iterator[None]:
         finally:
             ended.set()
             thread.join()
-
-
-def _say(job: Job, line: str) -> None:
-    if not job.config.json:
-        print(f"generate: {line}", file=sys.stderr)
