@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from vesalius.improve.config import ImproveConfig, StatusConfig
     from vesalius.inference.augment_config import AugmentConfig
     from vesalius.inference.config import GenerateConfig
+
+MOST_SAMPLES = 1000
+"""Samples of a run that `--json` lists; the folder has them all."""
 
 
 def counts(table: dict[str, int], most: int = 1000) -> str:
@@ -188,15 +192,23 @@ def cloud_render(config: CloudConfig) -> int:
 
 
 def generate(config: GenerateConfig) -> int:
-    from vesalius.inference.run import generate, plan_requests
+    from vesalius.inference.run import drawn_samples, generate
 
-    num = len(plan_requests(config))
-    samples = generate(config)
-    if config.json:
-        print_json({"out": config.out, "num": num, "samples": [s.to_json() for s in samples]})
+    summary = generate(config)
+    num = summary.num_samples
+    if os.environ.get("RANK", "0") != "0":
+        pass  # of several processes one speaks
+    elif config.json:
+        rows = itertools.islice(drawn_samples(config.out), MOST_SAMPLES) if summary.finished else ()
+        facts = {k: v for k, v in dataclasses.asdict(summary).items() if k not in ("path", "num_samples")}
+        print_json({"out": config.out, "num": num, **facts, "samples": [s.to_json() for s in rows]})
+    elif config.dry_run:
+        print(f"would draw {num} images of {summary.num_prompts} prompts in {summary.num_shards} shards")
+    elif summary.finished:
+        print(f"{num} images: {config.out}")
     else:
-        print(f"would draw {num} images" if config.dry_run else f"{len(samples)} images: {config.out}")
-    return DONE
+        print(f"stopped before all of {num} images were there; the same line continues: {config.out}")
+    return DONE if summary.finished or config.dry_run else RESUMABLE
 
 
 def augment(config: AugmentConfig) -> int:

@@ -12,16 +12,18 @@ T = TypeVar("T")
 
 
 class Progress:
-    """Counts towards `total`; `note` shows beside the count. Silent where `quiet` (other ranks, tests, --json)."""
+    """Counts towards `total`, which may not be known; `note` shows beside the count. Silent where `quiet` (other
+    ranks, tests, --json)."""
 
-    def __init__(self, what: str, total: int, *, start: int = 0, quiet: bool = False) -> None:
+    def __init__(self, what: str, total: int | None, *, start: int = 0, quiet: bool = False) -> None:
         self.what, self.total, self.done, self.quiet = what, total, start, quiet
         self._bar = None
         self._start, self._began, self._spoke = start, time.monotonic(), time.monotonic()
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=start, desc=what, dynamic_ncols=True)
+            delay = 2.0 if total is None else 0.0  # what is short in the end is not shown at all
+            self._bar = tqdm(total=total, initial=start, desc=what, dynamic_ncols=True, delay=delay)
 
     def step(self, count: int = 1, note: str = "") -> None:
         self.done += count
@@ -31,10 +33,13 @@ class Progress:
         elif not self.quiet and (time.monotonic() - self._spoke > 10 or (count and self.done == self.total)):
             self._spoke = time.monotonic()
             rate = (self.done - self._start) / max(self._spoke - self._began, 1e-9)
-            left = (self.total - self.done) / max(rate, 1e-9)
-            eta = f", {left:.0f} s left" if self.done < self.total else f" in {self._spoke - self._began:.0f} s"
+            eta, of = "", ""
+            if self.total is not None:
+                left = (self.total - self.done) / max(rate, 1e-9)
+                eta = f", {left:.0f} s left" if self.done < self.total else f" in {self._spoke - self._began:.0f} s"
+                of = f"/{self.total}"
             print(
-                f"{self.what}: {self.done}/{self.total} ({rate:.1f}/s{eta}) {note}".rstrip(),
+                f"{self.what}: {self.done}{of} ({rate:.1f}/s{eta}) {note}".rstrip(),
                 file=sys.stderr,
                 flush=True,
             )

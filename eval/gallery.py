@@ -31,7 +31,7 @@ from vesalius.eval.gallery_page import FAILURES, Scale, Shot, draw_sheet, markdo
 from vesalius.eval.metrics import nearest_distances
 from vesalius.eval.scores import Case, case_of_record, case_of_sample
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.run import generate
+from vesalius.inference.run import draw_samples
 from vesalius.models.base import base_folder
 from vesalius.models.detector import TextureDetector
 from vesalius.models.judge_network import Judge
@@ -132,7 +132,7 @@ def _shoot(
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{"text": text, "modality": r.modality, "findings": [asdict(f) for f in r.findings]} for text, r in prompts]
     write_atomic(folder / "prompts.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
-    samples = generate(
+    samples = draw_samples(
         GenerateConfig(
             prompts=folder / "prompts.jsonl",
             num=config.num,

@@ -16,7 +16,7 @@ from vesalius.data.record import Record, load_records, write_atomic
 from vesalius.eval.scorecard_prompts import Asked, class_prompts, family_of
 from vesalius.eval.scores import case_of_sample, read_images
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.run import generate
+from vesalius.inference.run import draw_samples
 from vesalius.inference.sample import Sample
 from vesalius.models.base import Base, open_base
 from vesalius.models.judge_network import Judge
@@ -171,7 +171,7 @@ class Material:
             prompts = config.out.resolve() / "prompts" / f"{name}.jsonl"
             prompts.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(prompts, "".join(json.dumps(a.to_json(), ensure_ascii=False) + "\n" for a in asked).encode())
-            samples = generate(
+            samples = draw_samples(
                 GenerateConfig(
                     prompts=prompts, seed=config.seed, out=folder, base=config.base,
                     adapter=(str(config.adapter),) if config.adapter else (),

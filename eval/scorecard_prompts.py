@@ -37,7 +37,7 @@ class Asked:
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """A line of a prompts file (`vesalius.inference.prompts.read_prompts`)."""
+        """A line of a prompts file (`vesalius.inference.prompts.stream_prompts`)."""
         findings = [asdict(f) for f in self.findings]
         return {"text": self.text, "modality": self.modality, "findings": findings}
 

@@ -43,7 +43,7 @@ from vesalius.improve.ledger import Ledger
 from vesalius.improve.report import write_report
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.generator import find_device
-from vesalius.inference.run import generate
+from vesalius.inference.run import draw_samples
 from vesalius.inference.sample import Sample
 from vesalius.models.base import base_folder, refuse_code
 from vesalius.models.judge_network import Judge
@@ -136,7 +136,7 @@ def train_and_evaluate(
     ledger.add("adapter", index, sha256=digest_file(weights), validation=validation_of(run))
     if not (folder / "eval" / "report.json").is_file():
         write_prompts(folder / "eval-prompts.jsonl", pick(test, config.num_eval, config.seed + 1))
-        generate(drawing(config, folder / "eval-prompts.jsonl", folder / "eval-samples", run, config.seed + 1))
+        draw_samples(drawing(config, folder / "eval-prompts.jsonl", folder / "eval-samples", run, config.seed + 1))
         merged = merge_real(config, config.out / "reference")
         evaluate(
             EvalConfig(
@@ -204,7 +204,7 @@ def draw_and_gate(
     if has_records(folder / "accepted") or (folder / "verdicts.json").is_file():
         return
     write_prompts(folder / "prompts.jsonl", pick(records["train"], config.num, config.seed + 100 * index))
-    samples = generate(
+    samples = draw_samples(
         drawing(config, folder / "prompts.jsonl", folder / "samples", champion / "run", config.seed + 100 * index)
     )
     judge = Judge.load()

@@ -22,7 +22,7 @@ from vesalius.inference.augment_config import MAX_RATIO, AugmentConfig
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.request import Request
 from vesalius.inference.run import check_settings, draw_requests
-from vesalius.inference.sample import Sample, sample_seed
+from vesalius.inference.sample import Sample, sample_seed, stream_samples
 
 SOURCE = "vesalius augment"
 FIELDS = ("label", "modality", "organ")
@@ -98,15 +98,17 @@ def augment_dataset(config: AugmentConfig) -> AugmentSummary:
     }  # fmt: skip
     if _is_done(config, told) or config.dry_run:
         return summary
-    drawn = draw_requests(run, plan.requests, rows=rows, ratio=config.ratio, balance=config.balance)
+    drawn = draw_requests(run, Requests(config, plan), rows=rows, ratio=config.ratio, balance=config.balance)
+    if not drawn.finished:
+        raise KeyboardInterrupt  # the same line continues
 
     def moves() -> Iterator[Move]:
         yield from (settled(config.folder, record) for record in stream_records(config.folder))
-        for sample, source in zip(drawn, plan.sources, strict=True):
+        for sample, source in zip(stream_samples(samples), plan.sources, strict=True):
             yield _synthetic(samples, sample, source, config.balance)
 
     note = (
-        f"{len(drawn)} synthetic training records were drawn under captions of the training split, "
+        f"{drawn.num_samples} synthetic training records were drawn under captions of the training split, "
         f"more of what is rare by {config.balance} (base {config.base}); val and test are as they were"
     )
     derive(
@@ -175,6 +177,20 @@ def plan_augmentation(config: AugmentConfig) -> Plan:
         requests=requests, sources=sources, there=_ranked(there), drawn=_ranked(drawn), splits=dict(splits),
         num_without=num_without,
     )  # fmt: skip
+
+
+class Requests:
+    """What is to be drawn. Other processes plan it anew, rather than be sent all of it."""
+
+    def __init__(self, config: AugmentConfig, plan: Plan | None = None) -> None:
+        self._config, self._plan = config, plan
+
+    def __call__(self) -> list[Request]:
+        self._plan = self._plan or plan_augmentation(self._config)
+        return self._plan.requests
+
+    def __reduce__(self) -> tuple[type[Requests], tuple[AugmentConfig]]:
+        return Requests, (self._config,)
 
 
 def filling_shares(there: Mapping[str, int], num: int) -> dict[str, int]:

@@ -60,7 +60,12 @@ class GenerateConfig:
     sink: Literal["png", "dicom", "imagefolder", "parquet", "webdataset"] = "png"
     """how samples are written: files of PNG or DICOM, or a dataset (folder or shards) that `finetune --data` takes"""
     shard_size: int = 1000
-    """pictures in one shard, of --sink parquet and webdataset"""
+    """pictures of one shard: the unit of work, and a file of --sink parquet and webdataset; other sinks have fewer in a
+    short run"""
+    engine: Literal["local", "accelerate", "ray"] = "local"
+    """who draws the shards: this machine, the processes of `accelerate launch`, or a Ray cluster (extra `ray`)"""
+    workers: int = 0
+    """processes of --engine local or ray; 0: one on each GPU, or one where there is none"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """fp32, or bf16: about twice as fast on processors that have it, with pictures that differ by a few grey levels"""
     device: str = "auto"

@@ -1,8 +1,9 @@
 """Where prompts come from: text, JSON lines, a table with columns, or the captions of a dataset.
 
-    read_prompts(path)    text (one a line), .jsonl, .csv, .tsv, a dataset folder, or a folder of shards
+    stream_prompts(path)    text (one a line), .jsonl, .csv, .tsv, a dataset folder, or a folder of shards
 
-A table's columns may have any of the names that `vesalius.data.names` knows; columns beside them are left alone.
+They come one by one, so that millions need no more memory than a few. A table's columns may have any of the names that
+`vesalius.data.names` knows; columns beside them are left alone.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vesalius.data.encodings import MAX_LINE
 from vesalius.data.modality import find_modality
 from vesalius.data.names import ALIASES, is_told, key_of, near
 from vesalius.data.prompt import prompts_of
-from vesalius.data.record import SPLITS, Finding, Record, check_types
-from vesalius.data.streamed import dataset_records
+from vesalius.data.record import SPLITS, Finding, Record, check_types, stream_records
+from vesalius.data.streamed import shards_of, stream_packed
 from vesalius.data.text_rows import Numbered, delimited, json_rows
 
 JSON_SUFFIXES, TABLE_SUFFIXES = (".jsonl", ".ndjson"), (".csv", ".tsv")
@@ -39,15 +41,23 @@ class Prompt:
     value: str = ""
 
 
-def read_prompts(path: Path, split: str = "train") -> list[Prompt]:
-    """The prompts of a file, or the captions of one split of a dataset folder or a folder of shards.
+def stream_prompts(path: Path, split: str = "train") -> Iterator[Prompt]:
+    """The prompts of a file, or the captions of one split of a dataset folder or a folder of shards, one by one.
 
     A dataset's metadata.jsonl is such a file: each record's caption is a prompt, or its text where it has none.
-    ValueError names file and line, or what the dataset lacks.
+    ValueError, on the way, names file and line, or what the dataset lacks.
     """
-    if path.is_dir():
-        return _captions(path, split)
-    if not path.is_file():
+    prompts = _captions(path, split) if path.is_dir() else _of_file(path)
+    empty = True
+    for prompt in prompts:
+        empty = False
+        yield prompt
+    if empty:
+        raise ValueError(f"{path}: holds no prompt")
+
+
+def _of_file(path: Path) -> Iterator[Prompt]:
+    if not path.is_file():  # of a pipe nothing could be read a second time, as going on needs
         raise ValueError(
             f"{path}: no such prompts file (text, one prompt a line; .jsonl, .csv or .tsv with `text` and `modality`; "
             "or a dataset folder)"
@@ -56,36 +66,40 @@ def read_prompts(path: Path, split: str = "train") -> list[Prompt]:
     if kind == ".json":
         raise ValueError(f"{path}: expected JSON lines; write one object a line and name the file .jsonl")
     if kind in (*JSON_SUFFIXES, *TABLE_SUFFIXES):
-        rows = json_rows(path) if kind in JSON_SUFFIXES else _table_rows(path)
-        prompts = list(_from_rows(path, rows))
+        yield from _from_rows(path, json_rows(path) if kind in JSON_SUFFIXES else _table_rows(path))
     else:
-        prompts = [Prompt(text=text) for line in _lines(path) if (text := line.strip())]
-    if not prompts:
-        raise ValueError(f"{path}: holds no prompt")
-    return prompts
+        yield from (Prompt(text=text) for line in _lines(path) if (text := line.strip()))
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 and its like may stand within a text
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not UTF-8 text; save the prompts as UTF-8") from None
+def _lines(path: Path) -> Iterator[str]:
+    number = 0
+    with path.open(encoding="utf-8-sig", newline="\n") as file:  # U+2028 and its like may stand within a text
+        try:
+            while line := file.readline(MAX_LINE):
+                number += 1
+                if len(line) == MAX_LINE:
+                    raise ValueError(f"{path}:{number}: a line of over {MAX_LINE} characters; write one prompt a line")
+                yield line
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not UTF-8 text after line {number}; save the prompts as UTF-8") from None
 
 
-def _captions(root: Path, split: str) -> list[Prompt]:
+def _captions(root: Path, split: str) -> Iterator[Prompt]:
     """What training shows of each record first: its caption, or its text where it has none."""
     if split not in SPLITS:
         raise ValueError(f"--split {split}: expected one of {', '.join(SPLITS)}")
     seen: set[str] = set()
-    prompts: list[Prompt] = []
-    for record in dataset_records(root):
+    empty = True
+    # Where the images of shards lie, which `dataset_records` remembers, is of no use here and would fill the memory
+    packed = (record for record, _, _ in stream_packed(root)) if shards_of(root) else None
+    for record in stream_records(root) if packed is None else packed:
         seen.add(record.split)
         if record.split == split and (told := prompts_of(record)):
-            prompts.append(Prompt(text=told[0], modality=_modality(record.modality, root), findings=record.findings))
-    if not prompts:
+            empty = False
+            yield Prompt(text=told[0], modality=_modality(record.modality, root), findings=record.findings)
+    if empty:
         has = ", ".join(sorted(seen)) or "none"
         raise ValueError(f"{root}: no captions in split '{split}' (has: {has}); give --split, or another dataset")
-    return prompts
 
 
 def _table_rows(path: Path) -> Iterator[Numbered]:

@@ -1,65 +1,100 @@
-"""A generation run: all pictures of a prompt list, written with their recipes. A killed run continues by its line."""
+"""A generation run: all pictures of a prompt list, written with their recipes. A killed run continues by its line.
+
+Requests are a stream that is read as often as it is needed, never a list, so millions need no more memory than a few:
+
+    read all       count and check them, so that errors come before anything is drawn (`vesalius.inference.work`)
+    look           what is whole already (`vesalius.inference.resume`)
+    draw           shard by shard, in one process or many (`vesalius.inference.engines`)
+    finish         the lists of the shards become those of the folder (`vesalius.inference.sinks`)
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 import sys
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from vesalius.data.progress import Progress
 from vesalius.data.prompt import clean
 from vesalius.data.record import digest_file, hold
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.generator import Generator, usual_sampling
-from vesalius.inference.grid import Grid, grid_prompts
-from vesalius.inference.prompts import Prompt, read_prompts
+from vesalius.inference.engines import Launch, check_engine, draw_launched, draw_local, draw_ray
+from vesalius.inference.generator import usual_sampling
+from vesalius.inference.prompts import Prompt, stream_prompts
 from vesalius.inference.request import Request, Source, request_modality
-from vesalius.inference.sample import Sample, check_prompts, claim_folder, sample_seed
-from vesalius.inference.sinks import check_sink, name_in, open_sink, recipe_settings
+from vesalius.inference.resume import take_up
+from vesalius.inference.sample import WORK, Sample, claim_folder, sample_seed, stream_samples
+from vesalius.inference.sinks import SHARDED, check_prompt, check_sink, name_in, open_sink, recipe_settings
 from vesalius.inference.source import check_source
+from vesalius.inference.work import Requests, Work, make_plan
+from vesalius.inference.worker import Job
 from vesalius.models.support import support_of, weak_prompts
+
+if TYPE_CHECKING:
+    from vesalius.inference.grid import Grid
 
 MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
 STRENGTH, MASKED = 0.6, 1.0
 """How far a picture goes back into noise where nothing is said, and where a mask keeps all else."""
+UNSETTLED = ("out", "json", "batch_size", "dry_run", "engine", "workers")
+"""Fields that do not change what is drawn; the line that goes on may have others."""
 
 
-def plan_requests(config: GenerateConfig) -> list[Request]:
-    """All pictures of a run in order, each with its seed and file name. ValueError where a prompt names no modality."""
-    prompts = [Prompt(text=p) for p in config.prompt]
-    prompts += read_prompts(config.prompts, config.split) if config.prompts else []
-    prompts += combined.prompts if (combined := combinations_of(config)) else ()
-    if not prompts:
-        raise ValueError("no prompt: give one or more, --prompts FILE, or --grid finding=...")
-    check_settings(config)
-    source = source_of(config)
-    requests: list[Request] = []
-    for index, prompt in enumerate(prompts):
+@dataclass(frozen=True, kw_only=True)
+class GenerateSummary:
+    """What a run did; the samples are in the folder (`load_samples`).
+
+    num_samples: pictures of the whole run, in num_shards shards. num_drawn: those that were drawn now. finished:
+    whether all are there; if not, the same line continues.
+    """
+
+    path: Path
+    num_prompts: int
+    num_samples: int
+    num_shards: int
+    num_drawn: int = 0
+    finished: bool = False
+
+
+def stream_requests(config: GenerateConfig) -> Iterator[Request]:
+    """All pictures of a run in order, each with its seed and file name. ValueError, on the way, where a prompt names no
+    modality, is empty or is no text."""
+    empty, start = True, source_of(config)
+    for index, prompt in enumerate(_prompts(config)):
+        empty = False
         if not any(c.isprintable() and not c.isspace() for c in clean(prompt.text)):
             raise ValueError(f"prompt {index + 1} is empty; say what to draw, or remove it")
         try:
             (prompt.text + config.negative).encode()
         except UnicodeEncodeError:
             raise ValueError(f"prompt {index + 1} holds characters that are not Unicode; write it as UTF-8") from None
+        first = Request(
+            prompt=prompt.text, seed=0, modality=config.modality or prompt.modality, findings=prompt.findings,
+            size=config.size, group=prompt.group, source=start,
+        )  # fmt: skip
+        modality = request_modality(first).name
         for i in range(config.num):
             name = f"images/{f'{prompt.group}-{prompt.value}' if prompt.group else f'{index:05d}'}-{i:04d}.png"
             seed = sample_seed(config.seed, prompt.group or f"{index}/{prompt.text}", i)
-            modality = config.modality or prompt.modality
-            requests.append(
-                Request(
-                    prompt=prompt.text,
-                    seed=seed,
-                    modality=modality,
-                    file_name=name,
-                    findings=prompt.findings,
-                    size=config.size,
-                    group=prompt.group,
-                    source=source,
-                )
-            )
-    return [dataclasses.replace(r, modality=request_modality(r).name) for r in requests]
+            file_name = name_in(config.sink, name)
+            yield dataclasses.replace(first, seed=seed, file_name=file_name, modality=modality)
+    if empty:
+        raise ValueError("no prompt: give one or more, --prompts FILE, or --grid finding=...")
+
+
+def _prompts(config: GenerateConfig) -> Iterator[Prompt]:
+    yield from (Prompt(text=p) for p in config.prompt)
+    if config.prompts:
+        yield from stream_prompts(config.prompts, config.split)
+    if combined := combinations_of(config):
+        yield from combined.prompts
 
 
 def check_settings(config: GenerateConfig) -> None:
@@ -74,83 +109,146 @@ def check_settings(config: GenerateConfig) -> None:
 
 
 def source_of(config: GenerateConfig) -> Source | None:
-    """The picture that a run starts from. ValueError where it cannot be used, or what belongs to it is given alone."""
+    """The picture that a run starts from. ValueError where what belongs to one is given without it."""
     if config.image is None:
         for name in ("mask", "strength"):
             if getattr(config, name) is not None:
                 raise ValueError(f"--{name} needs --image, the picture to start from")
         return None
     strength = config.strength if config.strength is not None else MASKED if config.mask else STRENGTH
-    source = Source(image=config.image, strength=strength, mask=config.mask)
+    return Source(image=config.image, strength=strength, mask=config.mask)
+
+
+def start_digests(config: GenerateConfig) -> dict[str, str]:
+    """sha256 of the picture that a run starts from and of its mask, by name. ValueError where one cannot be used."""
+    start = source_of(config)
+    if start is None:
+        return {}
     steps = config.steps
-    check_source(source, usual_sampling(config.base, config.adapter, config.scheduler)[0] if steps is None else steps)
-    return source
+    check_source(start, usual_sampling(config.base, config.adapter, config.scheduler)[0] if steps is None else steps)
+    files = {"image": start.image, "mask": start.mask}
+    return {f"{name}_sha256": digest_file(path) for name, path in files.items() if path is not None}
 
 
 @lru_cache(maxsize=1)
 def combinations_of(config: GenerateConfig) -> Grid | None:
     """The prompts of --grid and --vary; None where a run has none. ValueError as `grid_prompts`."""
     asked = config.grid or config.vary
-    return grid_prompts(config.grid, config.vary, seed=config.seed, modality=config.modality) if asked else None
+    if not asked:
+        return None
+    from vesalius.inference.grid import grid_prompts  # brings scipy, which a first picture would wait for
+
+    return grid_prompts(config.grid, config.vary, seed=config.seed, modality=config.modality)
 
 
-def generate(config: GenerateConfig) -> list[Sample]:
-    """Draw all samples of a run into `config.out`; those already whole there are kept. Returns them all, in order."""
-    requests = plan_requests(config)
-    if (combined := combinations_of(config)) and (note := combined.note()):
+def generate(config: GenerateConfig) -> GenerateSummary:
+    """Draw all samples of a run into `config.out`; those already whole there are kept."""
+    check_settings(config)
+    if (combined := combinations_of(config)) and (note := combined.note()) and os.environ.get("RANK", "0") == "0":
         print(note, file=sys.stderr)
-    check_sink(config, [r.prompt for r in requests])
-    requests = [dataclasses.replace(r, file_name=name_in(config.sink, r.file_name)) for r in requests]
-    files = {f"{k}_sha256": digest_file(path) for k in ("image", "mask") if (path := getattr(config, k)) is not None}
-    return [] if config.dry_run else draw_requests(config, requests, **files)
+    return draw_requests(config, partial(stream_requests, config), **start_digests(config))
 
 
-def draw_requests(config: GenerateConfig, requests: list[Request], **settings: Any) -> list[Sample]:
-    """Draw requests into `config.out`; those already whole there are kept. Returns all samples, in order.
+def draw_samples(config: GenerateConfig) -> list[Sample]:
+    """Draw all samples of a run, and read what was written of them, in order.
+
+    KeyboardInterrupt where the run stopped before all were there: the same line continues.
+    """
+    if not generate(config).finished:
+        raise KeyboardInterrupt
+    return list(drawn_samples(config.out))
+
+
+def draw_requests(config: GenerateConfig, source: Requests, **settings: Any) -> GenerateSummary:
+    """Draw requests into `config.out`; those already whole there are kept.
 
     settings: what else settles the folder. ValueError where it was begun by other settings, or from other prompts.
     """
+    check_sink(config)
+    check_engine(config)
+    if config.engine != "accelerate":
+        return _draw(config, source, settings, None)
+    with Launch() as launch:
+        if launch.rank == 0:
+            return _draw(config, source, settings, launch)
+        launch.follow()
+        return GenerateSummary(path=config.out, num_prompts=0, num_samples=0, num_shards=0, finished=True)
+
+
+def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], launch: Launch | None) -> GenerateSummary:
+    # Read all
+    former = Work.plan_in(config.out)
+    plan, same = make_plan(
+        source, config.shard_size if config.sink in SHARDED else None, most=config.shard_size, former=former,
+        check=partial(check_prompt, config), quiet=config.json,
+    )  # fmt: skip
+    summary = GenerateSummary(
+        path=config.out, num_prompts=plan.num_requests // config.num, num_samples=plan.num_requests,
+        num_shards=plan.num_shards,
+    )  # fmt: skip
+    if config.dry_run:
+        return summary
     steps, guidance = config.steps, config.guidance
     if steps is None or guidance is None:  # a base that is not asked need not be there, where all samples are
         usual = usual_sampling(config.base, config.adapter, config.scheduler)
         steps, guidance = usual[0] if steps is None else steps, usual[1] if guidance is None else guidance
+
     with hold(config.out):
-        return _draw(config, requests, steps, guidance, settings)
-
-
-def _draw(
-    config: GenerateConfig, requests: list[Request], steps: int, guidance: float, settings: dict[str, Any]
-) -> list[Sample]:
-    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "json", "batch_size", "dry_run")}
-    recipe: dict[str, Any] = json.loads(
-        json.dumps({**fields, "steps": steps, "guidance": guidance, **settings}, default=str)
-    )
-    recipe = recipe_settings(config, recipe)
-    claim_folder(config.out, recipe, write=False)
-    sink = open_sink(config, [r.file_name for r in requests])
-    check_prompts(config.out, sink.whole, {r.file_name: (r.prompt, r.seed) for r in requests})
-    num_whole = sum(r.file_name in sink.whole for r in requests)
-    if num_whole < len(requests):
-        generator = Generator(
-            config.base, config.adapter, scheduler=config.scheduler, device=config.device, precision=config.precision
+        # Look
+        fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in UNSETTLED}
+        recipe: dict[str, Any] = json.loads(
+            json.dumps({**fields, "steps": steps, "guidance": guidance, **settings}, default=str)
         )
-        for size in {r.size for r in requests}:
-            generator.check_size(size)
-        claim_folder(config.out, recipe)  # only now: what cannot be drawn must not settle the folder's recipe
-        sink.begin()
-        asked = ((r.prompt, request_modality(r).name, r.findings) for r in requests)
-        for line in weak_prompts(support_of(config.base, config.adapter), asked):
-            print(f"warning: {line}", file=sys.stderr)
-        with Progress("generate", len(requests), start=num_whole, quiet=config.json) as bar:
-            drawn = generator.draw_all(
-                requests, steps=steps, guidance=guidance, negative=config.negative, batch_size=config.batch_size,
-                kept=sink.whole,
-            )  # fmt: skip
-            for request, picture in drawn:
-                sample = generator.sample_of(
-                    request, steps=steps, guidance=guidance, negative=config.negative, base=config.base
-                )
-                sink.write(sample, picture)
-                bar.step()
-    sink.finish()
-    return [sink.whole[r.file_name] for r in requests]
+        recipe = recipe_settings(config, recipe)
+        claim_folder(config.out, recipe, write=False)
+        fresh = not (config.out / "config.json").exists()
+        work, sink = Work(config.out, plan), open_sink(config)
+        num_whole = take_up(work, sink, source, quiet=config.json)
+        if not same:
+            raise ValueError(
+                f"{config.out}: was begun with other prompts; the prompts have changed, so give another --out"
+            )
+
+        # Draw
+        job = Job(config=config, source=source, plan=plan, steps=steps, guidance=guidance, folder=str(Path.cwd()))
+
+        def begin() -> None:
+            claim_folder(config.out, recipe)
+            work.begin()
+            sink.begin()
+            if num_whole < plan.num_requests:
+                asked = ((r.prompt, request_modality(r).name, r.findings) for r in source())
+                for line in weak_prompts(support_of(config.base, config.adapter), asked):
+                    print(f"warning: {line}", file=sys.stderr)
+
+        if not work.folder.is_dir() or work.undone():
+            try:
+                if launch is not None:
+                    draw_launched(job, begin, num_whole, launch)
+                else:
+                    {"local": draw_local, "ray": draw_ray}[config.engine](job, begin, num_whole)
+            except ValueError:
+                if fresh and not (work.folder.is_dir() and work.count()):
+                    _forget(config.out)  # what cannot be drawn must not settle the folder's recipe
+                raise
+            if work.undone():
+                return dataclasses.replace(summary, num_drawn=max(0, work.count() - num_whole))
+
+        # Finish
+        sink.finish(work.samples)
+    return dataclasses.replace(summary, num_drawn=plan.num_requests - num_whole, finished=True)
+
+
+def _forget(out: Path) -> None:
+    """Take back the mark of a folder in which nothing was drawn."""
+    shutil.rmtree(out / WORK, ignore_errors=True)
+    (out / "config.json").unlink(missing_ok=True)
+    for folder in ("train/images", "train", "images"):
+        with suppress(OSError):
+            (out / folder).rmdir()
+
+
+def drawn_samples(out: Path) -> Iterator[Sample]:
+    """The samples of a finished run in order, one by one, of any sink. ValueError where there is none."""
+    plan = Work.plan_in(out)
+    return stream_samples(out) if plan is None else Work(out, plan).samples()

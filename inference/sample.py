@@ -14,6 +14,9 @@ from typing import Any
 from vesalius.data.recipe import claim
 from vesalius.data.record import Finding, Record, digest_file, numbered_rows, write_atomic
 
+WORK = ".generate"
+"""Folder, beside samples, of what a run keeps while it draws."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
@@ -114,21 +117,36 @@ def check_prompts(folder: Path, whole: Mapping[str, Sample], asked: Mapping[str,
 
 
 def load_samples(folder: Path | str) -> list[Sample]:
-    """The samples of a folder. ValueError where it is none, or still empty."""
+    """The samples of a folder in the order of their prompts. ValueError where it is none, unfinished, or empty."""
+    return list(stream_samples(folder))
+
+
+def stream_samples(folder: Path | str) -> Iterator[Sample]:
+    """The same one by one, in memory that does not grow with them. ValueError as `load_samples`, on the way."""
     path = Path(folder) / "metadata.jsonl"
     if not path.is_file() and (Path(folder) / "manifest.json").is_file():
         raise ValueError(f"{folder}: holds a dataset, not a samples folder; draw with `vesalius generate --sink png`")
+    if not path.is_file() and (Path(folder) / WORK).is_dir():
+        raise ValueError(f"{folder}: is unfinished; run its `vesalius generate` line again")
     if not path.is_file():
         raise ValueError(
             f"{folder}: no samples there (metadata.jsonl); make some with `vesalius generate ... --out {folder}`"
         )
-    samples = list(_read_samples(path))
-    if not samples:
+    empty = True
+    for sample in read_samples(path):
+        empty = False
+        yield sample
+    if empty:
         raise ValueError(f"{folder}: holds no finished sample yet; run its `vesalius generate` line again")
-    return samples
 
 
-def _read_samples(path: Path) -> Iterator[Sample]:
+def read_samples(path: Path, *, cut: bool = False) -> Iterator[Sample]:
+    """The samples of a file of lines. ValueError names a line that is none.
+
+    cut: mend the file first, whose last line a killed run may have left without its end.
+    """
+    if cut:
+        mend(path)
     for number, row in numbered_rows(path):
         try:
             yield Sample.from_json(row)
@@ -139,37 +157,39 @@ def _read_samples(path: Path) -> Iterator[Sample]:
             ) from None
 
 
+def sample_lines(samples: Iterable[Sample]) -> bytes:
+    """Samples as the lines of a file."""
+    return "".join(json.dumps(s.to_json(), ensure_ascii=False) + "\n" for s in samples).encode()
+
+
 def mend(path: Path) -> None:
     """Cut a last line that a killed run left without its end."""
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65536)
+            file.seek(start)
+            place = file.read(end - start).rfind(b"\n")
+            if place >= 0:
+                file.truncate(start + place + 1)
+                return
+            end = start
+        file.truncate(0)
 
 
 class Manifest:
-    """The growing `metadata.jsonl` of a samples folder. A line is added only after its files are whole on disk.
+    """A growing list of samples. A line is added only after its files are whole on disk below `folder`."""
 
-    path: where the lines are, if elsewhere.
-    """
-
-    def __init__(self, folder: Path, path: Path | None = None) -> None:
-        self.folder, self.path = folder, path or folder / "metadata.jsonl"
+    def __init__(self, folder: Path, path: Path) -> None:
+        self.folder, self.path = folder, path
         self.whole: dict[str, Sample] = {}
-        if self.path.is_file():
-            mend(self.path)
-            for sample in _read_samples(self.path):
-                if sample.is_whole(folder):
-                    self.whole[sample.file_name] = sample
-            self._rewrite(self.whole.values())
-
-    def _rewrite(self, samples: Iterable[Sample]) -> None:
-        lines = "".join(json.dumps(s.to_json(), ensure_ascii=False) + "\n" for s in samples)
-        write_atomic(self.path, lines.encode())
+        if path.is_file():
+            self.whole = {s.file_name: s for s in read_samples(path, cut=True) if s.is_whole(folder)}
+            write_atomic(path, sample_lines(self.whole.values()))
 
     def add(self, sample: Sample) -> None:
         with self.path.open("ab") as file:
-            file.write((json.dumps(sample.to_json(), ensure_ascii=False) + "\n").encode())
+            file.write(sample_lines([sample]))
             file.flush()
             os.fsync(file.fileno())
         self.whole[sample.file_name] = sample

@@ -9,66 +9,97 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 from vesalius.data.hounsfield import hu_png
 from vesalius.data.image import Picture, png_bytes, recipe_texts
-from vesalius.data.record import write_atomic
+from vesalius.data.record import open_atomic, write_atomic
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.sample import Manifest, Sample
+from vesalius.inference.sample import WORK, Sample, sample_lines
 
 Write = Callable[[Path, Sample, Picture], Sample]
 """Writes the files of one sample below a folder; returns it with their digests."""
+Samples = Callable[[], Iterator[Sample]]
+"""All samples of a run in order, from the first one on, whenever it is called."""
 SHARDED = ("parquet", "webdataset")
+READERS = 8
+"""Threads that look whether files are whole."""
 
 
 class Sink(Protocol):
-    """Takes the samples of one run, in any order. whole: those that are there, by their `file_name`.
+    """Takes the samples of one run, shard by shard, in any number of processes.
 
-    Only looks, until `begin`. `finish` comes when all are whole; it may be called again.
+    folder: below which a sample's files lie while its shard is drawn.
     """
 
-    whole: dict[str, Sample]
+    folder: Path
 
-    def begin(self) -> None: ...
-    def write(self, sample: Sample, picture: Picture) -> None: ...
-    def finish(self) -> None: ...
+    def begin(self) -> None:
+        """Once before drawing: make folders, and remove what says that all is whole."""
+
+    def write(self, sample: Sample, picture: Picture) -> Sample:
+        """Write the files of a sample, each whole or not at all; returns it with their digests."""
+        ...
+
+    def whole(self, shard: int, samples: Sequence[Sample]) -> list[Sample]:
+        """Which samples of a shard that is marked are whole."""
+        ...
+
+    def close(self, shard: int, samples: Sequence[Sample]) -> None:
+        """All samples of a shard are whole, in their order; it will be marked next."""
+
+    def tidy(self, samples: Sequence[Sample]) -> None:
+        """It is marked."""
+
+    def finish(self, samples: Samples) -> None:
+        """All shards are marked. May be called again."""
 
 
 class Loose:
-    """A file for each sample in `folder`/images, and a line in a manifest as soon as it is whole."""
+    """A file for each sample in `folder`/images; in the end their lines, in order."""
 
-    def __init__(self, folder: Path, write: Write, manifest: Path | None = None) -> None:
-        self.folder, self._write = folder, write
-        self._manifest = Manifest(folder, manifest)
-        self.whole = self._manifest.whole
+    def __init__(self, out: Path, write: Write, folder: Path | None = None) -> None:
+        self.out, self.folder, self._write = out, folder or out, write
 
     def begin(self) -> None:
         (self.folder / "images").mkdir(parents=True, exist_ok=True)
-        self._manifest.path.parent.mkdir(parents=True, exist_ok=True)
         for left in self.folder.glob("*/.*.tmp"):  # by a run that was killed
             left.unlink()
+        (self.out / "metadata.jsonl").unlink(missing_ok=True)
 
-    def write(self, sample: Sample, picture: Picture) -> None:
-        self._manifest.add(self._write(self.folder, sample, picture))
+    def write(self, sample: Sample, picture: Picture) -> Sample:
+        return self._write(self.folder, sample, picture)
 
-    def finish(self) -> None:
+    def whole(self, shard: int, samples: Sequence[Sample]) -> list[Sample]:
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(lambda sample: sample.is_whole(self.folder), samples)
+            return [sample for sample, whole in zip(samples, found, strict=True) if whole]
+
+    def close(self, shard: int, samples: Sequence[Sample]) -> None:
         pass
 
+    def tidy(self, samples: Sequence[Sample]) -> None:
+        pass
 
-def open_sink(config: GenerateConfig, names: Sequence[str]) -> Sink:
-    """The sink of a run whose samples have these names, in this order. ValueError where its lines are damaged."""
+    def finish(self, samples: Samples) -> None:
+        with open_atomic(self.out / "metadata.jsonl") as file:
+            file.writelines(sample_lines([sample]) for sample in samples())
+        shutil.rmtree(self.out / WORK)
+
+
+def open_sink(config: GenerateConfig) -> Sink:
+    """The sink of a run."""
     if config.sink == "png":
         return Loose(config.out, write_sample)
     if config.sink == "dicom":
         return Loose(config.out, write_dicom)
     from vesalius.inference.sink_datasets import Folder, Shards
 
-    if config.sink == "imagefolder":
-        return Folder(config.out, names)
-    return Shards(config.out, config.sink, names, config.shard_size)
+    return Folder(config.out) if config.sink == "imagefolder" else Shards(config.out, config.sink)
 
 
 def name_in(sink: str, file_name: str) -> str:
@@ -76,21 +107,24 @@ def name_in(sink: str, file_name: str) -> str:
     return str(Path(file_name).with_suffix(".dcm")) if sink == "dicom" else file_name
 
 
-def check_sink(config: GenerateConfig, texts: Sequence[str]) -> None:
-    """ValueError, before anything is drawn, where a sink cannot hold what is asked. texts: the prompts."""
-    if config.sink in SHARDED and config.shard_size < 1:
+def check_sink(config: GenerateConfig) -> None:
+    """ValueError where the settings of a sink are none."""
+    if config.shard_size < 1:
         raise ValueError(f"--shard-size {config.shard_size}: expected at least 1 picture in a shard")
+
+
+def check_prompt(config: GenerateConfig, text: str) -> None:
+    """ValueError, before anything is drawn, where a sink cannot hold a prompt."""
     if config.sink != "dicom":
         return
     from vesalius.inference.secondary_capture import MAX_PROMPT
 
-    for text in dict.fromkeys(texts):
-        length = len(text) + len(config.negative)
-        if length > MAX_PROMPT:
-            raise ValueError(
-                f"prompt '{text[:60]}': has {length} characters with --negative, of which a DICOM file holds "
-                f"{MAX_PROMPT}; shorten it, or give another --sink"
-            )
+    length = len(text) + len(config.negative)
+    if length > MAX_PROMPT:
+        raise ValueError(
+            f"prompt '{text[:60]}': has {length} characters with --negative, of which a DICOM file holds "
+            f"{MAX_PROMPT}; shorten it, or give another --sink"
+        )
 
 
 def recipe_settings(config: GenerateConfig, fields: dict[str, Any]) -> dict[str, Any]:

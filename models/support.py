@@ -26,6 +26,8 @@ WEAK = 30
 """Fewer training images than this support a prompt weakly; none, not at all."""
 SIDES = ("left", "right", "bilateral")
 MOST_LINES = 5
+MOST_PROMPTS = 10_000
+"""Distinct prompts of a list that are looked at; what those tell of it, millions would too."""
 """Weak prompts of one run that are told one by one."""
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z-]{2,}")
@@ -268,18 +270,29 @@ def _told(finding: Finding) -> str:
 def weak_prompts(support: Support | None, prompts: Iterable[tuple[str, str, tuple[Finding, ...]]]) -> list[str]:
     """One line for each distinct weak prompt, of (text, modality, findings); after `MOST_LINES` of them a count.
 
-    A base that does not say what it has seen has no weak prompts.
+    A base that does not say what it has seen has no weak prompts. Of a longer list the first `MOST_PROMPTS` are looked
+    at.
     """
     if support is None:
         return []
     lines: list[str] = []
-    for text, modality, findings in dict.fromkeys(prompts):
-        told = support.warn(text, modality, findings)
-        if told is not None:
+    weak, seen = 0, set[tuple[str, str, tuple[Finding, ...]]]()
+    for each in prompts:
+        if each in seen:
+            continue
+        if len(seen) == MOST_PROMPTS:
+            break
+        seen.add(each)
+        told = support.warn(*each)
+        if told is None:
+            continue
+        weak += 1
+        if weak <= MOST_LINES:
+            text = each[0]
             short = text if len(text) <= 60 else f"{text[:57]}..."
             lines.append(f"'{' '.join(short.split())}': {told}")
-    rest = len(lines) - MOST_LINES
-    return lines if rest <= 0 else [*lines[:MOST_LINES], f"and {rest} more prompts of which the base has seen little"]
+    rest = weak - MOST_LINES
+    return lines if rest <= 0 else [*lines, f"and {rest} more prompts of which the base has seen little"]
 
 
 def support_of(base: str, adapter: Words = None) -> Support | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -19,7 +20,7 @@ from vesalius.data.shards import ExportConfig, export_shards
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.trainset import choose_trainset
 from vesalius.inference import AugmentConfig, augment
-from vesalius.inference.augmentation import augment_dataset, filling_shares, plan_augmentation
+from vesalius.inference.augmentation import Requests, augment_dataset, filling_shares, plan_augmentation
 
 
 @pytest.fixture(scope="module")
@@ -263,3 +264,11 @@ def test_of_a_record_in_greyscale_the_prompt_says_so(phantoms: Path, tmp_path: P
     plan = plan_augmentation(config(grey, tmp_path / "out"))
     assert {r.prompt.startswith("Greyscale") for r in plan.requests if r.modality == "CT"} == {True}
     assert all(isinstance(r, Record) for r in plan.sources)
+
+
+def test_other_processes_plan_the_same_requests_anew(phantoms: Path, tmp_path: Path) -> None:
+    asked = config(phantoms, tmp_path / "out")
+    plan = plan_augmentation(asked)
+    sent = pickle.dumps(Requests(asked, plan))
+    assert len(sent) < 2000
+    assert pickle.loads(sent)() == plan.requests

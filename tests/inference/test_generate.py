@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from vesalius.data.image import read_image, read_recipe
-from vesalius.inference import GenerateConfig, Generator, generate
+from vesalius.inference import GenerateConfig, Generator
 from vesalius.inference.request import Request
-from vesalius.inference.run import plan_requests
+from vesalius.inference.run import draw_samples, stream_requests
 from vesalius.inference.sample import load_samples, sample_seed
 from vesalius.models.adapter import AdapterCard, Sampling, write_adapter
 from vesalius.models.base import open_base
@@ -49,7 +49,7 @@ def test_in_bfloat16_a_picture_is_nearly_the_same(tiny_base: Path, tmp_path: Pat
     )
     differences = np.concatenate([np.abs(a - b).ravel() for a, b in zip(exact, half, strict=True)])
     assert 0 < differences.mean() < 3
-    (sample,) = generate(config(tiny_base, tmp_path / "s", num=1, prompt=("Chest CT",), precision="bf16"))
+    (sample,) = draw_samples(config(tiny_base, tmp_path / "s", num=1, prompt=("Chest CT",), precision="bf16"))
     assert sample.precision == "bf16"
 
 
@@ -69,7 +69,7 @@ def test_grey_modalities_come_out_in_one_channel_and_pathology_in_three(tiny_bas
 
 
 def test_samples_carry_their_whole_recipe(tiny_base: Path, tmp_path: Path) -> None:
-    samples = generate(config(tiny_base, tmp_path / "s"))
+    samples = draw_samples(config(tiny_base, tmp_path / "s"))
     assert len(samples) == 9
     for sample in samples:
         recipe = read_recipe(tmp_path / "s" / sample.file_name)
@@ -85,7 +85,7 @@ def test_samples_carry_their_whole_recipe(tiny_base: Path, tmp_path: Path) -> No
 def test_a_samples_folder_opens_as_an_imagefolder(tiny_base: Path, tmp_path: Path) -> None:
     import datasets
 
-    generate(config(tiny_base, tmp_path / "s", num=1))
+    draw_samples(config(tiny_base, tmp_path / "s", num=1))
     places = {"data_dir": str(tmp_path / "s"), "cache_dir": str(tmp_path / "cache")}
     opened = datasets.load_dataset("imagefolder", **places)["train"]
     assert len(opened) == 3
@@ -97,16 +97,16 @@ def test_a_finished_folder_reruns_without_its_base_where_steps_and_guidance_are_
 ) -> None:
     base = shutil.copytree(tiny_base, tmp_path / "base")
     run = config(base, tmp_path / "s", num=1, guidance=2.0)
-    drawn = generate(run)
+    drawn = draw_samples(run)
     shutil.rmtree(base)
-    assert generate(run) == drawn
+    assert draw_samples(run) == drawn
     with pytest.raises(ValueError, match="base"):
-        generate(dataclasses.replace(run, steps=None))
+        draw_samples(dataclasses.replace(run, steps=None))
 
 
 def test_a_rerun_draws_only_what_is_missing_and_just_the_same(tiny_base: Path, tmp_path: Path) -> None:
     run = config(tiny_base, tmp_path / "s")
-    samples = generate(run)
+    samples = draw_samples(run)
     images = {s.file_name: read_image(tmp_path / "s" / s.file_name) for s in samples}
     kept = tmp_path / "s" / samples[0].file_name
     stamp = kept.stat().st_mtime_ns
@@ -114,7 +114,7 @@ def test_a_rerun_draws_only_what_is_missing_and_just_the_same(tiny_base: Path, t
     (tmp_path / "s" / samples[5].file_name).write_bytes(b"half a file")
     with (tmp_path / "s" / "metadata.jsonl").open("a") as file:
         file.write('{"file_name": "images/half')
-    again = generate(run)
+    again = draw_samples(run)
     assert [s.sha256 for s in again] == [s.sha256 for s in samples]
     assert kept.stat().st_mtime_ns == stamp
     for name, image in images.items():
@@ -122,24 +122,24 @@ def test_a_rerun_draws_only_what_is_missing_and_just_the_same(tiny_base: Path, t
 
 
 def test_another_recipe_is_refused_in_the_same_folder(tiny_base: Path, tmp_path: Path) -> None:
-    generate(config(tiny_base, tmp_path / "s", num=1))
+    draw_samples(config(tiny_base, tmp_path / "s", num=1))
     with pytest.raises(ValueError, match="guidance"):
-        generate(config(tiny_base, tmp_path / "s", num=1, guidance=7.0))
+        draw_samples(config(tiny_base, tmp_path / "s", num=1, guidance=7.0))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="not empty"):
-        generate(config(tiny_base, tmp_path / "full"))
+        draw_samples(config(tiny_base, tmp_path / "full"))
 
 
 def test_a_prompt_without_a_modality_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="names no modality"):
-        generate(GenerateConfig(prompt=("a nodule on the left",), out=tmp_path / "s", base="no such base"))
+        draw_samples(GenerateConfig(prompt=("a nodule on the left",), out=tmp_path / "s", base="no such base"))
     assert not (tmp_path / "s").exists()
 
 
 def test_seeds_are_distinct_and_do_not_move_when_the_list_grows(tmp_path: Path) -> None:
-    few = plan_requests(GenerateConfig(prompt=PROMPTS[:2], out=tmp_path, num=2))
-    more = plan_requests(GenerateConfig(prompt=PROMPTS, out=tmp_path, num=4))
+    few = list(stream_requests(GenerateConfig(prompt=PROMPTS[:2], out=tmp_path, num=2)))
+    more = list(stream_requests(GenerateConfig(prompt=PROMPTS, out=tmp_path, num=4)))
     assert {r.seed for r in few} < {r.seed for r in more}
     assert len({r.seed for r in more}) == 12
 
@@ -162,9 +162,9 @@ def quick(tiny_base: Path, tmp_path: Path) -> Path:
 
 def test_an_adapter_brings_its_steps_guidance_and_scheduler(tiny_base: Path, tmp_path: Path, quick: Path) -> None:
     usual = config(tiny_base, tmp_path / "usual", num=1, steps=None)
-    assert {(s.steps, s.guidance) for s in generate(usual)} == {(12, 3.0)}
+    assert {(s.steps, s.guidance) for s in draw_samples(usual)} == {(12, 3.0)}
     brought = dataclasses.replace(usual, out=tmp_path / "brought", adapter=(str(quick),))
-    assert {(s.steps, s.guidance) for s in generate(brought)} == {(3, 1.0)}
+    assert {(s.steps, s.guidance) for s in draw_samples(brought)} == {(3, 1.0)}
     told = json.loads((tmp_path / "brought" / "config.json").read_text())
     assert (told["steps"], told["guidance"]) == (3, 1.0)
     generator = Generator(str(tiny_base), quick)
@@ -174,7 +174,7 @@ def test_an_adapter_brings_its_steps_guidance_and_scheduler(tiny_base: Path, tmp
 
 def test_steps_and_guidance_that_are_given_win_over_the_adapters(tiny_base: Path, tmp_path: Path, quick: Path) -> None:
     given = config(tiny_base, tmp_path / "s", num=1, steps=2, guidance=1.5, adapter=(str(quick),))
-    assert {(s.steps, s.guidance) for s in generate(given)} == {(2, 1.5)}
+    assert {(s.steps, s.guidance) for s in draw_samples(given)} == {(2, 1.5)}
 
 
 @pytest.mark.parametrize(("guidance", "evaluated"), [(1.0, 1), (3.0, 2)])
@@ -195,14 +195,15 @@ def test_a_killed_run_continues_without_loss(tiny_base: Path, tmp_path: Path) ->
         "--batch-size", "2", "--base", str(tiny_base), "--out", str(tmp_path / "s"),
     ]  # fmt: skip
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    manifest = tmp_path / "s" / "metadata.jsonl"
+    manifest = tmp_path / "s" / ".generate" / "shards" / "00000.part"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and (not manifest.is_file() or manifest.read_text().count("\n") < 10):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    done = manifest.read_text().count("\n")
-    assert 10 <= done < 120
+    assert manifest.read_text().count("\n") >= 10
+    with pytest.raises(ValueError, match="is unfinished; run its `vesalius generate` line again"):
+        load_samples(tmp_path / "s")
     assert subprocess.run(line, capture_output=True).returncode == 0
     samples = load_samples(tmp_path / "s")
     assert len({s.file_name for s in samples}) == 120
@@ -211,7 +212,7 @@ def test_a_killed_run_continues_without_loss(tiny_base: Path, tmp_path: Path) ->
 def test_a_size_that_the_base_cannot_draw_leaves_the_folder_free(tiny_base: Path, tmp_path: Path) -> None:
     config = GenerateConfig(prompt=("Chest CT",), base=str(tiny_base), out=tmp_path / "s", steps=1, json=True)
     with pytest.raises(ValueError, match="size 33 x 32"):
-        generate(dataclasses.replace(config, size=(33, 32)))
+        draw_samples(dataclasses.replace(config, size=(33, 32)))
     assert not (config.out / "config.json").exists()
-    (sample,) = generate(dataclasses.replace(config, size=(32, 48)))
+    (sample,) = draw_samples(dataclasses.replace(config, size=(32, 48)))
     assert (sample.height, sample.width, sample.precision) == (32, 48, "fp32")

@@ -16,7 +16,7 @@ from vesalius.data.phantom import KINDS
 from vesalius.data.record import Finding
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.grid import grid_prompts
-from vesalius.inference.run import generate, plan_requests
+from vesalius.inference.run import generate, stream_requests
 from vesalius.inference.sample import load_samples
 
 
@@ -82,8 +82,8 @@ def test_other_seeds_and_combinations_are_worded_otherwise_and_the_same_ones_the
 
 
 def test_a_ladder_changes_one_thing_and_holds_the_seed(tmp_path: Path) -> None:
-    requests = plan_requests(
-        config(tmp_path, grid=("modality=CT", "side=left,right"), vary=("finding=none,nodule",), num=2)
+    requests = list(
+        stream_requests(config(tmp_path, grid=("modality=CT", "side=left,right"), vary=("finding=none,nodule",), num=2))
     )
     assert [r.file_name for r in requests][:4] == [
         "images/ct-left-by-finding-none-0000.png", "images/ct-left-by-finding-none-0001.png",
@@ -163,7 +163,7 @@ def test_a_folder_whose_prompts_have_changed_is_refused(tiny_base: Path, tmp_pat
     run = config(tmp_path / "s", prompts=prompts, base=str(tiny_base))
     generate(run)
     prompts.write_text("Chest CT\nBrain MRI\n")
-    assert len(generate(run)) == 2
+    assert generate(run).num_samples == 2
     prompts.write_text("Brain MRI\n")
     with pytest.raises(ValueError, match="the prompts have changed"):
         generate(run)

@@ -10,8 +10,8 @@ from vesalius.data.prompt import prompts_of
 from vesalius.data.record import Finding, load_records
 from vesalius.data.shards import ExportConfig, export_shards
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.prompts import read_prompts
-from vesalius.inference.run import plan_requests
+from vesalius.inference.prompts import stream_prompts
+from vesalius.inference.run import stream_requests
 
 
 def written(path: Path, text: str) -> Path:
@@ -20,7 +20,7 @@ def written(path: Path, text: str) -> Path:
 
 
 def test_a_text_has_a_prompt_a_line(tmp_path: Path) -> None:
-    assert [p.text for p in read_prompts(written(tmp_path / "p.txt", "Chest CT\n\nBrain MRI\n"))] == [
+    assert [p.text for p in stream_prompts(written(tmp_path / "p.txt", "Chest CT\n\nBrain MRI\n"))] == [
         "Chest CT",
         "Brain MRI",
     ]
@@ -28,7 +28,7 @@ def test_a_text_has_a_prompt_a_line(tmp_path: Path) -> None:
 
 def test_json_lines_bring_modality_and_findings(tmp_path: Path) -> None:
     rows = '{"text": "a mass", "modality": "MR", "findings": [{"kind": "mass", "side": "left"}]}\n{"caption": "CT"}\n'
-    mass, plain = read_prompts(written(tmp_path / "p.jsonl", rows))
+    mass, plain = stream_prompts(written(tmp_path / "p.jsonl", rows))
     assert (mass.text, mass.modality, mass.findings) == ("a mass", "MRI", (Finding(kind="mass", side="left"),))
     assert (plain.text, plain.modality, plain.findings) == ("CT", None, ())
 
@@ -39,14 +39,14 @@ def test_json_lines_bring_modality_and_findings(tmp_path: Path) -> None:
 def test_a_table_has_columns_of_any_usual_name(tmp_path: Path, name: str, mark: str) -> None:
     lines = (("Id", "Imaging Modality", "Prompt"), ("1", "chest ct", '"a nodule, small"'), ("2", "", "Brain MRI"))
     path = written(tmp_path / name, "".join(f"{mark.join(cells)}\n" for cells in lines))
-    assert [(p.text, p.modality) for p in read_prompts(path)] == [("a nodule, small", "CT"), ("Brain MRI", None)]
+    assert [(p.text, p.modality) for p in stream_prompts(path)] == [("a nodule, small", "CT"), ("Brain MRI", None)]
 
 
 def test_a_caption_comes_before_a_report_and_a_section_may_be_the_text(tmp_path: Path) -> None:
     both = written(tmp_path / "p.csv", "report,caption,modality\nFINDINGS: x,short,CT\n")
-    assert [p.text for p in read_prompts(both)] == ["short"]
+    assert [p.text for p in stream_prompts(both)] == ["short"]
     section = written(tmp_path / "s.csv", "findings,modality\nA nodule in the left lung.,CT\n")
-    assert [p.text for p in read_prompts(section)] == ["A nodule in the left lung."]
+    assert [p.text for p in stream_prompts(section)] == ["A nodule in the left lung."]
 
 
 def test_a_dataset_and_its_shards_give_the_captions_of_one_split(phantoms: Path, tmp_path: Path) -> None:
@@ -54,10 +54,10 @@ def test_a_dataset_and_its_shards_give_the_captions_of_one_split(phantoms: Path,
     for split in ("train", "test"):
         records = load_records(phantoms, split)
         for place in (phantoms, tmp_path / "shards"):
-            prompts = read_prompts(place, split)
+            prompts = list(stream_prompts(place, split))
             assert [p.text for p in prompts] == [prompts_of(r)[0] for r in records]
             assert [p.findings for p in prompts] == [r.findings for r in records]
-    usual = plan_requests(GenerateConfig(prompts=phantoms, out=tmp_path))
+    usual = list(stream_requests(GenerateConfig(prompts=phantoms, out=tmp_path)))
     assert {r.prompt for r in usual} == {prompts_of(r)[0] for r in load_records(phantoms, "train")}
 
 
@@ -81,13 +81,13 @@ def test_a_dataset_and_its_shards_give_the_captions_of_one_split(phantoms: Path,
 )
 def test_a_bad_row_is_named_with_its_remedy(tmp_path: Path, name: str, content: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        read_prompts(written(tmp_path / name, content))
+        list(stream_prompts(written(tmp_path / name, content)))
 
 
 def test_a_file_that_is_not_there_and_a_split_without_captions_are_told(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such prompts file"):
-        read_prompts(tmp_path / "nowhere.txt")
+        list(stream_prompts(tmp_path / "nowhere.txt"))
     with pytest.raises(ValueError, match="--split holdout"):
-        read_prompts(phantoms, "holdout")
+        list(stream_prompts(phantoms, "holdout"))
     with pytest.raises(ValueError, match=r"no metadata\.jsonl"):
-        read_prompts(tmp_path)
+        list(stream_prompts(tmp_path))

@@ -16,7 +16,8 @@ from vesalius.data.dicom import read_dicom, read_dicom_hu
 from vesalius.data.image import Picture
 from vesalius.data.modality import MODALITIES
 from vesalius.data.record import Finding, load_records
-from vesalius.inference import GenerateConfig, generate
+from vesalius.inference import GenerateConfig
+from vesalius.inference.run import draw_samples
 from vesalius.inference.sample import Sample
 from vesalius.inference.secondary_capture import MAX_PROMPT, NOTE, dicom_bytes, read_recipe
 
@@ -94,7 +95,7 @@ def test_a_prompt_that_no_attribute_holds_is_refused_before_anything_is_loaded(t
         prompt=("Chest CT " * MAX_PROMPT,), out=tmp_path / "s", base="no such base", sink="dicom", dry_run=True
     )
     with pytest.raises(ValueError, match="shorten it, or give another --sink"):
-        generate(run)
+        draw_samples(run)
 
 
 @modalities
@@ -113,11 +114,11 @@ def test_a_run_writes_dicom_that_a_build_takes_for_synthetic(windowed_base: Path
     run = GenerateConfig(
         prompt=PROMPTS, out=tmp_path / "s", base=str(windowed_base), steps=2, seed=5, json=True, sink="dicom"
     )
-    samples = generate(run)
+    samples = draw_samples(run)
     assert [s.file_name for s in samples] == [f"images/0000{i}-0000.dcm" for i in range(3)]
     assert all(s.is_whole(tmp_path / "s") for s in samples)
     (tmp_path / "s" / samples[1].file_name).unlink()
-    assert generate(run) == samples
+    assert draw_samples(run) == samples
 
     # The folder with its rows, and the bare files that a colleague might send
     shutil.copytree(tmp_path / "s" / "images", tmp_path / "bare")
@@ -130,6 +131,6 @@ def test_a_run_writes_dicom_that_a_build_takes_for_synthetic(windowed_base: Path
 
 
 def test_a_build_of_a_png_samples_folder_is_synthetic_too(windowed_base: Path, tmp_path: Path) -> None:
-    generate(GenerateConfig(prompt=PROMPTS, out=tmp_path / "s", base=str(windowed_base), steps=2, json=True))
+    draw_samples(GenerateConfig(prompt=PROMPTS, out=tmp_path / "s", base=str(windowed_base), steps=2, json=True))
     build(BuildConfig(sources=(tmp_path / "s",), out=tmp_path / "d", workers=1, json=True))
     assert {(r.origin, r.depth) for r in load_records(tmp_path / "d")} == {("synthetic", 1)}

@@ -19,7 +19,8 @@ from PIL import Image
 from vesalius.data.record import load_records
 from vesalius.data.streamed import dataset_records, place_of
 from vesalius.finetune.examples import gather, load_images
-from vesalius.inference import GenerateConfig, generate
+from vesalius.inference import GenerateConfig
+from vesalius.inference.run import draw_samples
 from vesalius.inference.sample import load_samples
 
 PROMPTS = ("Chest CT with a nodule in the left lung.", "Brain MRI, no mass.", "H&E tile with two glands.")
@@ -46,7 +47,7 @@ def files(folder: Path) -> dict[str, str]:
 
 @sinks
 def test_a_dataset_of_samples_is_read_like_any_other(windowed_base: Path, tmp_path: Path, sink: str) -> None:
-    samples = generate(config(windowed_base, tmp_path / "s", sink))
+    samples = draw_samples(config(windowed_base, tmp_path / "s", sink))
     records = list(dataset_records(tmp_path / "s"))
     assert [r.text for r in records] == [p for p in PROMPTS for _ in range(3)]
     assert {(r.origin, r.depth, r.split) for r in records} == {("synthetic", 1, "train")}
@@ -69,7 +70,7 @@ def test_a_dataset_of_samples_is_read_like_any_other(windowed_base: Path, tmp_pa
 def test_datasets_opens_it_and_finetune_takes_it(windowed_base: Path, tmp_path: Path, sink: str) -> None:
     import datasets
 
-    generate(config(windowed_base, tmp_path / "s", sink))
+    draw_samples(config(windowed_base, tmp_path / "s", sink))
     places = {"data_dir": str(tmp_path / "s"), "cache_dir": str(tmp_path / "cache")}
     if sink == "imagefolder":
         opened = datasets.load_dataset("imagefolder", **places)["train"]
@@ -84,11 +85,11 @@ def test_datasets_opens_it_and_finetune_takes_it(windowed_base: Path, tmp_path: 
 def test_shards_have_the_size_that_was_asked_for_and_nothing_else_is_left(
     windowed_base: Path, tmp_path: Path, sink: str
 ) -> None:
-    generate(config(windowed_base, tmp_path / "s", sink))
+    draw_samples(config(windowed_base, tmp_path / "s", sink))
     manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
     assert [facts["num_records"] for facts in manifest["shards"].values()] == [4, 4, 1]
     assert set(files(tmp_path / "s")) == {"config.json", "manifest.json", "README.md", *manifest["shards"]}
-    assert [p.name for p in (tmp_path / "s" / ".generate").iterdir()] == ["shards.jsonl"]
+    assert {p.name for p in (tmp_path / "s" / ".generate").iterdir()} == {"plan.json", "shards"}
 
 
 @sinks
@@ -96,70 +97,69 @@ def test_a_finished_dataset_is_left_as_it_is_and_a_damaged_one_mended(
     windowed_base: Path, tmp_path: Path, sink: str
 ) -> None:
     run = config(windowed_base, tmp_path / "s", sink, guidance=2.0)
-    samples, before = generate(run), files(tmp_path / "s")
-    assert generate(run) == samples
+    samples, before = draw_samples(run), files(tmp_path / "s")
+    assert draw_samples(run) == samples
     assert files(tmp_path / "s") == before
     damaged = next(p for p in sorted((tmp_path / "s" / "train").rglob("*0000*")) if p.is_file())
     damaged.write_bytes(damaged.read_bytes()[:100])
-    assert generate(run) == samples
+    assert draw_samples(run) == samples
     assert files(tmp_path / "s") == before
 
 
 @pytest.mark.parametrize("sink", ["dicom", "imagefolder", *SHARDED])
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(windowed_base: Path, tmp_path: Path, sink: str) -> None:
     changes = {"num": 12, "batch_size": 2, "shard_size": 4}
-    whole = generate(config(windowed_base, tmp_path / "whole", sink, **changes))
+    whole = draw_samples(config(windowed_base, tmp_path / "whole", sink, **changes))
     line = [
         sys.executable, "-m", "vesalius.cli.main", "generate", *PROMPTS, "--num", "12", "--steps", "2", "--seed", "5",
         "--batch-size", "2", "--base", str(windowed_base), "--out", str(tmp_path / "s"), "--sink", sink,
         "--shard-size", "4", "--json",
     ]  # fmt: skip
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    lines = {"dicom": "metadata.jsonl", "imagefolder": ".generate/metadata.jsonl"}.get(sink, ".generate/shards.jsonl")
-    manifest = tmp_path / "s" / lines
+    shards = tmp_path / "s" / ".generate" / "shards"
+    manifest = shards / "00001.part"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and (not manifest.is_file() or manifest.read_text().count("\n") < 1):
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "s" / "manifest.json").exists()
-    for row in map(json.loads, manifest.read_text().splitlines()[:-1]):  # each line's file is whole
+    marked = [row for path in shards.glob("*.jsonl") for row in map(json.loads, path.read_text().splitlines())]
+    assert len(marked) >= 4
+    if sink in SHARDED:
+        marked = [json.loads(path.read_text()) for path in shards.glob("*.json")]
+    for row in marked:  # the file of each is whole
         name = row.get("name") or ("train/" * (sink == "imagefolder") + row["file_name"])
         assert hashlib.sha256((tmp_path / "s" / name).read_bytes()).hexdigest() == row["sha256"]
-    if sink != "dicom":
-        with pytest.raises(ValueError, match="unfinished"):
-            load_records(tmp_path / "s")
+    with pytest.raises(ValueError, match="unfinished"):
+        load_records(tmp_path / "s")
 
-    assert generate(config(windowed_base, tmp_path / "s", sink, **changes)) == whole
+    assert draw_samples(config(windowed_base, tmp_path / "s", sink, **changes)) == whole
     ours, theirs = files(tmp_path / "s"), files(tmp_path / "whole")
     assert set(ours) == set(theirs)
     named = {"config.json", "README.md"}  # which tell the folder's name
-    named |= {"metadata.jsonl"} if sink == "dicom" else set()  # whose lines come in the order of drawing
     assert {n for n in ours if ours[n] != theirs[n]} <= named
 
 
 def test_a_shard_of_nothing_is_refused(windowed_base: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--shard-size 0"):
-        generate(config(windowed_base, tmp_path / "s", "parquet", shard_size=0))
+        draw_samples(config(windowed_base, tmp_path / "s", "parquet", shard_size=0))
 
 
-def test_a_line_of_shards_that_is_none_is_named(windowed_base: Path, tmp_path: Path) -> None:
+def test_a_line_of_a_shard_that_is_none_is_named(windowed_base: Path, tmp_path: Path) -> None:
     run = config(windowed_base, tmp_path / "s", "parquet")
-    generate(run)
-    lines = tmp_path / "s" / ".generate" / "shards.jsonl"
+    draw_samples(run)
+    lines = tmp_path / "s" / ".generate" / "shards" / "00001.jsonl"
     lines.write_text('{"shard": 0}\n' + lines.read_text())
-    with pytest.raises(ValueError, match=r"shards\.jsonl:1: not a shard's line"):
-        generate(run)
+    with pytest.raises(ValueError, match=r"00001\.jsonl:1: not a sample"):
+        draw_samples(run)
 
 
-def test_a_shard_whose_line_was_cut_short_is_drawn_again_with_the_same_bytes(
-    windowed_base: Path, tmp_path: Path
-) -> None:
+def test_a_shard_that_was_not_marked_is_drawn_again_with_the_same_bytes(windowed_base: Path, tmp_path: Path) -> None:
     run = config(windowed_base, tmp_path / "s", "webdataset")
-    samples, before = generate(run), files(tmp_path / "s")
-    lines = tmp_path / "s" / ".generate" / "shards.jsonl"
-    lines.write_bytes(lines.read_bytes()[:-10])
+    samples, before = draw_samples(run), files(tmp_path / "s")
+    (tmp_path / "s" / ".generate" / "shards" / "00002.jsonl").unlink()
     (tmp_path / "s" / "manifest.json").unlink()
     (tmp_path / "s" / "train" / ".00002.tar.77.tmp").write_bytes(b"half a shard")
-    assert generate(run) == samples
+    assert draw_samples(run) == samples
     assert files(tmp_path / "s") == before

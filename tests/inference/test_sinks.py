@@ -10,7 +10,8 @@ import pytest
 from vesalius.data.image import load_square, read_hu, read_image, read_recipe
 from vesalius.data.modality import MODALITIES
 from vesalius.eval.scores import case_of_sample
-from vesalius.inference import GenerateConfig, generate
+from vesalius.inference import GenerateConfig
+from vesalius.inference.run import draw_samples
 from vesalius.inference.sample import Sample, load_samples
 
 PROMPTS = ("Chest CT with a nodule in the left lung.", "Brain MRI, no mass.", "Chest CT, lung window.")
@@ -22,7 +23,7 @@ def config(windowed_base: Path, out: Path) -> GenerateConfig:
 
 
 def test_ct_is_written_as_a_picture_and_as_hounsfield_units(windowed_base: Path, tmp_path: Path) -> None:
-    chest, brain, lung = generate(config(windowed_base, tmp_path / "s"))
+    chest, brain, lung = draw_samples(config(windowed_base, tmp_path / "s"))
     assert brain.raw16 is brain.raw16_sha256 is None
     assert chest.raw16 == "raw16/00000-0000.png"
     values = read_hu(tmp_path / "s" / chest.raw16)
@@ -36,7 +37,7 @@ def test_ct_is_written_as_a_picture_and_as_hounsfield_units(windowed_base: Path,
 
 
 def test_the_recipe_inside_the_picture_names_its_hounsfield_units(windowed_base: Path, tmp_path: Path) -> None:
-    sample = generate(config(windowed_base, tmp_path / "s"))[0]
+    sample = draw_samples(config(windowed_base, tmp_path / "s"))[0]
     recipe = read_recipe(tmp_path / "s" / sample.file_name)
     assert recipe["raw16"] == sample.raw16
     assert not {"sha256", "raw16_sha256"} & set(recipe)
@@ -45,13 +46,13 @@ def test_the_recipe_inside_the_picture_names_its_hounsfield_units(windowed_base:
 @pytest.mark.parametrize("damage", ["gone", "cut"])
 def test_a_sample_is_whole_only_with_both_its_files(windowed_base: Path, tmp_path: Path, damage: str) -> None:
     run = config(windowed_base, tmp_path / "s")
-    samples = generate(run)
+    samples = draw_samples(run)
     assert samples[0].raw16 is not None
     raw16 = tmp_path / "s" / samples[0].raw16
     content = raw16.read_bytes()
     raw16.unlink() if damage == "gone" else raw16.write_bytes(content[:100])
     assert [s.is_whole(tmp_path / "s") for s in samples] == [False, True, True]
-    assert generate(run) == samples
+    assert draw_samples(run) == samples
     assert {s.file_name: s for s in load_samples(tmp_path / "s")} == {s.file_name: s for s in samples}
     assert raw16.read_bytes() == content
 
@@ -59,7 +60,7 @@ def test_a_sample_is_whole_only_with_both_its_files(windowed_base: Path, tmp_pat
 def test_a_folder_with_hounsfield_units_opens_as_an_imagefolder(windowed_base: Path, tmp_path: Path) -> None:
     import datasets
 
-    generate(config(windowed_base, tmp_path / "s"))
+    draw_samples(config(windowed_base, tmp_path / "s"))
     places = {"data_dir": str(tmp_path / "s"), "cache_dir": str(tmp_path / "cache")}
     opened = datasets.load_dataset("imagefolder", **places)["train"]
     assert opened["text"] == list(PROMPTS)
@@ -68,7 +69,9 @@ def test_a_folder_with_hounsfield_units_opens_as_an_imagefolder(windowed_base: P
 
 
 def test_the_evaluation_sees_the_windows_that_the_model_drew(windowed_base: Path, tmp_path: Path) -> None:
-    chest, brain, lung = (case_of_sample(tmp_path / "s", s) for s in generate(config(windowed_base, tmp_path / "s")))
+    chest, brain, lung = (
+        case_of_sample(tmp_path / "s", s) for s in draw_samples(config(windowed_base, tmp_path / "s"))
+    )
     assert brain.path == tmp_path / "s" / "images" / "00001-0000.png"
     for case in (chest, lung):
         red, green, blue = load_square(case.path, MODALITIES["CT"], 32).reshape(-1, 3).mean(0)

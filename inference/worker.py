@@ -1,0 +1,166 @@
+"""A process that draws shards of a run; as a module it is one of several on a machine, which is told what to draw on
+its standard input and ends when whoever began it has gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vesalius.inference.config import GenerateConfig
+from vesalius.inference.request import Request
+from vesalius.inference.sinks import open_sink
+from vesalius.inference.work import Plan, Requests, Work, walk
+
+if TYPE_CHECKING:
+    from vesalius.inference.generator import Generator
+
+PAUSE = 1.0
+"""Seconds until shards that others hold are tried again."""
+REFUSED, STOPPED = 2, 75
+"""Exit codes, as the command line has them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a process needs to draw any shard of a run. folder: that relative paths are relative to."""
+
+    config: GenerateConfig
+    source: Requests
+    plan: Plan
+    steps: int
+    guidance: float
+    folder: str
+
+    @property
+    def work(self) -> Work:
+        return Work(self.config.out, self.plan)
+
+
+class Worker:
+    """Draws shards, with one generator, opened for the first picture. device: in place of the configuration's."""
+
+    def __init__(self, job: Job, device: str | None = None) -> None:
+        self.job, self.work, self.sink = job, job.work, open_sink(job.config)
+        self._device = device or job.config.device
+        self._step: Callable[[], None] | None = None
+        self._generator: Generator | None = None
+        self._walk: Iterator[tuple[int, list[Request]]] = iter(())
+        self._next = -1
+
+    def open(self) -> Generator:
+        """The generator. ValueError where base or adapter are none, or cannot draw a size that is asked for."""
+        if self._generator is None:
+            from vesalius.inference.generator import Generator
+
+            config = self.job.config
+            generator = Generator(
+                config.base, config.adapter, scheduler=config.scheduler, device=self._device, precision=config.precision
+            )
+            for size in self.job.plan.sizes:
+                generator.check_size(size)
+            self._generator = generator
+        return self._generator
+
+    def run(self, rank: int = 0, world: int = 1, step: Callable[[], None] | None = None) -> None:
+        """Draw as one of `world` until all shards are marked: first its own, then what is left of the others', which
+        may have ended. step: is called after each picture."""
+        self._step, own = step, True
+        while undone := self.work.undone():
+            drawn = [self.take(shard) for shard in undone if not own or shard % world == rank]
+            if not own and not any(drawn):
+                time.sleep(PAUSE)
+            own = False
+
+    def take(self, shard: int) -> bool:
+        """Draw what is missing of a shard and mark it. False where another process holds it."""
+        with self.work.hold(shard) as free:
+            if free and not self.work.done(shard).is_file():
+                self._draw(shard, self._requests(shard))
+            return free
+
+    def _draw(self, shard: int, requests: list[Request]) -> None:
+        job, manifest = self.job, self.work.manifest(shard, self.sink.folder)
+        if any(r.file_name not in manifest.whole for r in requests):
+            generator, negative = self.open(), job.config.negative
+            drawn = generator.draw_all(
+                requests, steps=job.steps, guidance=job.guidance, negative=negative,
+                batch_size=job.config.batch_size, kept=manifest.whole,
+            )  # fmt: skip
+            for request, picture in drawn:
+                sample = generator.sample_of(
+                    request, steps=job.steps, guidance=job.guidance, negative=negative, base=job.config.base
+                )
+                manifest.add(self.sink.write(sample, picture))
+                if self._step is not None:
+                    self._step()
+        samples = [manifest.whole[r.file_name] for r in requests]
+        self.sink.close(shard, samples)
+        self.work.close(shard, samples)
+        self.sink.tidy(samples)
+
+    def _requests(self, shard: int) -> list[Request]:
+        """The requests of a shard: on from the last one, or from the beginning where it lies before that."""
+        if not 0 <= self._next <= shard:
+            self._walk, self._next = walk(self.job.source, self.job.plan), 0
+        for number, requests in self._walk:
+            self._next = number + 1
+            if number == shard and len(requests) == self.job.plan.length(shard):
+                return requests
+            if number >= shard:
+                break
+        self._next = -1
+        raise ValueError(
+            f"{self.job.config.out}: the prompts have changed while they were drawn; change them back, or give "
+            "another --out"
+        )
+
+
+class _Stopped(KeyboardInterrupt):
+    """SIGTERM."""
+
+
+def _stop(*_: object) -> None:
+    raise _Stopped
+
+
+def _end_with_driver(pipe: int) -> None:
+    """Whoever began this process holds the other end of its input, also where it is killed."""
+    while os.read(pipe, 1):
+        pass
+    os._exit(STOPPED)
+
+
+def main() -> int:
+    # What prints must not print into the answer, which is read when this process has ended.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        job, rank, world, device = pickle.load(sys.stdin.buffer)
+        threading.Thread(target=_end_with_driver, args=(sys.stdin.fileno(),), daemon=True).start()
+        Worker(job, device).run(rank, world)
+    except KeyboardInterrupt:
+        return STOPPED
+    except (ValueError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):  # of the machine, not of what is asked
+            raise
+        answer.write(json.dumps({"kind": type(error).__name__, "error": str(error)}))
+        return REFUSED
+    finally:
+        answer.close()
+    return 0
+
+
+if __name__ == "__main__":
+    from vesalius.inference import worker  # under its own name, so that it is that of what was pickled
+
+    sys.exit(worker.main())
