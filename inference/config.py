@@ -52,6 +52,12 @@ class GenerateConfig:
     """how samples are written: files of PNG or DICOM, or a dataset (folder or shards) that `finetune --data` takes"""
     shard_size: int = 1000
     """pictures in one shard, of --sink parquet and webdataset"""
+    c2pa_cert: Path | None = None
+    """certificates (PEM, the signer's first) by which PNGs are signed as Content Credentials (C2PA); none: unsigned"""
+    c2pa_key: Path | None = None
+    """its private key (PEM)"""
+    c2pa_timestamp: str | None = None
+    """URL of a timestamp authority, asked once a picture; none: signed without network and without a timestamp"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """fp32, or bf16: about twice as fast on processors that have it, with pictures that differ by a few grey levels"""
     device: str = "auto"

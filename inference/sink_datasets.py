@@ -22,7 +22,7 @@ from vesalius.data.image import Picture
 from vesalius.data.record import digest_file, numbered_rows, write_atomic, write_dataset
 from vesalius.data.shards import OpenShard, shard_row, write_manifest
 from vesalius.inference.sample import Sample, mend
-from vesalius.inference.sinks import Loose, write_record
+from vesalius.inference.sinks import Loose, Write, write_record
 
 WORK = ".generate"
 _NOTE = "Synthetic: not for diagnosis. Every picture was drawn by `vesalius generate`, whose recipe is in each row."
@@ -36,8 +36,8 @@ def _card(out: Path, samples: Sequence[Sample]) -> str:
 class Folder(Loose):
     """A dataset folder: pictures where they stay, their rows at the end."""
 
-    def __init__(self, out: Path, names: Sequence[str]) -> None:
-        super().__init__(out / "train", write_record, out / WORK / "metadata.jsonl")
+    def __init__(self, out: Path, names: Sequence[str], write: Write = write_record) -> None:
+        super().__init__(out / "train", write, out / WORK / "metadata.jsonl")
         self._out, self._names = out, names
 
     def finish(self) -> None:
