@@ -60,6 +60,9 @@ class GenerateConfig:
     """URL of a timestamp authority, asked once a picture; none: signed without network and without a timestamp"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """fp32, or bf16: about twice as fast on processors that have it, with pictures that differ by a few grey levels"""
+    reuse: int = 1
+    """every how many steps the denoiser's deep levels run; 2 is up to twice as fast, for other pictures: by how much is
+    printed. 1: at every step"""
     device: str = "auto"
     """cpu, cuda, or auto"""
     json: bool = False

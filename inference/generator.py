@@ -14,7 +14,9 @@ from vesalius.data.modality import MODALITIES, Modality, find_modality, modality
 from vesalius.data.prompt import clean
 from vesalius.data.record import Finding
 from vesalius.inference.config import GUIDANCE
+from vesalius.inference.reuse import reuse_features
 from vesalius.inference.sample import Sample, sample_seed
+from vesalius.inference.text_cache import TextCache
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +43,8 @@ class Request:
 class Generator:
     """Draws pictures from prompts with one base and at most one adapter.
 
-    steps and guidance: what the adapter was made for, or the usual values; the default of every drawing.
+    steps and guidance: what the adapter was made for, or the usual values; the default of every drawing. reuse: every
+    how many steps the deep levels of the denoiser run (`vesalius.inference.reuse`); may be set anew.
 
     >>> from vesalius.inference import Generator
     >>> images = Generator("nano").draw("Chest CT with a 20 mm nodule in the left lung", num=2, seed=1)
@@ -54,6 +57,7 @@ class Generator:
         *,
         device: str = "auto",
         precision: Literal["fp32", "bf16"] = "fp32",
+        reuse: int = 1,
     ) -> None:
         """ValueError where base or adapter is missing, unsafe, or they do not fit each other."""
         from vesalius.models.adapter import apply_adapter, read_card
@@ -62,7 +66,10 @@ class Generator:
 
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"precision '{precision}' is not known; expected fp32 or bf16")
-        self.device, self.precision = find_device(device), precision
+        if reuse < 1:
+            raise ValueError(f"reuse {reuse}: expected at least 1, with which nothing is reused")
+        self.device, self.precision, self.reuse = find_device(device), precision, reuse
+        self._texts = TextCache()
         self.base: Base = open_base(base)
         self.adapter_digest = apply_adapter(self.base, adapter) if adapter else None
         card = read_card(adapter) if adapter else None
@@ -75,7 +82,8 @@ class Generator:
         """A generator around a base that is open and on its device already, such as one that is being trained."""
         generator = cls.__new__(cls)
         generator.base, generator.device, generator.precision = base, device, precision
-        generator.adapter_digest, generator.depth = None, 1
+        generator.adapter_digest, generator.depth, generator.reuse = None, 1, 1
+        generator._texts = TextCache(0)  # its text encoder may be trained too
         generator.steps, generator.guidance = steps, GUIDANCE
         return generator
 
@@ -160,7 +168,7 @@ class Generator:
             steps=steps, guidance=guidance, negative=negative, height=height, width=width,
             scheduler=type(self.base.pipeline.scheduler).__name__, precision=self.precision,
             base=public_name(self.base.name) if base is None else base, base_digest=self.base.digest,
-            adapter_digest=self.adapter_digest, depth=self.depth, group=request.group,
+            adapter_digest=self.adapter_digest, depth=self.depth, group=request.group, reuse=self.reuse,
         )  # fmt: skip
 
     def num_chunks(self, text: str) -> int:
@@ -183,8 +191,6 @@ class Generator:
         """Requests of one chunk count and size -> pixels N3HW float32 in [-1, 1]."""
         import torch
 
-        from vesalius.models.text import embed
-
         pipeline = self.base.pipeline
         chunks = max(self.num_chunks(batch[0].prompt), self.num_chunks(negative))
         generators = [torch.Generator().manual_seed(r.seed) for r in batch]
@@ -197,18 +203,19 @@ class Generator:
                 asked["negative_prompt"] = [negative] * len(batch)
             told: dict[str, torch.Tensor] = {}
             for name, texts in asked.items():
-                told[f"{name}_embeds"], pooled = embed(pipeline, [clean(t) for t in texts], chunks)
+                told[f"{name}_embeds"], pooled = self._texts.embed(pipeline, [clean(t) for t in texts], chunks)
                 if pooled is not None:
                     told[f"{'negative_' * ('negative' in name)}pooled_prompt_embeds"] = pooled
-            pixels: torch.Tensor = pipeline(
-                **told,
-                height=height,
-                width=width,
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                generator=generators,
-                output_type="pt",
-            ).images
+            with reuse_features(pipeline.unet, self.reuse):
+                pixels: torch.Tensor = pipeline(
+                    **told,
+                    height=height,
+                    width=width,
+                    num_inference_steps=steps,
+                    guidance_scale=guidance,
+                    generator=generators,
+                    output_type="pt",
+                ).images
         if not torch.isfinite(pixels).all():
             raise ValueError(
                 f"prompt '{batch[0].prompt[:60]}': the base draws values that are not numbers; lower --guidance, or "

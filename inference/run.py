@@ -15,6 +15,7 @@ from vesalius.inference.config import GenerateConfig
 from vesalius.inference.generator import Generator, Request, request_modality, usual_sampling
 from vesalius.inference.grid import Grid, grid_prompts
 from vesalius.inference.prompts import Prompt, read_prompts
+from vesalius.inference.reuse import measure_reuse
 from vesalius.inference.sample import Sample, check_prompts, claim_folder, sample_seed
 from vesalius.inference.sinks import check_sink, name_in, open_sink, recipe_settings
 from vesalius.models.support import support_of, weak_prompts
@@ -63,6 +64,10 @@ def check_settings(config: GenerateConfig) -> None:
         raise ValueError(f"--num {config.num}, --steps {steps} and --batch-size {config.batch_size} must be at least 1")
     if steps > MAX_STEPS:
         raise ValueError(f"--steps {steps}: expected at most {MAX_STEPS}, of which the base's schedule is made")
+    if config.reuse < 1:
+        raise ValueError(
+            f"--reuse {config.reuse}: expected at least 1, with which the whole denoiser runs at every step"
+        )
     if config.guidance is not None and not 0 <= config.guidance <= MAX_GUIDANCE:
         raise ValueError(f"--guidance {config.guidance}: expected a number from 0 to {MAX_GUIDANCE:g}")
 
@@ -110,7 +115,9 @@ def _draw(
     check_prompts(config.out, sink.whole, {r.file_name: (r.prompt, r.seed) for r in requests})
     num_whole = sum(r.file_name in sink.whole for r in requests)
     if num_whole < len(requests):
-        generator = Generator(config.base, config.adapter, device=config.device, precision=config.precision)
+        generator = Generator(
+            config.base, config.adapter, device=config.device, precision=config.precision, reuse=config.reuse
+        )
         for size in {r.size for r in requests}:
             generator.check_size(size)
         claim_folder(config.out, recipe)  # only now: what cannot be drawn must not settle the folder's recipe
@@ -118,6 +125,11 @@ def _draw(
         asked = ((r.prompt, request_modality(r).name, r.findings) for r in requests)
         for line in weak_prompts(support_of(config.base, config.adapter), asked):
             print(f"warning: {line}", file=sys.stderr)
+        if config.reuse > 1:
+            print(
+                measure_reuse(generator, requests, steps=steps, guidance=guidance, negative=config.negative),
+                file=sys.stderr,
+            )
         with Progress("generate", len(requests), start=num_whole, quiet=config.json) as bar:
             drawn = generator.draw_all(
                 requests, steps=steps, guidance=guidance, negative=config.negative, batch_size=config.batch_size,

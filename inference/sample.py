@@ -23,7 +23,8 @@ class Sample:
     draws the same picture in any batch. height and width: in pixels, 0 where that is not known. findings: what the
     prompt asks for, where that is known. depth: 1 + that of the deepest record that the adapter was trained on. raw16:
     the same picture in Hounsfield units (`vesalius.data.hounsfield`), relative to the samples folder, of CT that has
-    them. group: samples of one group and seed were asked for the same but for one thing; "" where there is none.
+    them. group: samples of one group and seed were asked for the same but for one thing; "" where there is none. reuse:
+    every how many steps the deep levels of the denoiser ran.
     """
 
     file_name: str
@@ -38,6 +39,7 @@ class Sample:
     width: int = 0
     scheduler: str = ""
     precision: str = "fp32"
+    reuse: int = 1
     base: str = ""
     base_digest: str = ""
     adapter_digest: str | None = None

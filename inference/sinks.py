@@ -102,7 +102,11 @@ def check_sink(config: GenerateConfig, texts: Sequence[str]) -> None:
 def recipe_settings(config: GenerateConfig, fields: dict[str, Any]) -> dict[str, Any]:
     """The settings of a run that settle its files: not the size of shards where there are none, nor where the key lies
     that signs, nor what came with a later release and is not used, so that earlier folders go on."""
-    unused = {name for name, usual in (("c2pa_cert", None), ("c2pa_timestamp", None)) if fields.get(name) == usual}
+    unused = {
+        name
+        for name, usual in (("c2pa_cert", None), ("c2pa_timestamp", None), ("reuse", 1))
+        if fields.get(name) == usual
+    }
     shards = set() if config.sink in SHARDED else {"shard_size"}
     return {k: v for k, v in fields.items() if k not in {"c2pa_key", *unused, *shards}}
 
