@@ -28,6 +28,9 @@ SINKS = ("png", "imagefolder")
 """Sinks whose files are PNGs that stay as they were signed."""
 _UNKNOWN_SIGNER = "signingCredential.untrusted"
 """What a reader says of every signer that is on no list of its own; whether one is, is not for us to know."""
+_PURPOSES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1")
+"""Extended key usages of signers: emailProtection, documentSigning, and C2PA's own claim signing. By itself the library
+knows the first, and readers' lists bring theirs."""
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 
 
@@ -81,8 +84,8 @@ def check_seal(config: GenerateConfig) -> None:
     if fault := _fault(credentials):
         raise ValueError(
             f"{cert}: a picture signed with it would not be valid ({fault}); C2PA asks for a signer's certificate: key "
-            "usage digitalSignature, extended key usage emailProtection or documentSigning, and none of an authority "
-            "itself (CA:FALSE)"
+            "usage digitalSignature, extended key usage emailProtection, documentSigning or that of C2PA itself, and "
+            "none of an authority (CA:FALSE)"
         )
     if (url := config.c2pa_timestamp) and (fault := _fault(replace(credentials, timestamp_url=url))):
         raise ValueError(f"--c2pa-timestamp {url}: gives no timestamp ({fault}); give another, or leave it out")
@@ -185,6 +188,7 @@ def _settings() -> dict[str, Any]:
     """No small second picture in the manifest, and nothing asked of the network."""
     return {
         "builder": {"thumbnail": {"enabled": False}},
+        "trust": {"trust_config": "\n".join(_PURPOSES)},
         "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_after_sign": False},
     }
 

@@ -183,6 +183,14 @@ def test_keys_of_every_usual_kind_sign(authority: tuple[Any, Any], tmp_path: Pat
     assert faults_of(sign_png(png_bytes(np.zeros((9, 7, 3), np.uint8)), credentials)) == []
 
 
+@pytest.mark.parametrize("purpose", ["1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1"], ids=["documents", "C2PA"])
+def test_certificates_for_documents_and_for_c2pa_itself_sign_too(
+    authority: tuple[Any, Any], tmp_path: Path, purpose: str
+) -> None:
+    files = write_files(tmp_path, authority, purpose=x509.ObjectIdentifier(purpose))
+    check_seal(config(tmp_path / "no base", tmp_path / "s", files))
+
+
 def test_a_stopped_run_keeps_what_is_whole_and_ends_with_the_same_pictures(
     tiny_base: Path, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
