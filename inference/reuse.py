@@ -9,7 +9,7 @@ With `nano` at 12 steps and N = 2, four pictures came to 19 to 31 dB of full com
 33 to 38 with two, and to 35 to 40 with three, which cost the same. To go on in a line from the last two full steps was
 worse than to keep the last one.
 
-Why not a library: the authors' package (DeepCache 0.1.1 on PyPI) has had no release since diffusers 0.2x. As its source
+Why not a library: the authors' package (DeepCache 0.1.1 on PyPI) was last released in December 2023. As its source
 stands, it keeps what every layer of every block gives, finds the step by looking the timestep up in the scheduler (of
 which some repeat timesteps), treats step 50 apart, and does not take its wrappers off whole blocks again. The caches of
 diffusers itself (`diffusers.hooks`) are for transformers. Here one tensor is kept, and only for as long as one batch is
