@@ -19,6 +19,7 @@ drawn.
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,8 +59,9 @@ class ReuseCost:
         )
 
 
-class _Features:
-    """What the deep levels gave last, and which evaluation of the denoiser this is."""
+class _Features(threading.local):
+    """What the deep levels gave last, and which evaluation of the denoiser this is; for each thread that draws its own,
+    since several may draw with one denoiser."""
 
     def __init__(self, every: int) -> None:
         self.every = every

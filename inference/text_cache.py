@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ class TextCache:
 
     Each text is encoded alone. So its embedding depends on nothing but the text, and not on its neighbours in a batch,
     whose number changes the rounding of sums; were several encoded together, a picture would depend on what was drawn
-    before. For one thread, as drawing is.
+    before. Threads may share it; one at a time encodes.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -27,6 +28,7 @@ class TextCache:
         self._kept: OrderedDict[tuple[str, int, torch.dtype | None], tuple[torch.Tensor, torch.Tensor | None]]
         self._kept = OrderedDict()
         self.num_bytes = 0
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -38,7 +40,8 @@ class TextCache:
 
         kind = pipeline.text_encoder.device.type
         precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        found = {text: self._embedding(pipeline, text, chunks, precision) for text in dict.fromkeys(texts)}
+        with self._lock:
+            found = {text: self._embedding(pipeline, text, chunks, precision) for text in dict.fromkeys(texts)}
         rows = [found[text] for text in texts]
         pooled = [row for _, row in rows if row is not None]
         return torch.cat([row for row, _ in rows]), torch.cat(pooled) if pooled else None

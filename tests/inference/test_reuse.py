@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -115,6 +117,22 @@ def test_another_batch_or_size_begins_anew() -> None:
         evaluate(denoiser, settings, 5, num=2)
         again = evaluate(denoiser, settings, 1, num=3)
     assert torch.equal(full[0], again[0])
+
+
+def test_threads_that_share_a_denoiser_share_no_features() -> None:
+    denoiser, settings = sd15()
+    with reuse_features(denoiser, 3):
+        alone = evaluate(denoiser, settings, 7)
+    both = Barrier(2)
+
+    def walk_of(num: int) -> list[torch.Tensor]:
+        both.wait()
+        return evaluate(denoiser, settings, num)
+
+    with reuse_features(denoiser, 3), ThreadPoolExecutor(2) as pool:
+        walks = list(pool.map(walk_of, (7, 4)))
+    for walk in walks:
+        assert all(torch.equal(a, b) for a, b in zip(walk, alone, strict=False))
 
 
 def test_a_denoiser_of_one_level_is_refused() -> None:

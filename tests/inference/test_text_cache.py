@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,22 @@ def test_what_was_drawn_before_changes_no_picture(tiny_base: Path) -> None:
     list(used.draw_all([requests[2], requests[0]], steps=1))
     for (_, one), (_, other) in zip(fresh.draw_all(requests, steps=2), used.draw_all(requests, steps=2), strict=True):
         assert np.array_equal(one.image, other.image)
+
+
+def test_threads_that_share_a_cache_encode_each_text_once(tiny_base: Path) -> None:
+    pipeline = open_base(str(tiny_base)).pipeline
+    rows: list[int] = []
+    pipeline.text_encoder.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    cache = TextCache()
+
+    @torch.inference_mode()
+    def work(_: int) -> torch.Tensor:
+        return cache.embed(pipeline, TEXTS, 1)[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(work, range(8)))
+    assert rows == [1] * len(TEXTS)
+    assert all(torch.equal(each, found[0]) for each in found)
 
 
 @torch.inference_mode()
