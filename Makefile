@@ -48,7 +48,7 @@ type: install-dev  ## mypy
 	$(BIN)/mypy
 
 bench: install  ## images/s beside plain code in one run, what drawing costs, files/s and memory of a build
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.generate
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.build speed
 	$(BIN)/python -m benchmarks.build memory

@@ -21,7 +21,8 @@ from typing import Any, Literal
 import torch
 import tyro
 
-from vesalius.inference.generator import Generator, Request
+from vesalius.inference.generator import Generator
+from vesalius.inference.request import Request
 
 PROMPT = "Axial chest CT with a 20 mm nodule in the left lung."
 # Peak memory is that of a command of its own: this process holds more than one model.

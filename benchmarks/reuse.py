@@ -23,7 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.inference.config import GUIDANCE
-from vesalius.inference.generator import Generator, Request
+from vesalius.inference.generator import Generator
+from vesalius.inference.request import Request
 from vesalius.inference.reuse import NUM_FIRST, measure_reuse, reuse_features
 from vesalius.models.architecture import NANO, make_denoiser
 from vesalius.models.full_size import SDXL

@@ -22,8 +22,9 @@ import httpx
 import tyro
 
 from vesalius.data.image import png_bytes
-from vesalius.inference.generator import Generator, Request
+from vesalius.inference.generator import Generator
 from vesalius.inference.listening import Server, listen, url_of
+from vesalius.inference.request import Request
 from vesalius.inference.sample import sample_seed
 from vesalius.inference.service import Service
 from vesalius.inference.service_config import ServeConfig
@@ -56,7 +57,8 @@ class Benchmark:
 def main(config: Benchmark) -> dict[str, Any]:
     generator = Generator(config.base, config.adapter, device=config.device)
     serve = ServeConfig(
-        base=config.base, adapter=config.adapter, port=0, batch_size=config.batch_size, max_queue=config.clients,
+        base=config.base, adapter=(str(config.adapter),) if config.adapter else (),
+        port=0, batch_size=config.batch_size, max_queue=config.clients,
         max_images=1, timeout=3600,
     )  # fmt: skip
     place = listen(serve, None)

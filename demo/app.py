@@ -31,7 +31,7 @@ from vesalius.demo.choices import (
 )
 from vesalius.demo.config import DemoConfig
 from vesalius.demo.drawing import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order, Studio
-from vesalius.inference.generator import request_modality
+from vesalius.inference.request import request_modality
 from vesalius.inference.sample import Sample
 from vesalius.models.support import Support, support_of
 

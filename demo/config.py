@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,8 +11,8 @@ class DemoConfig:
 
     base: str = "nano"
     """nano, a diffusers folder, or a hub id"""
-    adapter: Path | None = None
-    """run folder of `vesalius finetune`, or an adapter folder"""
+    adapter: tuple[str, ...] = ()
+    """run folders of `vesalius finetune`, adapter folders or nano-fast; PATH:0.7 for a share; several are added up"""
     port: int = 7860
     """port of the page"""
     host: str = "127.0.0.1"

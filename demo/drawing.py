@@ -13,7 +13,7 @@ from PIL import Image
 from vesalius.data.image import png_bytes, read_recipe
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
 from vesalius.data.prompt import clean
-from vesalius.inference.generator import Request
+from vesalius.inference.request import Request
 from vesalius.inference.sample import Sample, sample_seed
 
 if TYPE_CHECKING:

@@ -173,7 +173,8 @@ class Material:
             write_atomic(prompts, "".join(json.dumps(a.to_json(), ensure_ascii=False) + "\n" for a in asked).encode())
             samples = generate(
                 GenerateConfig(
-                    prompts=prompts, seed=config.seed, out=folder, base=config.base, adapter=config.adapter,
+                    prompts=prompts, seed=config.seed, out=folder, base=config.base,
+                    adapter=(str(config.adapter),) if config.adapter else (),
                     steps=config.steps, guidance=config.guidance, batch_size=config.batch_size, device=config.device,
                     precision=config.precision, json=config.json,
                 )

@@ -14,7 +14,8 @@ from vesalius.data.record import write_atomic
 from vesalius.finetune.buckets import choose_buckets
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.trainset import Trainset
-from vesalius.inference.generator import Generator, Request, request_modality
+from vesalius.inference.generator import Generator
+from vesalius.inference.request import Request, request_modality
 from vesalius.models.base import Base, text_encoders, usual_steps
 
 BATCH = 4

@@ -17,7 +17,7 @@ from vesalius.finetune.pictures import draw_pictures
 from vesalius.finetune.texts import Texts
 from vesalius.finetune.trained import Trained
 from vesalius.finetune.validation import Question, validate
-from vesalius.inference.generator import Request
+from vesalius.inference.request import Request
 
 if TYPE_CHECKING:
     from vesalius.models.text import TextGroups

@@ -13,7 +13,7 @@ from vesalius.data.record import read_rows, write_atomic
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.pictures import read_rows_of
 from vesalius.finetune.trainset import Trainset
-from vesalius.inference.generator import Request
+from vesalius.inference.request import Request
 from vesalius.models.base import Base
 
 SMOOTH = 0.95

@@ -35,7 +35,7 @@ from vesalius.finetune.replicas import Replicas
 from vesalius.finetune.texts import Texts
 from vesalius.finetune.trained import Trained
 from vesalius.finetune.validation import Question
-from vesalius.inference.generator import Request
+from vesalius.inference.request import Request
 
 if TYPE_CHECKING:
     from vesalius.models.text import TextGroups

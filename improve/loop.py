@@ -147,7 +147,7 @@ def train_and_evaluate(
 
 def drawing(config: ImproveConfig, prompts: Path, out: Path, run: Path, seed: int) -> GenerateConfig:
     return GenerateConfig(
-        prompts=prompts, out=out, base=config.base, adapter=run, seed=seed, steps=config.sampling_steps,
+        prompts=prompts, out=out, base=config.base, adapter=(str(run),), seed=seed, steps=config.sampling_steps,
         guidance=config.guidance, device=config.device, json=config.json,
     )  # fmt: skip
 

@@ -25,8 +25,9 @@ class AugmentConfig:
     """field that is to come out balanced: label, modality, organ, or a further column of the dataset"""
     base: str = "nano"
     """nano, a diffusers folder, or a hub id"""
-    adapter: Path | None = None
-    """run folder of `vesalius finetune`, or an adapter folder; it should have seen the training split alone"""
+    adapter: tuple[str, ...] = ()
+    """run folders of `vesalius finetune`, adapter folders or nano-fast; PATH:0.7 for a share; several
+    are added up; they should have seen the training split alone"""
     seed: int = 0
     """seed of the choice of captions and of the pictures"""
     steps: int | None = None

@@ -20,7 +20,7 @@ from vesalius.data.prompt import prompts_of
 from vesalius.data.record import Record, digest_file, metadata_files, read_state, stream_records
 from vesalius.inference.augment_config import MAX_RATIO, AugmentConfig
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.generator import Request
+from vesalius.inference.request import Request
 from vesalius.inference.run import check_settings, draw_requests
 from vesalius.inference.sample import Sample, sample_seed
 
@@ -65,7 +65,7 @@ def augment(
     by: the field that comes out as balanced as that number allows. settings: any other field of `AugmentConfig`, such
     as base and adapter. ValueError as `augment_dataset`.
 
-    >>> augment("dataset", ratio=1, by="label", out="augmented", adapter=Path("run"))  # doctest: +SKIP
+    >>> augment("dataset", ratio=1, by="label", out="augmented", adapter=("run",))  # doctest: +SKIP
     """
     return augment_dataset(AugmentConfig(folder=Path(dataset), ratio=ratio, balance=by, out=Path(out), **settings))
 
@@ -92,7 +92,7 @@ def augment_dataset(config: AugmentConfig) -> AugmentSummary:
     rows = [digest_file(path) for path, _ in metadata_files(config.folder)]
     told = {
         "ratio": config.ratio, "balance": config.balance, "seed": config.seed, "base": config.base,
-        "adapter": str(config.adapter) if config.adapter else None, "steps": config.steps,
+        "adapter": list(config.adapter), "steps": config.steps,
         "guidance": config.guidance, "size": list(config.size) if config.size else None,
         "precision": config.precision, "rows_before": rows,
     }  # fmt: skip

@@ -10,23 +10,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from vesalius.data.image import Picture, Shape
-from vesalius.inference.generator import Request
+from vesalius.data.image import Picture
+from vesalius.inference.request import Request, Sampling
 
 if TYPE_CHECKING:
-    from vesalius.inference.generator import Generator
+    from vesalius.inference.generator import BatchKey, Generator
 
 RECENT = 0.3
 """Weight of the newest batch in the pace."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How a picture is drawn. Requests are drawn together only where it is the same."""
-
-    steps: int
-    guidance: float
-    negative: str = ""
 
 
 class FullError(Exception):
@@ -59,7 +50,7 @@ class _Job:
     sampling: Sampling
     queued: float
     picture: Future[Picture] = field(default_factory=Future)
-    group: tuple[Sampling, int, Shape] | None = None
+    group: tuple[Sampling, BatchKey] | None = None
 
 
 class Batcher:
@@ -162,10 +153,7 @@ class Batcher:
     def _count(self, job: _Job) -> None:
         """Set the group of a job, or drop it with the reason."""
         try:
-            generator, sampling = self._generator, job.sampling
-            negative = sampling.negative if sampling.guidance > 1 else ""
-            chunks = max(generator.num_chunks(job.request.prompt), generator.num_chunks(negative))
-            job.group = (sampling, chunks, generator.check_size(job.request.size))
+            job.group = (job.sampling, self._generator.batch_key(job.request, job.sampling))
         except Exception as error:
             with self._changed:
                 self._jobs = [other for other in self._jobs if other is not job]

@@ -34,8 +34,8 @@ class GenerateConfig:
     """samples folder"""
     base: str = "nano"
     """nano, a diffusers folder, or a hub id"""
-    adapter: Path | None = None
-    """run folder of `vesalius finetune`, or an adapter folder"""
+    adapter: tuple[str, ...] = ()
+    """run folders of `vesalius finetune`, adapter folders or nano-fast; PATH:0.7 for a share; several are added up"""
     modality: str | None = None
     """modality of all prompts"""
     steps: int | None = None
@@ -44,6 +44,15 @@ class GenerateConfig:
     """classifier-free guidance scale, 1 is without; none: what the adapter was made for, else 3"""
     negative: str = ""
     """what the picture should not show"""
+    scheduler: str | None = None
+    """ddim, dpm++, euler, euler-a, heun, lcm, unipc ...; none: what the adapter was made for, else the base's"""
+    image: Path | None = None
+    """picture to start from in place of noise: a PNG, for CT with Hounsfield units one of 16 bits"""
+    mask: Path | None = None
+    """image of the size of --image, white where it is drawn anew; all else stays as it is"""
+    strength: float | None = None
+    """how far --image goes back into noise, above 0 up to 1: that share of the steps is drawn; none: 0.6, or 1 with
+    --mask"""
     size: tuple[int, int] | None = None
     """height and width in pixels, in steps of the base's coarsest cell; none: the square that the base was made for"""
     batch_size: int = 8

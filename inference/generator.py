@@ -3,47 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vesalius.data.image import Picture, Shape, Uint8, from_tensor_range
-from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_in
 from vesalius.data.prompt import clean
-from vesalius.data.record import Finding
 from vesalius.inference.config import GUIDANCE
-from vesalius.inference.reuse import reuse_features
+from vesalius.inference.request import Request, Sampling, Source, request_modality
 from vesalius.inference.sample import Sample, sample_seed
+from vesalius.inference.source import source_facts
 from vesalius.inference.text_cache import TextCache
+from vesalius.models.adapter_mix import Words, apply_adapters, parse_adapters, read_cards, sampling_of_adapters
 
 if TYPE_CHECKING:
-    import torch
-
     from vesalius.models.base import Base
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One picture to draw. modality None means that the prompt says it. findings: what it should show, where known.
+class BatchKey(NamedTuple):
+    """What requests have in common that are drawn in one batch.
 
-    size: height and width in pixels; None: the square that the base was made for. group: as `Sample` has it.
+    Prompts of one length in chunks, since what a prompt is padded with would change its picture; pictures of one size,
+    from noise alone or from pictures that go equally far back into it.
     """
 
-    prompt: str
-    seed: int
-    modality: str | None = None
-    file_name: str = ""
-    findings: tuple[Finding, ...] = ()
-    size: Shape | None = None
-    group: str = ""
+    num_chunks: int
+    shape: Shape
+    strength: float | None
+    is_masked: bool
 
 
 class Generator:
-    """Draws pictures from prompts with one base and at most one adapter.
+    """Draws pictures from prompts with one base and its adapters.
 
-    steps and guidance: what the adapter was made for, or the usual values; the default of every drawing. reuse: every
+    steps and guidance: what the adapters were made for, or the usual values; the default of every drawing. reuse: every
     how many steps the deep levels of the denoiser run (`vesalius.inference.reuse`); may be set anew.
 
     >>> from vesalius.inference import Generator
@@ -53,28 +44,37 @@ class Generator:
     def __init__(
         self,
         base: str = "nano",
-        adapter: str | Path | None = None,
+        adapter: Words = None,
         *,
+        scheduler: str | None = None,
         device: str = "auto",
         precision: Literal["fp32", "bf16"] = "fp32",
         reuse: int = 1,
     ) -> None:
-        """ValueError where base or adapter is missing, unsafe, or they do not fit each other."""
-        from vesalius.models.adapter import apply_adapter, read_card
+        """adapter: one or several, "PATH" or "PATH:WEIGHT"; their changes are added up. scheduler: a name of
+        `vesalius.inference.schedulers`, in place of the adapter's or the base's.
+
+        ValueError where base or adapter is missing, unsafe, or they do not fit each other.
+        """
+        from vesalius.inference.schedulers import find_scheduler, make_scheduler
         from vesalius.models.adapter_fuse import fused_depth
         from vesalius.models.base import open_base
 
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"precision '{precision}' is not known; expected fp32 or bf16")
+        if scheduler:
+            find_scheduler(scheduler)
         if reuse < 1:
             raise ValueError(f"reuse {reuse}: expected at least 1, with which nothing is reused")
         self.device, self.precision, self.reuse = find_device(device), precision, reuse
         self._texts = TextCache()
+        shares = parse_adapters(adapter)
         self.base: Base = open_base(base)
-        self.adapter_digest = apply_adapter(self.base, adapter) if adapter else None
-        card = read_card(adapter) if adapter else None
-        self.depth = 1 + max(card.depth if card else 0, fused_depth(base))
-        self.steps, self.guidance = usual_sampling(base, adapter)
+        self.adapter_digest = apply_adapters(self.base, shares)
+        if scheduler:
+            self.base.pipeline.scheduler = make_scheduler(scheduler, self.base.pipeline.scheduler.config)
+        self.depth = 1 + max([fused_depth(base), *(card.depth for card in read_cards(shares))])
+        self.steps, self.guidance = usual_sampling(base, adapter, scheduler)
         self.base.pipeline.to(self.device)
 
     @classmethod
@@ -97,13 +97,16 @@ class Generator:
         guidance: float | None = None,
         modality: str | None = None,
         size: Shape | None = None,
+        source: Source | None = None,
     ) -> list[Uint8]:
         """`num` pictures of one prompt, HWC uint8 with 1 channel (CT, MRI, X-ray ...) or 3 (pathology ...).
 
-        size: height and width in pixels. ValueError where the base cannot draw it, or the prompt names no modality.
+        size: height and width in pixels. source: a picture to start from. ValueError where the base cannot draw it, or
+        the prompt names no modality.
         """
         requests = [
-            Request(prompt=prompt, seed=sample_seed(seed, prompt, i), modality=modality, size=size) for i in range(num)
+            Request(prompt=prompt, seed=sample_seed(seed, prompt, i), modality=modality, size=size, source=source)
+            for i in range(num)
         ]
         return [picture.image for _, picture in self.draw_all(requests, steps=steps, guidance=guidance)]
 
@@ -123,20 +126,24 @@ class Generator:
         kept: file names of requests whose pictures exist. The others are drawn in the very batches of a run without
         any, so that a run that was stopped ends with the same bytes.
 
-        Batches hold pictures of one size, and prompts of one length in chunks, since what a prompt is padded with would
-        change its picture.
         A guidance of 1 or less is none: the negative prompt has no say then, and each step costs half.
         """
-        steps = self.steps if steps is None else steps
-        guidance = self.guidance if guidance is None else guidance
-        negative = negative if guidance > 1 else ""
-        for batch in self._batches(requests, batch_size, negative):
+        from vesalius.inference.drawing import draw_batch
+
+        sampling = Sampling(
+            steps=self.steps if steps is None else steps, guidance=self.guidance if guidance is None else guidance,
+            negative=negative,
+        )  # fmt: skip
+        for key, batch in self._batches(requests, batch_size, sampling):
             if all(request.file_name in kept for request in batch):
                 continue
-            for request, pixels in zip(batch, self._draw_batch(batch, steps, guidance, negative), strict=True):
-                if request.file_name in kept:
-                    continue
-                yield request, from_tensor_range(pixels, request_modality(request), request.prompt)
+            drawn = draw_batch(
+                self.base.pipeline, batch, key.shape, key.num_chunks, sampling,
+                device=self.device, half=self.precision == "bf16", reuse=self.reuse, texts=self._texts,
+            )  # fmt: skip
+            for request, pixels in zip(batch, drawn, strict=True):
+                if request.file_name not in kept:
+                    yield request, from_tensor_range(pixels, request_modality(request), request.prompt)
 
     def check_size(self, size: Shape | None) -> Shape:
         """Height and width that a request is drawn at. ValueError where the base cannot: an edge that is no multiple of
@@ -168,7 +175,8 @@ class Generator:
             steps=steps, guidance=guidance, negative=negative, height=height, width=width,
             scheduler=type(self.base.pipeline.scheduler).__name__, precision=self.precision,
             base=public_name(self.base.name) if base is None else base, base_digest=self.base.digest,
-            adapter_digest=self.adapter_digest, depth=self.depth, group=request.group, reuse=self.reuse,
+            adapter_digest=self.adapter_digest, group=request.group, reuse=self.reuse,
+            **(source_facts(request.source, self.depth) if request.source else {"depth": self.depth}),
         )  # fmt: skip
 
     def num_chunks(self, text: str) -> int:
@@ -177,63 +185,42 @@ class Generator:
 
         return len(split_chunks(self.base.pipeline.tokenizer, clean(text)))
 
-    def _batches(self, requests: Iterable[Request], batch_size: int, negative: str) -> Iterator[list[Request]]:
-        waiting: dict[tuple[int, Shape], list[Request]] = {}
+    def batch_key(self, request: Request, sampling: Sampling) -> BatchKey:
+        """What must be the same for requests to be drawn together. ValueError where the base cannot draw the size."""
+        negative = sampling.negative if sampling.is_guided else ""
+        source = request.source
+        return BatchKey(
+            num_chunks=max(self.num_chunks(request.prompt), self.num_chunks(negative)),
+            shape=self.check_size(request.size), strength=source.strength if source else None,
+            is_masked=source is not None and source.mask is not None,
+        )  # fmt: skip
+
+    def _batches(
+        self, requests: Iterable[Request], batch_size: int, sampling: Sampling
+    ) -> Iterator[tuple[BatchKey, list[Request]]]:
+        waiting: dict[BatchKey, list[Request]] = {}
         for request in requests:
-            chunks = max(self.num_chunks(request.prompt), self.num_chunks(negative))
-            key = (chunks, self.check_size(request.size))
+            key = self.batch_key(request, sampling)
             waiting.setdefault(key, []).append(request)
             if len(waiting[key]) == batch_size:
-                yield waiting.pop(key)
-        yield from (batch for batch in waiting.values() if batch)
-
-    def _draw_batch(self, batch: list[Request], steps: int, guidance: float, negative: str) -> np.ndarray[Any, Any]:
-        """Requests of one chunk count and size -> pixels N3HW float32 in [-1, 1]."""
-        import torch
-
-        pipeline = self.base.pipeline
-        chunks = max(self.num_chunks(batch[0].prompt), self.num_chunks(negative))
-        generators = [torch.Generator().manual_seed(r.seed) for r in batch]
-        height, width = self.check_size(batch[0].size)
-
-        kind, half = torch.device(self.device).type, self.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=half):
-            asked = {"prompt": [r.prompt for r in batch]}
-            if guidance > 1:
-                asked["negative_prompt"] = [negative] * len(batch)
-            told: dict[str, torch.Tensor] = {}
-            for name, texts in asked.items():
-                told[f"{name}_embeds"], pooled = self._texts.embed(pipeline, [clean(t) for t in texts], chunks)
-                if pooled is not None:
-                    told[f"{'negative_' * ('negative' in name)}pooled_prompt_embeds"] = pooled
-            with reuse_features(pipeline.unet, self.reuse):
-                pixels: torch.Tensor = pipeline(
-                    **told,
-                    height=height,
-                    width=width,
-                    num_inference_steps=steps,
-                    guidance_scale=guidance,
-                    generator=generators,
-                    output_type="pt",
-                ).images
-        if not torch.isfinite(pixels).all():
-            raise ValueError(
-                f"prompt '{batch[0].prompt[:60]}': the base draws values that are not numbers; lower --guidance, or "
-                "look whether base and adapter are whole"
-            )
-        return (pixels.float().cpu().numpy() * 2 - 1).astype(np.float32)
+                yield key, waiting.pop(key)
+        yield from waiting.items()
 
 
-def usual_sampling(base: str, adapter: str | Path | None) -> tuple[int, float]:
-    """Steps and guidance scale that an adapter was made for, or that suit the base. ValueError where one is missing."""
-    from vesalius.models.adapter import read_card
+def usual_sampling(base: str, adapter: Words = None, scheduler: str | None = None) -> tuple[int, float]:
+    """Steps and guidance scale that adapters were made for, or that suit the base, or its scheduler of that name.
+
+    ValueError where one is missing, or two adapters say differently.
+    """
+    from vesalius.inference.schedulers import find_scheduler
     from vesalius.models.adapter_fuse import read_fused
     from vesalius.models.base import usual_steps
 
-    for card in (read_card(adapter) if adapter else None, read_fused(base)):
-        if card is not None and card.sampling is not None:
-            return card.sampling.steps, card.sampling.guidance
-    return usual_steps(base), GUIDANCE
+    fused = read_fused(base)
+    told = sampling_of_adapters(parse_adapters(adapter)) or (fused.sampling if fused else None)
+    if told is not None:
+        return told.steps, told.guidance
+    return usual_steps(base, find_scheduler(scheduler)[0] if scheduler else None), GUIDANCE
 
 
 def find_device(name: str) -> str:
@@ -249,16 +236,3 @@ def find_device(name: str) -> str:
     if kind == "cuda" and (not there or int(number or 0) >= torch.cuda.device_count()):
         raise ValueError(f"--device {name}: this machine has no such GPU that PyTorch can use; give auto or cpu")
     return name
-
-
-def request_modality(request: Request) -> Modality:
-    """The modality of a request. ValueError where neither it nor its prompt says one."""
-    if request.modality is not None:
-        return find_modality(request.modality)
-    found = modality_in(request.prompt)
-    if found is None:
-        raise ValueError(
-            f"prompt '{request.prompt[:60]}' names no modality; "
-            f"name one in it ({', '.join(MODALITIES)}) or give --modality"
-        )
-    return found

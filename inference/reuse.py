@@ -30,7 +30,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from vesalius.inference.generator import Generator, Request
+    from vesalius.inference.generator import Generator
+    from vesalius.inference.request import Request
 
 NUM_FIRST = 3
 """Evaluations that are full at the beginning of a drawing."""

@@ -10,17 +10,21 @@ from typing import Any
 
 from vesalius.data.progress import Progress
 from vesalius.data.prompt import clean
-from vesalius.data.record import hold
+from vesalius.data.record import digest_file, hold
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.generator import Generator, Request, request_modality, usual_sampling
+from vesalius.inference.generator import Generator, usual_sampling
 from vesalius.inference.grid import Grid, grid_prompts
 from vesalius.inference.prompts import Prompt, read_prompts
+from vesalius.inference.request import Request, Source, request_modality
 from vesalius.inference.reuse import measure_reuse
 from vesalius.inference.sample import Sample, check_prompts, claim_folder, sample_seed
 from vesalius.inference.sinks import check_sink, name_in, open_sink, recipe_settings
+from vesalius.inference.source import check_source
 from vesalius.models.support import support_of, weak_prompts
 
 MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
+STRENGTH, MASKED = 0.6, 1.0
+"""How far a picture goes back into noise where nothing is said, and where a mask keeps all else."""
 
 
 def plan_requests(config: GenerateConfig) -> list[Request]:
@@ -31,6 +35,7 @@ def plan_requests(config: GenerateConfig) -> list[Request]:
     if not prompts:
         raise ValueError("no prompt: give one or more, --prompts FILE, or --grid finding=...")
     check_settings(config)
+    source = source_of(config)
     requests: list[Request] = []
     for index, prompt in enumerate(prompts):
         if not any(c.isprintable() and not c.isspace() for c in clean(prompt.text)):
@@ -52,6 +57,7 @@ def plan_requests(config: GenerateConfig) -> list[Request]:
                     findings=prompt.findings,
                     size=config.size,
                     group=prompt.group,
+                    source=source,
                 )
             )
     return [dataclasses.replace(r, modality=request_modality(r).name) for r in requests]
@@ -72,6 +78,20 @@ def check_settings(config: GenerateConfig) -> None:
         raise ValueError(f"--guidance {config.guidance}: expected a number from 0 to {MAX_GUIDANCE:g}")
 
 
+def source_of(config: GenerateConfig) -> Source | None:
+    """The picture that a run starts from. ValueError where it cannot be used, or what belongs to it is given alone."""
+    if config.image is None:
+        for name in ("mask", "strength"):
+            if getattr(config, name) is not None:
+                raise ValueError(f"--{name} needs --image, the picture to start from")
+        return None
+    strength = config.strength if config.strength is not None else MASKED if config.mask else STRENGTH
+    source = Source(image=config.image, strength=strength, mask=config.mask)
+    steps = config.steps
+    check_source(source, usual_sampling(config.base, config.adapter, config.scheduler)[0] if steps is None else steps)
+    return source
+
+
 @lru_cache(maxsize=1)
 def combinations_of(config: GenerateConfig) -> Grid | None:
     """The prompts of --grid and --vary; None where a run has none. ValueError as `grid_prompts`."""
@@ -86,7 +106,8 @@ def generate(config: GenerateConfig) -> list[Sample]:
         print(note, file=sys.stderr)
     check_sink(config, [r.prompt for r in requests])
     requests = [dataclasses.replace(r, file_name=name_in(config.sink, r.file_name)) for r in requests]
-    return [] if config.dry_run else draw_requests(config, requests)
+    files = {f"{k}_sha256": digest_file(path) for k in ("image", "mask") if (path := getattr(config, k)) is not None}
+    return [] if config.dry_run else draw_requests(config, requests, **files)
 
 
 def draw_requests(config: GenerateConfig, requests: list[Request], **settings: Any) -> list[Sample]:
@@ -96,7 +117,7 @@ def draw_requests(config: GenerateConfig, requests: list[Request], **settings: A
     """
     steps, guidance = config.steps, config.guidance
     if steps is None or guidance is None:  # a base that is not asked need not be there, where all samples are
-        usual = usual_sampling(config.base, config.adapter)
+        usual = usual_sampling(config.base, config.adapter, config.scheduler)
         steps, guidance = usual[0] if steps is None else steps, usual[1] if guidance is None else guidance
     with hold(config.out):
         return _draw(config, requests, steps, guidance, settings)
@@ -116,7 +137,12 @@ def _draw(
     num_whole = sum(r.file_name in sink.whole for r in requests)
     if num_whole < len(requests):
         generator = Generator(
-            config.base, config.adapter, device=config.device, precision=config.precision, reuse=config.reuse
+            config.base,
+            config.adapter,
+            scheduler=config.scheduler,
+            device=config.device,
+            precision=config.precision,
+            reuse=config.reuse,
         )
         for size in {r.size for r in requests}:
             generator.check_size(size)

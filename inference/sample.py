@@ -23,7 +23,9 @@ class Sample:
     draws the same picture in any batch. height and width: in pixels, 0 where that is not known. findings: what the
     prompt asks for, where that is known. depth: 1 + that of the deepest record that the adapter was trained on. raw16:
     the same picture in Hounsfield units (`vesalius.data.hounsfield`), relative to the samples folder, of CT that has
-    them. group: samples of one group and seed were asked for the same but for one thing; "" where there is none. reuse:
+    them. group: samples of one group and seed were asked for the same but for one thing; "" where there is none.
+    source: name of the picture that it was drawn from, "" where from noise alone; strength: how far that was taken back
+    into noise, 0 where there is none; the digests are those of that file and of the mask. reuse:
     every how many steps the deep levels of the denoiser ran.
     """
 
@@ -45,6 +47,10 @@ class Sample:
     adapter_digest: str | None = None
     depth: int = 1
     group: str = ""
+    source: str = ""
+    source_sha256: str = ""
+    mask_sha256: str = ""
+    strength: float = 0.0
     sha256: str = ""
     raw16: str | None = None
     raw16_sha256: str | None = None

@@ -8,6 +8,7 @@ import hmac
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -22,6 +23,7 @@ from vesalius.inference.service_config import ServeConfig
 from vesalius.inference.service_metrics import ServiceMetrics
 from vesalius.inference.service_request import MAX_BODY, Order, RequestError, read_order
 from vesalius.models.adapter_export import public_name
+from vesalius.models.adapter_mix import parse_adapters
 from vesalius.models.support import support_of, weak_prompts
 
 log = logging.getLogger(__name__)
@@ -54,8 +56,9 @@ class Service:
 
     @property
     def model(self) -> str:
-        """What clients call the base with its adapter."""
-        return f"{self.base_name}+{self.config.adapter.resolve().name}" if self.config.adapter else self.base_name
+        """What clients call the base with its adapters."""
+        names = [Path(share.adapter).resolve().name for share in parse_adapters(self.config.adapter)]
+        return "+".join([self.base_name, *names])
 
     def close(self) -> None:
         """Refuse new work; what was accepted is still drawn."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 KEY_VARIABLE = "VESALIUS_API_KEY"
@@ -17,8 +16,8 @@ class ServeConfig:
 
     base: str = "nano"
     """nano, a diffusers folder, or a hub id"""
-    adapter: Path | None = None
-    """run folder of `vesalius finetune`, or an adapter folder"""
+    adapter: tuple[str, ...] = ()
+    """run folders of `vesalius finetune`, adapter folders or nano-fast; PATH:0.7 for a share; several are added up"""
     host: str = "127.0.0.1"
     """address to listen on; any but this machine's own needs a key, or --insecure"""
     port: int = 8000

@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vesalius.data.image import Shape
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
 from vesalius.data.prompt import clean
-from vesalius.inference.batching import Sampling
-from vesalius.inference.generator import Request
+from vesalius.inference.request import Request, Sampling
 from vesalius.inference.sample import sample_seed
 from vesalius.inference.service_config import ServeConfig
 

@@ -134,12 +134,13 @@ def read_card(run: Path | str) -> AdapterCard | None:
         ) from None
 
 
-def apply_adapter(base: Base, run: Path | str) -> str:
+def apply_adapter(base: Base, run: Path | str, weight: float = 1.0) -> str:
     """Merge an adapter into an opened base's denoiser and text encoders, in place; returns the adapter's digest.
 
-    The pipeline's scheduler becomes the adapter's, where it names one. ValueError where it was trained on another base,
-    or does not fit this one.
+    weight: how much of it: the way from the old weights to the new ones, gone so far. The pipeline's scheduler becomes
+    the adapter's, where it names one. ValueError where it was trained on another base, or does not fit this one.
     """
+    import torch
     from peft import PeftModel
     from safetensors import SafetensorError
 
@@ -154,11 +155,19 @@ def apply_adapter(base: Base, run: Path | str) -> str:
     for part, place in part_folders(folder).items():
         if getattr(base.pipeline, part, None) is None:
             raise ValueError(f"{place}: does not fit base '{base.name}', which has no {part}; give its own --base")
+        model = getattr(base.pipeline, part)
+        kept = model.state_dict().items() if weight != 1 else ()
+        before = {name: value.clone() for name, value in kept if value.is_floating_point()}
         try:
-            wrapped = PeftModel.from_pretrained(getattr(base.pipeline, part), place, is_trainable=False)
+            wrapped = PeftModel.from_pretrained(model, place, is_trainable=False)
         except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             raise ValueError(f"{place}: does not fit base '{base.name}': {str(error)[:200]}") from None
-        setattr(base.pipeline, part, wrapped.merge_and_unload())
+        merged = wrapped.merge_and_unload()
+        with torch.no_grad():
+            for name, value in merged.state_dict().items():
+                if name in before:
+                    value.copy_(before[name].lerp(value, weight))
+        setattr(base.pipeline, part, merged)
     if card is not None and card.sampling is not None:
         base.pipeline.scheduler = open_scheduler(card.sampling.scheduler, folder)
     return digest_folder(folder)

@@ -59,7 +59,7 @@ def fuse_adapter(config: AdapterFuseConfig) -> AdapterFuse:
     if config.base is None and card is None:
         raise ValueError(f"{folder}: has no adapter.json that names its base; give --base")
     base = open_base(config.base or (card.base if card else ""))
-    digest = apply_adapter(base, folder) if config.weight == 1 else apply_share(base, folder, config.weight)
+    digest = apply_adapter(base, folder, config.weight)
     parts = tuple(part_folders(folder))
     if not config.dry_run:
         told = FusedCard(
@@ -69,23 +69,6 @@ def fuse_adapter(config: AdapterFuseConfig) -> AdapterFuse:
         )  # fmt: skip
         write_fused(config.out, base.pipeline, base_folder(base.name), told)
     return AdapterFuse(path=config.out, base=base.name, adapter_digest=digest, weight=config.weight, parts=parts)
-
-
-def apply_share(base: Any, folder: Path, weight: float) -> str:
-    """Merge a share of an adapter: the way from the old weights to the new ones, gone so far."""
-    import torch
-
-    before = {
-        part: {k: v.clone() for k, v in getattr(base.pipeline, part).state_dict().items() if v.is_floating_point()}
-        for part in part_folders(folder)
-    }
-    digest = apply_adapter(base, folder)
-    with torch.no_grad():
-        for part, old in before.items():
-            for name, value in getattr(base.pipeline, part).state_dict().items():
-                if name in old:
-                    value.copy_(old[name].lerp(value, weight))
-    return digest
 
 
 def sampling_of(card: AdapterCard | None, base: str) -> Sampling | None:

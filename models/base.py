@@ -78,9 +78,13 @@ def base_folder(name: str, *, weights: bool = True) -> Path:
         ) from None
 
 
-def usual_steps(name: str) -> int:
-    """Denoising steps that suit the scheduler of a base: 20, or fewer for one of a higher order. ValueError as
-    `base_folder`."""
+def usual_steps(name: str, scheduler: str | None = None) -> int:
+    """Denoising steps that suit the scheduler of a base, or one of that class: 20, or fewer for one of a higher order.
+
+    ValueError as `base_folder`.
+    """
+    if scheduler is not None:
+        return FEW_STEPS.get(scheduler, 20)
     path = base_folder(name, weights=False) / "scheduler" / "scheduler_config.json"
     try:
         config = json.loads(path.read_bytes())

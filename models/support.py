@@ -17,6 +17,7 @@ from typing import Any
 from vesalius.data.modality import find_modality
 from vesalius.data.record import Finding, read_state, write_atomic
 from vesalius.models.adapter import EMBEDDED
+from vesalius.models.adapter_mix import Words, parse_adapters
 from vesalius.models.base import base_folder
 
 FILE = "support.json"
@@ -281,11 +282,11 @@ def weak_prompts(support: Support | None, prompts: Iterable[tuple[str, str, tupl
     return lines if rest <= 0 else [*lines[:MOST_LINES], f"and {rest} more prompts of which the base has seen little"]
 
 
-def support_of(base: str, adapter: Path | str | None = None) -> Support | None:
+def support_of(base: str, adapter: Words = None) -> Support | None:
     """What a base has seen; None where it does not say, or where an adapter of the user's own has taught it more.
 
     ValueError as `base_folder` and `Support.load`.
     """
-    if adapter is not None and str(adapter) not in EMBEDDED:
+    if any(share.adapter not in EMBEDDED for share in parse_adapters(adapter)):
         return None
     return Support.load(base_folder(base))

@@ -20,7 +20,8 @@ from vesalius.finetune.distill_pairs import choose_pairs
 from vesalius.finetune.distill_sampler import Sampler, make_scheduler, noise_of, teacher_points
 from vesalius.finetune.launch import make_accelerator
 from vesalius.finetune.objective import denoising_loss
-from vesalius.inference.generator import Generator, Request
+from vesalius.inference.generator import Generator
+from vesalius.inference.request import Request
 from vesalius.models import architecture
 from vesalius.models.adapter import read_card
 from vesalius.models.base import Base, open_base

@@ -146,7 +146,7 @@ def test_what_an_adapter_draws_is_one_generation_deeper_than_what_it_has_seen(
     wrapped = get_peft_model(base.pipeline.unet, LoraConfig(r=2, target_modules=["to_q"]))
     card = AdapterCard(base=base.name, base_digest=base.digest, data_digest="", depth=1, steps=1)
     write_adapter(tmp_path / "adapter", wrapped, card)
-    run = config(phantoms, tmp_path / "out", base=str(tiny_base), adapter=tmp_path / "adapter", ratio=0.05)
+    run = config(phantoms, tmp_path / "out", base=str(tiny_base), adapter=(str(tmp_path / "adapter"),), ratio=0.05)
     summary = augment_dataset(run)
     drawn = [r for r in load_records(run.out) if r.origin == "synthetic"]
     assert [r.depth for r in drawn] == [2] * sum(summary.drawn.values())

@@ -15,7 +15,7 @@ import pytest
 
 from vesalius.data.image import read_image, read_recipe
 from vesalius.inference import GenerateConfig, Generator, generate
-from vesalius.inference.generator import Request
+from vesalius.inference.request import Request
 from vesalius.inference.run import plan_requests
 from vesalius.inference.sample import load_samples, sample_seed
 from vesalius.models.adapter import AdapterCard, Sampling, write_adapter
@@ -163,7 +163,7 @@ def quick(tiny_base: Path, tmp_path: Path) -> Path:
 def test_an_adapter_brings_its_steps_guidance_and_scheduler(tiny_base: Path, tmp_path: Path, quick: Path) -> None:
     usual = config(tiny_base, tmp_path / "usual", num=1, steps=None)
     assert {(s.steps, s.guidance) for s in generate(usual)} == {(12, 3.0)}
-    brought = dataclasses.replace(usual, out=tmp_path / "brought", adapter=quick)
+    brought = dataclasses.replace(usual, out=tmp_path / "brought", adapter=(str(quick),))
     assert {(s.steps, s.guidance) for s in generate(brought)} == {(3, 1.0)}
     told = json.loads((tmp_path / "brought" / "config.json").read_text())
     assert (told["steps"], told["guidance"]) == (3, 1.0)
@@ -173,7 +173,7 @@ def test_an_adapter_brings_its_steps_guidance_and_scheduler(tiny_base: Path, tmp
 
 
 def test_steps_and_guidance_that_are_given_win_over_the_adapters(tiny_base: Path, tmp_path: Path, quick: Path) -> None:
-    given = config(tiny_base, tmp_path / "s", num=1, steps=2, guidance=1.5, adapter=quick)
+    given = config(tiny_base, tmp_path / "s", num=1, steps=2, guidance=1.5, adapter=(str(quick),))
     assert {(s.steps, s.guidance) for s in generate(given)} == {(2, 1.5)}
 
 

@@ -16,7 +16,7 @@ from diffusers import UNet2DConditionModel
 
 from vesalius.data.image import read_recipe
 from vesalius.inference import GenerateConfig, Generator, generate
-from vesalius.inference.generator import Request
+from vesalius.inference.request import Request
 from vesalius.inference.reuse import measure_reuse, psnr, reuse_features
 from vesalius.models.architecture import NANO, make_denoiser
 from vesalius.models.full_size import SDXL

@@ -23,8 +23,9 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from vesalius.data.image import Picture
-from vesalius.inference.generator import Generator, Request
+from vesalius.inference.generator import Generator
 from vesalius.inference.listening import Server, listen, url_of
+from vesalius.inference.request import Request
 from vesalius.inference.service import Service
 from vesalius.inference.service_config import ServeConfig
 from vesalius.inference.service_request import MAX_BODY, MAX_TEXT

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vesalius.inference import Generator
-from vesalius.inference.generator import Request
+from vesalius.inference.request import Request
 from vesalius.inference.text_cache import TextCache
 from vesalius.models.base import open_base
 from vesalius.models.text import embed

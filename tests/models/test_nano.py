@@ -16,7 +16,7 @@ from vesalius.data.record import Record, load_records
 from vesalius.eval.reconstruction import reconstruction_scores
 from vesalius.eval.text import text_scores
 from vesalius.inference import Generator
-from vesalius.inference.generator import Request
+from vesalius.inference.request import Request
 from vesalius.models.base import base_folder
 from vesalius.models.judge_network import Judge
 from vesalius.models.support import support_of

@@ -9,7 +9,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
 
-from vesalius.inference.generator import Generator, Request
+from vesalius.inference.generator import Generator
+from vesalius.inference.request import Request
 from vesalius.models.base import open_base
 from vesalius.models.text import embed
 

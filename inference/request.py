@@ -1,0 +1,70 @@
+"""What is asked for: one picture to draw, what it starts from, and how it is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vesalius.data.image import Shape
+from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_in
+from vesalius.data.record import Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A picture to start from in place of pure noise.
+
+    strength: how far it is taken back into noise before it is drawn anew, above 0 (nothing changes) up to 1 (only what
+    survives full noise is kept). mask: an image of its size, white where it is drawn anew; elsewhere it stays as it is.
+    """
+
+    image: Path
+    strength: float = 0.6
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One picture to draw. modality None means that the prompt says it. findings: what it should show, where known.
+
+    size: height and width in pixels; None: the square that the base was made for. group: as `Sample` has it.
+    """
+
+    prompt: str
+    seed: int
+    modality: str | None = None
+    file_name: str = ""
+    findings: tuple[Finding, ...] = ()
+    size: Shape | None = None
+    group: str = ""
+    source: Source | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How pictures are drawn. Requests are drawn together only where it is the same.
+
+    steps: of denoising. guidance: classifier-free guidance scale; at 1 or less it is without, the negative prompt has
+    no say, and each step costs half.
+    """
+
+    steps: int
+    guidance: float
+    negative: str = ""
+
+    @property
+    def is_guided(self) -> bool:
+        return self.guidance > 1
+
+
+def request_modality(request: Request) -> Modality:
+    """The modality of a request. ValueError where neither it nor its prompt says one."""
+    if request.modality is not None:
+        return find_modality(request.modality)
+    found = modality_in(request.prompt)
+    if found is None:
+        raise ValueError(
+            f"prompt '{request.prompt[:60]}' names no modality; "
+            f"name one in it ({', '.join(MODALITIES)}) or give --modality"
+        )
+    return found

@@ -1,0 +1,125 @@
+"""Pictures to start from: opened as the model sees them, and put together again with what was drawn into them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.data.image import (
+    Float32,
+    Shape,
+    fit_image,
+    image_shape,
+    load_fitted,
+    read_image,
+    read_recipe,
+    to_tensor_range,
+)
+from vesalius.data.modality import find_modality
+from vesalius.data.record import digest_file
+from vesalius.inference.request import Request, Source, request_modality
+
+FEATHER = 4
+"""Pixels inside a mask over which what is drawn comes in, so that no edge shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """An opened source. pixels: CHW float32 in [-1, 1], of 3 channels. mask: HW bool, where it is drawn anew."""
+
+    pixels: Float32
+    strength: float
+    mask: NDArray[np.bool_] | None = None
+
+    def cells(self, shape: Sequence[int]) -> NDArray[np.bool_]:
+        """The cells of a latent grid (height, width) that the mask touches, HW bool."""
+        assert self.mask is not None
+        (height, width), (high, wide) = self.mask.shape, shape
+        grid = self.mask.reshape(high, height // high, wide, width // wide)
+        cells: NDArray[np.bool_] = grid.max(axis=(1, 3))
+        return cells
+
+
+def check_source(source: Source, steps: int) -> None:
+    """ValueError where image, mask or strength of a source cannot be used; nothing is fitted or drawn for it."""
+    if not 0 < source.strength <= 1:
+        raise ValueError(f"--strength {source.strength:g}: expected a number above 0, up to 1")
+    if int(steps * source.strength) < 1:
+        raise ValueError(
+            f"--strength {source.strength:g} of {steps} steps leaves none to draw; raise it to {1 / steps:.2g} or more"
+        )
+    read_image(source.image)
+    if source.mask is not None:
+        _read_mask(source)
+
+
+def _read_mask(source: Source) -> NDArray[np.uint8]:
+    """The mask of a source, HW1 uint8, 255 where it is drawn anew. ValueError where it is none for this image."""
+    assert source.mask is not None
+    shown: NDArray[np.uint8] = np.where(read_image(source.mask).max(axis=2, keepdims=True) > 127, 255, 0).astype(
+        np.uint8
+    )
+    height, width = image_shape(source.image)
+    if shown.shape[:2] != (height, width):
+        raise ValueError(
+            f"{source.mask}: is {shown.shape[0]} x {shown.shape[1]} pixels (height x width), and {source.image} "
+            f"{height} x {width}; a mask has the size of its image"
+        )
+    if not shown.any():
+        raise ValueError(f"{source.mask}: is black all over; paint white what is to be drawn anew")
+    return shown
+
+
+@lru_cache(maxsize=32)
+def _open(source: Source, modality: str, shape: Shape) -> Start:
+    """`source` as the model sees it, in a shape. Kept, since a run draws many pictures from one."""
+    kind = find_modality(modality)
+    pixels = to_tensor_range(load_fitted(source.image, kind, shape))
+    if source.mask is None:
+        return Start(pixels=pixels, strength=source.strength)
+    mask = fit_image(_read_mask(source), kind, shape)[..., 0] > 127
+    if not mask.any():
+        raise ValueError(
+            f"{source.mask}: what is white lies outside of what is drawn, {shape[0]} x {shape[1]} pixels from the "
+            "middle of the image; give --size, or paint larger"
+        )
+    return Start(pixels=pixels, strength=source.strength, mask=mask)
+
+
+def open_starts(pipeline: Any, batch: Sequence[Request], shape: Shape) -> list[Start]:
+    """The pictures that the requests of a batch start from, in their order. ValueError where one cannot be had."""
+    return [_open(request.source, request_modality(request).name, shape) for request in batch if request.source]
+
+
+def composite(pixels: Float32, starts: Sequence[Start]) -> Float32:
+    """What was drawn [N, 3, H, W], and outside the masks the pictures that it was drawn into, to the very grey."""
+    from scipy.ndimage import distance_transform_edt
+
+    together = pixels.copy()
+    for image, start in zip(together, starts, strict=True):
+        if start.mask is not None:
+            share = np.clip(distance_transform_edt(start.mask) / FEATHER, 0, 1).astype(np.float32)
+            image += (1 - share) * (start.pixels - image)
+            image[:, ~start.mask] = start.pixels[:, ~start.mask]
+    return together
+
+
+@lru_cache(maxsize=32)
+def source_facts(source: Source, depth: int) -> dict[str, Any]:
+    """What a sample tells of its source, as fields of `Sample`. depth: of what the drawing itself is made with.
+
+    A synthetic source, which has a recipe, is a generation of its own.
+    """
+    try:
+        below = int(read_recipe(source.image).get("depth", 0))
+    except (ValueError, TypeError, AttributeError, OSError):
+        below = 0
+    return {
+        "source": source.image.name, "source_sha256": digest_file(source.image), "strength": source.strength,
+        "mask_sha256": digest_file(source.mask) if source.mask else "", "depth": max(depth, 1 + below),
+    }  # fmt: skip
