@@ -66,8 +66,17 @@ class GenerateConfig:
     """who draws the shards: this machine, the processes of `accelerate launch`, or a Ray cluster (extra `ray`)"""
     workers: int = 0
     """processes of --engine local or ray; 0: one on each GPU, or one where there is none"""
+    c2pa_cert: Path | None = None
+    """certificates (PEM, the signer's first) by which PNGs are signed as Content Credentials (C2PA); none: unsigned"""
+    c2pa_key: Path | None = None
+    """its private key (PEM)"""
+    c2pa_timestamp: str | None = None
+    """URL of a timestamp authority, asked once a picture; none: signed without network and without a timestamp"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """fp32, or bf16: about twice as fast on processors that have it, with pictures that differ by a few grey levels"""
+    reuse: int = 1
+    """every how many steps the denoiser's deep levels run; 2 is up to twice as fast, for other pictures: by how much is
+    printed. 1: at every step"""
     device: str = "auto"
     """cpu, cuda, or auto"""
     json: bool = False

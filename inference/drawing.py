@@ -19,8 +19,9 @@ from vesalius.data.prompt import clean
 from vesalius.inference.constant_text import constant_text
 from vesalius.inference.lanes import draw_side_by_side
 from vesalius.inference.request import Request, Sampling
+from vesalius.inference.reuse import reuse_features
 from vesalius.inference.source import Start, composite, open_starts
-from vesalius.models.text import embed
+from vesalius.inference.text_cache import TextCache
 
 
 def draw_batch(
@@ -33,27 +34,38 @@ def draw_batch(
     device: str,
     half: bool,
     lanes: int = 64,
+    reuse: int = 1,
+    texts: TextCache | None = None,
 ) -> Float32:
     """Requests of one size, one number of chunks and one kind of start -> pixels N3HW float32 in [-1, 1].
 
     shape: height and width in pixels. num_chunks: contexts of the text encoder that the longest text fills. half: in
-    bfloat16. lanes: parts of the batch that are drawn side by side at most, on a processor. ValueError where a picture
-    to start from cannot be had, or the base draws what is no number.
+    bfloat16. lanes: parts of the batch that are drawn side by side at most, on a processor. reuse: every how many steps
+    the denoiser's deep levels run. texts: embeddings that are kept, if any. ValueError where a picture to start from
+    cannot be had, or the base draws what is no number.
     """
+    cache = TextCache() if texts is None else texts
 
     def draw(lane: Any, part: Sequence[Request]) -> Float32:
-        return _draw_part(lane, part, shape, num_chunks, sampling, device, half)
+        return _draw_part(lane, part, shape, num_chunks, sampling, device, half, cache)
 
-    with constant_text(pipeline.unet):
+    with constant_text(pipeline.unet), reuse_features(pipeline.unet, reuse):
         return draw_side_by_side(pipeline, batch, draw, most=lanes if torch.device(device).type == "cpu" else 1)
 
 
 def _draw_part(
-    pipeline: Any, batch: Sequence[Request], shape: Shape, num_chunks: int, sampling: Sampling, device: str, half: bool
+    pipeline: Any,
+    batch: Sequence[Request],
+    shape: Shape,
+    num_chunks: int,
+    sampling: Sampling,
+    device: str,
+    half: bool,
+    cache: TextCache,
 ) -> Float32:
     starts = open_starts(pipeline, batch, shape) if batch[0].source else None
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
-        told = _texts(pipeline, batch, num_chunks, sampling)
+        told = _texts(pipeline, batch, num_chunks, sampling, cache)
         told |= {
             "num_inference_steps": sampling.steps,
             "guidance_scale": sampling.guidance,
@@ -73,14 +85,16 @@ def _draw_part(
     return pixels if starts is None else composite(pixels, starts)
 
 
-def _texts(pipeline: Any, batch: Sequence[Request], num_chunks: int, sampling: Sampling) -> dict[str, Any]:
+def _texts(
+    pipeline: Any, batch: Sequence[Request], num_chunks: int, sampling: Sampling, cache: TextCache
+) -> dict[str, Any]:
     """What the pipeline is told of the texts: embeddings of the prompts, and with guidance of the negative one."""
     asked = {"prompt": [request.prompt for request in batch]}
     if sampling.is_guided:
         asked["negative_prompt"] = [sampling.negative] * len(batch)
     told: dict[str, Any] = {}
     for name, texts in asked.items():
-        told[f"{name}_embeds"], pooled = embed(pipeline, [clean(text) for text in texts], num_chunks)
+        told[f"{name}_embeds"], pooled = cache.embed(pipeline, [clean(text) for text in texts], num_chunks)
         if pooled is not None:
             told[f"{'negative_' * ('negative' in name)}pooled_prompt_embeds"] = pooled
     return told

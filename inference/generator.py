@@ -11,6 +11,7 @@ from vesalius.inference.config import GUIDANCE
 from vesalius.inference.request import Request, Sampling, Source, request_modality
 from vesalius.inference.sample import Sample, sample_seed
 from vesalius.inference.source import source_facts
+from vesalius.inference.text_cache import TextCache
 from vesalius.models.adapter_mix import Words, apply_adapters, parse_adapters, read_cards, sampling_of_adapters
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class BatchKey(NamedTuple):
 class Generator:
     """Draws pictures from prompts with one base and its adapters.
 
-    steps and guidance: what the adapters were made for, or the usual values; the default of every drawing.
+    steps and guidance: what the adapters were made for, or the usual values; the default of every drawing. reuse: every
+    how many steps the deep levels of the denoiser run (`vesalius.inference.reuse`); may be set anew.
 
     >>> from vesalius.inference import Generator
     >>> images = Generator("nano").draw("Chest CT with a 20 mm nodule in the left lung", num=2, seed=1)
@@ -47,6 +49,7 @@ class Generator:
         scheduler: str | None = None,
         device: str = "auto",
         precision: Literal["fp32", "bf16"] = "fp32",
+        reuse: int = 1,
     ) -> None:
         """adapter: one or several, "PATH" or "PATH:WEIGHT"; their changes are added up. scheduler: a name of
         `vesalius.inference.schedulers`, in place of the adapter's or the base's.
@@ -61,7 +64,10 @@ class Generator:
             raise ValueError(f"precision '{precision}' is not known; expected fp32 or bf16")
         if scheduler:
             find_scheduler(scheduler)
-        self.device, self.precision = find_device(device), precision
+        if reuse < 1:
+            raise ValueError(f"reuse {reuse}: expected at least 1, with which nothing is reused")
+        self.device, self.precision, self.reuse = find_device(device), precision, reuse
+        self._texts = TextCache()
         shares = parse_adapters(adapter)
         self.base: Base = open_base(base)
         self.adapter_digest = apply_adapters(self.base, shares)
@@ -76,7 +82,8 @@ class Generator:
         """A generator around a base that is open and on its device already, such as one that is being trained."""
         generator = cls.__new__(cls)
         generator.base, generator.device, generator.precision = base, device, precision
-        generator.adapter_digest, generator.depth = None, 1
+        generator.adapter_digest, generator.depth, generator.reuse = None, 1, 1
+        generator._texts = TextCache(0)  # its text encoder may be trained too
         generator.steps, generator.guidance = steps, GUIDANCE
         return generator
 
@@ -132,7 +139,7 @@ class Generator:
                 continue
             drawn = draw_batch(
                 self.base.pipeline, batch, key.shape, key.num_chunks, sampling,
-                device=self.device, half=self.precision == "bf16",
+                device=self.device, half=self.precision == "bf16", reuse=self.reuse, texts=self._texts,
             )  # fmt: skip
             for request, pixels in zip(batch, drawn, strict=True):
                 if request.file_name not in kept:
@@ -168,7 +175,7 @@ class Generator:
             steps=steps, guidance=guidance, negative=negative, height=height, width=width,
             scheduler=type(self.base.pipeline.scheduler).__name__, precision=self.precision,
             base=public_name(self.base.name) if base is None else base, base_digest=self.base.digest,
-            adapter_digest=self.adapter_digest, group=request.group,
+            adapter_digest=self.adapter_digest, group=request.group, reuse=self.reuse,
             **(source_facts(request.source, self.depth) if request.source else {"depth": self.depth}),
         )  # fmt: skip
 

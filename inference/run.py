@@ -104,6 +104,10 @@ def check_settings(config: GenerateConfig) -> None:
         raise ValueError(f"--num {config.num}, --steps {steps} and --batch-size {config.batch_size} must be at least 1")
     if steps > MAX_STEPS:
         raise ValueError(f"--steps {steps}: expected at most {MAX_STEPS}, of which the base's schedule is made")
+    if config.reuse < 1:
+        raise ValueError(
+            f"--reuse {config.reuse}: expected at least 1, with which the whole denoiser runs at every step"
+        )
     if config.guidance is not None and not 0 <= config.guidance <= MAX_GUIDANCE:
         raise ValueError(f"--guidance {config.guidance}: expected a number from 0 to {MAX_GUIDANCE:g}")
 

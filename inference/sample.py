@@ -28,7 +28,8 @@ class Sample:
     the same picture in Hounsfield units (`vesalius.data.hounsfield`), relative to the samples folder, of CT that has
     them. group: samples of one group and seed were asked for the same but for one thing; "" where there is none.
     source: name of the picture that it was drawn from, "" where from noise alone; strength: how far that was taken back
-    into noise, 0 where there is none; the digests are those of that file and of the mask.
+    into noise, 0 where there is none; the digests are those of that file and of the mask. reuse:
+    every how many steps the deep levels of the denoiser ran.
     """
 
     file_name: str
@@ -43,6 +44,7 @@ class Sample:
     width: int = 0
     scheduler: str = ""
     precision: str = "fp32"
+    reuse: int = 1
     base: str = ""
     base_digest: str = ""
     adapter_digest: str | None = None

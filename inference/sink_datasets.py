@@ -19,7 +19,7 @@ from vesalius.data.columns import Columns
 from vesalius.data.record import digest_file, read_state, write_atomic, write_dataset, write_json
 from vesalius.data.shards import OpenShard, shard_row, write_manifest
 from vesalius.inference.sample import WORK, Sample
-from vesalius.inference.sinks import Loose, Samples, write_record
+from vesalius.inference.sinks import Loose, Samples, Write, write_record
 
 _NOTE = "Synthetic: not for diagnosis. Every picture was drawn by `vesalius generate`, whose recipe is in each row."
 
@@ -35,8 +35,8 @@ def _card(out: Path, tally: Tally) -> str:
 class Folder(Loose):
     """A dataset folder: pictures where they stay, their rows at the end."""
 
-    def __init__(self, out: Path) -> None:
-        super().__init__(out, write_record, out / "train")
+    def __init__(self, out: Path, write: Write = write_record) -> None:
+        super().__init__(out, write, out / "train")
 
     def begin(self) -> None:
         super().begin()

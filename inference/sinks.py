@@ -12,6 +12,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,12 +20,15 @@ from vesalius.data.hounsfield import hu_png
 from vesalius.data.image import Picture, png_bytes, recipe_texts
 from vesalius.data.record import open_atomic, write_atomic
 from vesalius.inference.config import GenerateConfig
+from vesalius.inference.content_credentials import check_seal, open_seal
 from vesalius.inference.sample import WORK, Sample, sample_lines
 
 Write = Callable[[Path, Sample, Picture], Sample]
 """Writes the files of one sample below a folder; returns it with their digests."""
 Samples = Callable[[], Iterator[Sample]]
 """All samples of a run in order, from the first one on, whenever it is called."""
+Seal = Callable[[bytes], bytes]
+"""What is done to the bytes of a PNG before they are written: `bytes` leaves them as they are."""
 SHARDED = ("parquet", "webdataset")
 READERS = 8
 """Threads that look whether files are whole."""
@@ -93,13 +97,16 @@ class Loose:
 
 def open_sink(config: GenerateConfig) -> Sink:
     """The sink of a run."""
+    seal = open_seal(config)
     if config.sink == "png":
-        return Loose(config.out, write_sample)
+        return Loose(config.out, partial(write_sample, seal=seal))
     if config.sink == "dicom":
         return Loose(config.out, write_dicom)
     from vesalius.inference.sink_datasets import Folder, Shards
 
-    return Folder(config.out) if config.sink == "imagefolder" else Shards(config.out, config.sink)
+    if config.sink == "imagefolder":
+        return Folder(config.out, partial(write_record, seal=seal))
+    return Shards(config.out, config.sink)
 
 
 def name_in(sink: str, file_name: str) -> str:
@@ -109,6 +116,7 @@ def name_in(sink: str, file_name: str) -> str:
 
 def check_sink(config: GenerateConfig) -> None:
     """ValueError where the settings of a sink are none."""
+    check_seal(config)
     if config.shard_size < 1:
         raise ValueError(f"--shard-size {config.shard_size}: expected at least 1 picture in a shard")
 
@@ -128,20 +136,27 @@ def check_prompt(config: GenerateConfig, text: str) -> None:
 
 
 def recipe_settings(config: GenerateConfig, fields: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a run that settle its files: without the size of shards where there are none."""
-    return {k: v for k, v in fields.items() if k != "shard_size" or config.sink in SHARDED}
+    """The settings of a run that settle its files: not the size of shards where there are none, nor where the key lies
+    that signs, nor what came with a later release and is not used, so that earlier folders go on."""
+    unused = {
+        name
+        for name, usual in (("c2pa_cert", None), ("c2pa_timestamp", None), ("reuse", 1))
+        if fields.get(name) == usual
+    }
+    shards = set() if config.sink in SHARDED else {"shard_size"}
+    return {k: v for k, v in fields.items() if k not in {"c2pa_key", *unused, *shards}}
 
 
-def write_sample(folder: Path, sample: Sample, picture: Picture) -> Sample:
+def write_sample(folder: Path, sample: Sample, picture: Picture, seal: Seal = bytes) -> Sample:
     """Write a PNG with the sample's recipe inside, and the Hounsfield units of CT; each whole or not at all."""
     if picture.hu is not None:
         raw16 = f"raw16/{Path(sample.file_name).name}"
         sample = dataclasses.replace(sample, raw16=raw16)
-        content = hu_png(picture.hu, recipe_texts(sample.recipe()))
+        content = seal(hu_png(picture.hu, recipe_texts(sample.recipe())))
         (folder / "raw16").mkdir(parents=True, exist_ok=True)
         write_atomic(folder / raw16, content)
         sample = dataclasses.replace(sample, raw16_sha256=hashlib.sha256(content).hexdigest())
-    return _written(folder, sample, png_bytes(picture.image, sample.recipe()))
+    return _written(folder, sample, seal(png_bytes(picture.image, sample.recipe())))
 
 
 def write_dicom(folder: Path, sample: Sample, picture: Picture) -> Sample:
@@ -151,12 +166,12 @@ def write_dicom(folder: Path, sample: Sample, picture: Picture) -> Sample:
     return _written(folder, sample, dicom_bytes(sample, picture))
 
 
-def write_record(folder: Path, sample: Sample, picture: Picture) -> Sample:
+def write_record(folder: Path, sample: Sample, picture: Picture, seal: Seal = bytes) -> Sample:
     """Write the one PNG that a record has: of Hounsfield units where there are any, which is `raw16` too then."""
     if picture.hu is None:
-        return _written(folder, sample, png_bytes(picture.image, sample.recipe()))
+        return _written(folder, sample, seal(png_bytes(picture.image, sample.recipe())))
     sample = dataclasses.replace(sample, raw16=sample.file_name)
-    sample = _written(folder, sample, hu_png(picture.hu, recipe_texts(sample.recipe())))
+    sample = _written(folder, sample, seal(hu_png(picture.hu, recipe_texts(sample.recipe()))))
     return dataclasses.replace(sample, raw16_sha256=sample.sha256)
 
 

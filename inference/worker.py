@@ -53,6 +53,7 @@ class Worker:
         self._device = device or job.config.device
         self._step: Callable[[], None] | None = None
         self._generator: Generator | None = None
+        self._told = False
         self._walk: Iterator[tuple[int, list[Request]]] = iter(())
         self._next = -1
 
@@ -63,8 +64,9 @@ class Worker:
 
             config = self.job.config
             generator = Generator(
-                config.base, config.adapter, scheduler=config.scheduler, device=self._device, precision=config.precision
-            )
+                config.base, config.adapter, scheduler=config.scheduler, device=self._device,
+                precision=config.precision, reuse=config.reuse,
+            )  # fmt: skip
             for size in self.job.plan.sizes:
                 generator.check_size(size)
             self._generator = generator
@@ -74,6 +76,7 @@ class Worker:
         """Draw as one of `world` until all shards are marked: first its own, then what is left of the others', which
         may have ended. step: is called after each picture."""
         self._step, own = step, True
+        self._told |= rank > 0
         while undone := self.work.undone():
             drawn = [self.take(shard) for shard in undone if not own or shard % world == rank]
             if not own and not any(drawn):
@@ -91,6 +94,7 @@ class Worker:
         job, manifest = self.job, self.work.manifest(shard, self.sink.folder)
         if any(r.file_name not in manifest.whole for r in requests):
             generator, negative = self.open(), job.config.negative
+            self._tell_reuse(generator, requests)
             drawn = generator.draw_all(
                 requests, steps=job.steps, guidance=job.guidance, negative=negative,
                 batch_size=job.config.batch_size, kept=manifest.whole,
@@ -106,6 +110,17 @@ class Worker:
         self.sink.close(shard, samples)
         self.work.close(shard, samples)
         self.sink.tidy(samples)
+
+    def _tell_reuse(self, generator: Generator, requests: list[Request]) -> None:
+        """Say once in a run, where features are reused, what that costs."""
+        if self.job.config.reuse > 1 and not self._told:
+            from vesalius.inference.reuse import measure_reuse
+
+            cost = measure_reuse(
+                generator, requests, steps=self.job.steps, guidance=self.job.guidance, negative=self.job.config.negative
+            )
+            print(cost, file=sys.stderr)
+        self._told = True
 
     def _requests(self, shard: int) -> list[Request]:
         """The requests of a shard: on from the last one, or from the beginning where it lies before that."""

@@ -40,6 +40,13 @@ def test_pictures_are_the_same_in_one_lane_or_two(tiny_base: Path, two_threads: 
     assert np.abs(two - drawn(tiny_base, scheduler=scheduler)).max() <= 1
 
 
+def test_features_are_reused_in_each_lane_by_itself(tiny_base: Path, two_threads: None) -> None:
+    two, full = drawn(tiny_base, reuse=2), drawn(tiny_base)
+    torch.set_num_threads(1)
+    assert np.abs(two - drawn(tiny_base, reuse=2)).max() <= 1
+    assert not np.array_equal(two, full)
+
+
 def test_every_part_has_its_own_thread_and_scheduler_and_comes_back_in_order(
     tiny_base: Path, two_threads: None
 ) -> None:
