@@ -18,7 +18,7 @@ from PIL import Image
 
 from vesalius.data.image import png_bytes, read_hu, read_image, read_recipe
 from vesalius.data.png import encode_png
-from vesalius.inference import GenerateConfig, generate
+from vesalius.inference import GenerateConfig
 from vesalius.inference.content_credentials import (
     SOURCE_TYPE,
     Credentials,
@@ -28,6 +28,7 @@ from vesalius.inference.content_credentials import (
     read_credentials,
     sign_png,
 )
+from vesalius.inference.run import draw_samples
 from vesalius.inference.sample import Sample
 
 c2pa = pytest.importorskip("c2pa", reason="needs c2pa-python")
@@ -131,7 +132,7 @@ def test_every_png_of_a_run_carries_a_valid_manifest(
     windowed_base: Path, authority: tuple[Any, Any], files: tuple[Path, Path], tmp_path: Path, sink: str
 ) -> None:
     run = config(windowed_base, tmp_path / "s", files, sink=sink)
-    samples = generate(run)
+    samples = draw_samples(run)
     folder = run.out / "train" if sink == "imagefolder" else run.out
     pictures = sorted(folder.rglob("*.png"))
     assert len(pictures) == (4 if sink == "imagefolder" else 6)  # Hounsfield units too
@@ -154,8 +155,8 @@ def test_every_png_of_a_run_carries_a_valid_manifest(
 
 
 def test_signing_changes_no_pixel(windowed_base: Path, files: tuple[Path, Path], tmp_path: Path) -> None:
-    plain = generate(config(windowed_base, tmp_path / "plain", files, c2pa_cert=None, c2pa_key=None))
-    signed = generate(config(windowed_base, tmp_path / "signed", files))
+    plain = draw_samples(config(windowed_base, tmp_path / "plain", files, c2pa_cert=None, c2pa_key=None))
+    signed = draw_samples(config(windowed_base, tmp_path / "signed", files))
     for one, other in zip(plain, signed, strict=True):
         pictures = [read_image(tmp_path / n / s.file_name) for n, s in (("plain", one), ("signed", other))]
         assert np.array_equal(*pictures)
@@ -195,13 +196,13 @@ def test_a_stopped_run_keeps_what_is_whole_and_ends_with_the_same_pictures(
     tiny_base: Path, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     run = config(tiny_base, tmp_path / "s", files)
-    before = generate(run)
+    before = draw_samples(run)
     paths = {s.file_name: run.out / s.file_name for s in before}
     kept = {name: path.read_bytes() for name, path in paths.items()}
     gone = before[1].file_name
     image = read_image(paths[gone])
     paths[gone].unlink()
-    after = {s.file_name: s for s in generate(run)}
+    after = {s.file_name: s for s in draw_samples(run)}
     assert set(after) == set(kept)
     for name, path in paths.items():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == after[name].sha256
@@ -216,7 +217,7 @@ def test_a_stopped_run_keeps_what_is_whole_and_ends_with_the_same_pictures(
 def refusal(config: GenerateConfig) -> str:
     """What a run says that cannot sign; it has written nothing."""
     with pytest.raises(ValueError, match=r".") as error:
-        generate(config)
+        draw_samples(config)
     assert not config.out.exists()
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -301,7 +302,7 @@ def test_without_the_library_a_run_says_what_to_install(
 
 
 def test_a_plain_run_reads_no_certificate(tiny_base: Path, tmp_path: Path) -> None:
-    (sample,) = generate(
+    (sample,) = draw_samples(
         GenerateConfig(prompt=PROMPTS[1:], out=tmp_path / "s", base=str(tiny_base), steps=1, json=True)
     )
     assert isinstance(sample, Sample)

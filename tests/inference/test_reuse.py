@@ -15,9 +15,10 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from vesalius.data.image import read_recipe
-from vesalius.inference import GenerateConfig, Generator, generate
+from vesalius.inference import GenerateConfig, Generator
 from vesalius.inference.request import Request
 from vesalius.inference.reuse import measure_reuse, psnr, reuse_features
+from vesalius.inference.run import draw_samples
 from vesalius.models.architecture import NANO, make_denoiser
 from vesalius.models.full_size import SDXL
 
@@ -169,19 +170,19 @@ def test_a_run_says_what_reuse_costs_and_its_samples_tell_of_it(
     tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = GenerateConfig(prompt=PROMPTS, out=tmp_path / "s", base=str(tiny_base), steps=4, json=True, reuse=2)
-    samples = generate(run)
+    samples = draw_samples(run)
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("reuse of features")]
     assert len(told) == 1
     assert "every 2 steps: " in told[0]
     assert "dB PSNR against full computation over 2 pictures" in told[0]
     assert {s.reuse for s in samples} == {2}
     assert read_recipe(run.out / samples[0].file_name)["reuse"] == 2
-    assert generate(run) == samples
+    assert draw_samples(run) == samples
     assert "reuse" not in capsys.readouterr().err  # nothing was drawn
     with pytest.raises(ValueError, match="reuse"):
-        generate(dataclasses.replace(run, reuse=1))
+        draw_samples(dataclasses.replace(run, reuse=1))
     usual = dataclasses.replace(run, out=tmp_path / "usual", reuse=1)
-    assert {s.reuse for s in generate(usual)} == {1}
+    assert {s.reuse for s in draw_samples(usual)} == {1}
     assert "reuse" not in capsys.readouterr().err
 
 
@@ -212,4 +213,4 @@ def test_reuse_below_one_is_refused(every: int, tiny_base: Path, tmp_path: Path)
     with pytest.raises(ValueError, match="reuse"):
         Generator(str(tiny_base), reuse=every)
     with pytest.raises(ValueError, match="--reuse"):
-        generate(GenerateConfig(prompt=PROMPTS, out=tmp_path / "s", base=str(tiny_base), reuse=every))
+        draw_samples(GenerateConfig(prompt=PROMPTS, out=tmp_path / "s", base=str(tiny_base), reuse=every))
