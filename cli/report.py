@@ -188,12 +188,15 @@ def cloud_render(config: CloudConfig) -> int:
 
 
 def generate(config: GenerateConfig) -> int:
-    from vesalius.inference.run import generate, plan_requests
+    from vesalius.inference.memory import plan_row
+    from vesalius.inference.run import generate, memory_of, plan_requests
 
-    num = len(plan_requests(config))
+    requests = plan_requests(config)
+    num, plan = len(requests), memory_of(config, requests)
     samples = generate(config)
     if config.json:
-        print_json({"out": config.out, "num": num, "samples": [s.to_json() for s in samples]})
+        told = {} if plan is None else {"memory": plan_row(plan)}
+        print_json({"out": config.out, "num": num, **told, "samples": [s.to_json() for s in samples]})
     else:
         print(f"would draw {num} images" if config.dry_run else f"{len(samples)} images: {config.out}")
     return DONE

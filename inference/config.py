@@ -52,8 +52,12 @@ class GenerateConfig:
     """how samples are written: files of PNG or DICOM, or a dataset (folder or shards) that `finetune --data` takes"""
     shard_size: int = 1000
     """pictures in one shard, of --sink parquet and webdataset"""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """fp32, or bf16: about twice as fast on processors that have it, with pictures that differ by a few grey levels"""
+    memory: str | None = None
+    """peak memory: 3GB, 512MB ..., or auto for what is free; chooses precision, batch, and which weights come and go"""
+    attention: Literal["auto", "sdpa", "xformers"] = "auto"
+    """attention kernel; auto: scaled-dot-product attention of torch"""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 is twice as fast where hardware has it, a few grey levels off; auto: that with --memory, else fp32"""
     device: str = "auto"
     """cpu, cuda, or auto"""
     json: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,11 +15,14 @@ from vesalius.data.modality import MODALITIES, Modality, find_modality, modality
 from vesalius.data.prompt import clean
 from vesalius.data.record import Finding
 from vesalius.inference.config import GUIDANCE
+from vesalius.inference.halving import Halving
 from vesalius.inference.sample import Sample, sample_seed
 
 if TYPE_CHECKING:
     import torch
 
+    from vesalius.inference.memory import MemoryPlan
+    from vesalius.models.attention import AttentionWatch
     from vesalius.models.base import Base
 
 
@@ -41,11 +45,15 @@ class Request:
 class Generator:
     """Draws pictures from prompts with one base and at most one adapter.
 
-    steps and guidance: what the adapter was made for, or the usual values; the default of every drawing.
+    steps and guidance: what the adapter was made for, or the usual values; the default of every drawing. halving: how
+    many pictures are drawn at once after memory ran out. attention: knows the kernel that ran, where one was chosen.
 
     >>> from vesalius.inference import Generator
     >>> images = Generator("nano").draw("Chest CT with a 20 mm nodule in the left lung", num=2, seed=1)
     """
+
+    base: Base
+    attention: AttentionWatch | None
 
     def __init__(
         self,
@@ -54,8 +62,14 @@ class Generator:
         *,
         device: str = "auto",
         precision: Literal["fp32", "bf16"] = "fp32",
+        memory: MemoryPlan | None = None,
+        attention: Literal["auto", "sdpa", "xformers"] = "auto",
     ) -> None:
-        """ValueError where base or adapter is missing, unsafe, or they do not fit each other."""
+        """memory: how to draw within a budget; it says device, precision and attention too.
+
+        ValueError where base or adapter is missing, unsafe, or they do not fit each other.
+        """
+        from vesalius.inference.offload import open_within, place
         from vesalius.models.adapter import apply_adapter, read_card
         from vesalius.models.adapter_fuse import fused_depth
         from vesalius.models.base import open_base
@@ -63,12 +77,15 @@ class Generator:
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"precision '{precision}' is not known; expected fp32 or bf16")
         self.device, self.precision = find_device(device), precision
-        self.base: Base = open_base(base)
+        if memory is not None:
+            self.device, self.precision = memory.device, memory.precision
+        self.base, shelves = (open_base(base), []) if memory is None else open_within(base, memory)
         self.adapter_digest = apply_adapter(self.base, adapter) if adapter else None
         card = read_card(adapter) if adapter else None
         self.depth = 1 + max(card.depth if card else 0, fused_depth(base))
         self.steps, self.guidance = usual_sampling(base, adapter)
-        self.base.pipeline.to(self.device)
+        self.halving = Halving()
+        self.attention = place(self.base.pipeline, self.device, memory, shelves, attention)
 
     @classmethod
     def around(cls, base: Base, *, device: str, precision: Literal["fp32", "bf16"], steps: int) -> Generator:
@@ -77,6 +94,7 @@ class Generator:
         generator.base, generator.device, generator.precision = base, device, precision
         generator.adapter_digest, generator.depth = None, 1
         generator.steps, generator.guidance = steps, GUIDANCE
+        generator.halving, generator.attention = Halving(), None
         return generator
 
     def draw(
@@ -125,7 +143,8 @@ class Generator:
         for batch in self._batches(requests, batch_size, negative):
             if all(request.file_name in kept for request in batch):
                 continue
-            for request, pixels in zip(batch, self._draw_batch(batch, steps, guidance, negative), strict=True):
+            draw = partial(self._draw_batch, steps=steps, guidance=guidance, negative=negative)
+            for request, pixels in self.halving.draw(batch, draw):
                 if request.file_name in kept:
                     continue
                 yield request, from_tensor_range(pixels, request_modality(request), request.prompt)

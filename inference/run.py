@@ -14,12 +14,15 @@ from vesalius.data.record import hold
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.generator import Generator, Request, request_modality, usual_sampling
 from vesalius.inference.grid import Grid, grid_prompts
+from vesalius.inference.memory import MemoryPlan, plan_run, settled
 from vesalius.inference.prompts import Prompt, read_prompts
 from vesalius.inference.sample import Sample, check_prompts, claim_folder, sample_seed
 from vesalius.inference.sinks import check_sink, name_in, open_sink, recipe_settings
 from vesalius.models.support import support_of, weak_prompts
 
 MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
+PASSING = ("out", "json", "batch_size", "dry_run", "memory", "attention")
+"""Settings of a run that change its pictures by no more than rounding does."""
 
 
 def plan_requests(config: GenerateConfig) -> list[Request]:
@@ -74,6 +77,11 @@ def combinations_of(config: GenerateConfig) -> Grid | None:
     return grid_prompts(config.grid, config.vary, seed=config.seed, modality=config.modality) if asked else None
 
 
+def memory_of(config: GenerateConfig, requests: list[Request]) -> MemoryPlan | None:
+    """How a run keeps to --memory; None where it has none. ValueError where it cannot."""
+    return plan_run(config, tuple(sorted({r.prompt for r in requests})), len(requests))
+
+
 def generate(config: GenerateConfig) -> list[Sample]:
     """Draw all samples of a run into `config.out`; those already whole there are kept. Returns them all, in order."""
     requests = plan_requests(config)
@@ -81,6 +89,8 @@ def generate(config: GenerateConfig) -> list[Sample]:
         print(note, file=sys.stderr)
     check_sink(config, [r.prompt for r in requests])
     requests = [dataclasses.replace(r, file_name=name_in(config.sink, r.file_name)) for r in requests]
+    if config.dry_run and (plan := memory_of(config, requests)):
+        print(plan.line(), file=sys.stderr)
     return [] if config.dry_run else draw_requests(config, requests)
 
 
@@ -100,7 +110,9 @@ def draw_requests(config: GenerateConfig, requests: list[Request], **settings: A
 def _draw(
     config: GenerateConfig, requests: list[Request], steps: int, guidance: float, settings: dict[str, Any]
 ) -> list[Sample]:
-    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "json", "batch_size", "dry_run")}
+    plan = memory_of(config, requests)
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in PASSING}
+    fields |= settled(config, plan)
     recipe: dict[str, Any] = json.loads(
         json.dumps({**fields, "steps": steps, "guidance": guidance, **settings}, default=str)
     )
@@ -110,7 +122,13 @@ def _draw(
     check_prompts(config.out, sink.whole, {r.file_name: (r.prompt, r.seed) for r in requests})
     num_whole = sum(r.file_name in sink.whole for r in requests)
     if num_whole < len(requests):
-        generator = Generator(config.base, config.adapter, device=config.device, precision=config.precision)
+        generator = Generator(
+            config.base, config.adapter, device=config.device, precision=fields["precision"], memory=plan,
+            attention=config.attention,
+        )  # fmt: skip
+        batch_size = config.batch_size if plan is None else plan.batch_size
+        if plan is not None:
+            print(plan.line(), file=sys.stderr)
         for size in {r.size for r in requests}:
             generator.check_size(size)
         claim_folder(config.out, recipe)  # only now: what cannot be drawn must not settle the folder's recipe
@@ -120,7 +138,7 @@ def _draw(
             print(f"warning: {line}", file=sys.stderr)
         with Progress("generate", len(requests), start=num_whole, quiet=config.json) as bar:
             drawn = generator.draw_all(
-                requests, steps=steps, guidance=guidance, negative=config.negative, batch_size=config.batch_size,
+                requests, steps=steps, guidance=guidance, negative=config.negative, batch_size=batch_size,
                 kept=sink.whole,
             )  # fmt: skip
             for request, picture in drawn:
@@ -129,5 +147,7 @@ def _draw(
                 )
                 sink.write(sample, picture)
                 bar.step()
+        if generator.attention is not None:
+            print(f"attention: {generator.attention.seen}", file=sys.stderr)
     sink.finish()
     return [sink.whole[r.file_name] for r in requests]

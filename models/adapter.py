@@ -155,10 +155,13 @@ def apply_adapter(base: Base, run: Path | str) -> str:
         if getattr(base.pipeline, part, None) is None:
             raise ValueError(f"{place}: does not fit base '{base.name}', which has no {part}; give its own --base")
         try:
-            wrapped = PeftModel.from_pretrained(getattr(base.pipeline, part), place, is_trainable=False)
+            network = getattr(base.pipeline, part)
+            wrapped = PeftModel.from_pretrained(network, place, is_trainable=False)
         except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             raise ValueError(f"{place}: does not fit base '{base.name}': {str(error)[:200]}") from None
-        setattr(base.pipeline, part, wrapped.merge_and_unload())
+        # To weights that still lie in their files (`vesalius.models.shelf`) nothing can be added; it stays beside them.
+        shelved = getattr(network, "weights_on_shelf", False)
+        setattr(base.pipeline, part, wrapped.get_base_model() if shelved else wrapped.merge_and_unload())
     if card is not None and card.sampling is not None:
         base.pipeline.scheduler = open_scheduler(card.sampling.scheduler, folder)
     return digest_folder(folder)
