@@ -159,10 +159,11 @@ def plan_memory(
             )  # fmt: skip
         least = peak if least is None else min(least, peak)
     assert least is not None
+    amount = f"{math.ceil(least / 1e7) / 100:.2f}GB" if least >= 10**9 else f"{math.ceil(least / 1e6)}MB"
     smaller = ", a smaller --size" if size is not None else ""
     raise ValueError(
         f"--memory {told(budget)} is too little for base '{base}' on {device}: the least that it can be drawn with is "
-        f"about {math.ceil(least / 1e7) / 100:.2f}GB; give that much{smaller}, or a smaller base"
+        f"about {amount}; give that much{smaller}, or a smaller base"
     )
 
 
@@ -226,28 +227,23 @@ class _Needs:
     ) -> None:  # fmt: skip
         from vesalius.models.adapter import adapter_folder
         from vesalius.models.base import base_folder
-        from vesalius.models.count import count_decode, count_text, count_validation, open_shape
 
-        shape, folder = open_shape(base), base_folder(base)
+        folder, passes = base_folder(base), 2 if guided else 1
+        counted = _count(base, half, kind != "cpu", passes, chunks)
         self.kind, self.half = kind, half
         # What was imported to get here is here already, and more of it where torch is built for GPUs.
         self.fixed = max(LIBRARIES, held_memory() + OPENING) if kind == "cpu" else CONTEXT
         # Weights of an adapter that stay beside those of the base are in float32.
         self.fixed += sum(2 * f.stat().st_size for a in adapters for f in adapter_folder(a).rglob("*.safetensors"))
-        texts = ("text_encoder", "text_encoder_2")[: len(shape.text_encoders)]
-        self.parts = {
-            part: _weights(folder / part, half=half and part in ("unet", "vae")) for part in (*texts, "unet", "vae")
-        }
-        height, width = size or (shape.image_size, shape.image_size)
-        area, passes, gpu = height * width / shape.image_size**2, 2 if guided else 1, kind != "cpu"
-        self.tile = max(8, math.ceil(min(height, width) * shape.latent_size / shape.image_size / 2))
-        # What is alive grows with the number of pictures and their area, but for the attention of a GPU without sdpa.
-        text = count_text(shape, 1, half=half, gpu=gpu).peak * chunks * passes
-        step = count_validation(shape, shape.denoiser, passes, chunks, half=half, gpu=gpu).peak * area
-        self.each = {"text": float(text), "step": float(step)}
-        self.decode = count_decode(shape, 1, half=half, gpu=gpu).peak * area
-        self.share = 1.2 * self.tile**2 / (area * shape.latent_size**2)
-        self.picture = 3 * height * width * 4
+        texts = [part for part in ("text_encoder", "text_encoder_2") if (folder / part).is_dir()]
+        self.parts = {part: _weights(folder / part, half=False) for part in texts}
+        self.parts |= {part: _weights(folder / part, half=half) for part in ("unet", "vae")}
+        height, width = size or (counted.edge, counted.edge)
+        area = height * width / counted.edge**2  # what is alive grows with it, and with the number of pictures
+        self.each = {"text": float(counted.text), "step": counted.step * area}
+        self.decode, self.picture = counted.decode * area, 3 * height * width * 4
+        self.tile = max(8, math.ceil(min(height, width) * counted.latent_edge / counted.edge / 2))
+        self.share = 1.2 * self.tile**2 / (area * counted.latent_edge**2)
 
     def ways(self, batch_size: int) -> Iterator[_Way]:
         """All ways, from the one that is to be preferred on."""
@@ -301,6 +297,29 @@ class _Needs:
             yield "tiles change the picture a little where they meet, and its brightness from tile to tile"
         if not self.half and self.kind == "cpu":
             yield "in float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counted:
+    """Bytes that passes of one picture hold beside weights, and edges of the picture that a base was made for."""
+
+    text: int
+    step: int
+    decode: int
+    edge: int
+    latent_edge: int
+
+
+@lru_cache(maxsize=8)
+def _count(base: str, half: bool, gpu: bool, passes: int, chunks: int) -> _Counted:
+    from vesalius.models.count import count_decode, count_text, count_validation, open_shape
+
+    shape = open_shape(base)
+    return _Counted(
+        text=count_text(shape, 1, half=half, gpu=gpu).peak * chunks * passes,
+        step=count_validation(shape, shape.denoiser, passes, chunks, half=half, gpu=gpu).peak,
+        decode=count_decode(shape, 1, half=half, gpu=gpu).peak, edge=shape.image_size, latent_edge=shape.latent_size,
+    )  # fmt: skip
 
 
 def _weights(folder: Path, *, half: bool) -> _Weights:

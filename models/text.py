@@ -165,7 +165,11 @@ def embed(
 
 def _device(encoder: Any) -> Any:
     """Where a text encoder computes, which is not where its weights are while they are offloaded."""
-    return getattr(getattr(encoder, "_hf_hook", None), "execution_device", None) or encoder.device
+    for module in encoder.modules():
+        place = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+        if place is not None:
+            return place
+    return encoder.device
 
 
 def size_condition(pooled: torch.Tensor, shape: Sequence[int]) -> dict[str, torch.Tensor]:
