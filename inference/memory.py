@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 Offload = Literal["none", "model", "group", "sequential"]
 UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
-LIBRARIES, OPENING = 560_000_000, 80_000_000
+LIBRARIES, OPENING = 600_000_000, 100_000_000
 """Bytes of Python with torch for processors, diffusers, transformers and PEFT, and of what opening a base adds to that.
-Measured: 0.53 GB, and 0.05."""
+Measured: 0.53 to 0.58 GB, and 0.05 to 0.1."""
 CONTEXT = 700_000_000
 """Bytes of a CUDA context with kernels and workspaces of its libraries. Assumed."""
 MARGIN = 0.9
 """Share of the free memory that is taken where nobody says how much."""
-WORKING = {"cpu": 2.25, "cuda": 1.1}
+WORKING = {"cpu": 2.75, "cuda": 1.1}
 """What is held for each byte that a pass counts. On a processor oneDNN has a copy of each input and output in its own
-order, and glibc keeps what was freed. Measured with the shape of Stable Diffusion 1.5 at 512 pixels in bfloat16: 2.1,
-and two copies of the largest weight. Of GPUs it is the allocator's loss, and assumed."""
+order, and glibc keeps what was freed. Measured with the shape of Stable Diffusion 1.5 at 512 pixels in bfloat16: 2.0 to
+2.5, and two copies of the largest weight. Of GPUs it is the allocator's loss, and assumed."""
 OFFLOADS: dict[str, tuple[Offload, ...]] = {
     "cpu": ("none", "model", "sequential"), "cuda": ("none", "model", "group", "sequential"),
 }  # fmt: skip

@@ -133,6 +133,10 @@ class _Turn(ModelHook):  # type: ignore[misc]
         self._mine.open()
         return args, kwargs
 
+    def post_forward(self, module: nn.Module, output: Any) -> Any:
+        return_memory()  # or what one pass freed would be in pieces, too small for the next one
+        return output
+
 
 def open_shelved(name: str, dtypes: Mapping[str, torch.dtype], *, casts: bool = False) -> tuple[Base, list[Shelf]]:
     """A base whose weights are still in their files, and the shelves of its parts, in the order in which they are used.
