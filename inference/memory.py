@@ -30,20 +30,23 @@ CONTEXT = 700_000_000
 """Bytes of a CUDA context with kernels and workspaces of its libraries. Assumed."""
 MARGIN = 0.9
 """Share of the free memory that is taken where nobody says how much."""
-WORKING = {"cpu": 2.75, "cuda": 1.1}
-"""What is held for each byte that a pass counts. On a processor oneDNN has a copy of each input and output in its own
-order, and glibc keeps what was freed. Measured with the shape of Stable Diffusion 1.5 at 512 pixels in bfloat16: 2.0 to
-2.5, and two copies of the largest weight. Of GPUs it is the allocator's loss, and assumed."""
+WORKING = {"cpu": 2.75, "cpu, parts leave": 1.45, "cuda": 1.1}
+"""What is held for each byte that a pass counts, beside two copies of its largest weight. On a processor oneDNN has
+copies of inputs and outputs in its own order, and glibc keeps what was freed unless it is told not to, as it is where
+parts leave (`free_at_once`). Measured with the shape of Stable Diffusion 1.5 at 512 pixels in bfloat16: 2.0 to 2.5, and
+1.35. Of GPUs it is the allocator's loss, and assumed."""
 OFFLOADS: dict[str, tuple[Offload, ...]] = {
     "cpu": ("none", "model", "sequential"), "cuda": ("none", "model", "group", "sequential"),
 }  # fmt: skip
 """Where weights may go, from the fastest on. On a processor there is no second memory for blocks to wait in."""
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 WORDS = {
-    ("cpu", "model"): "each part's weights leave after its turn and are read again for every batch ({all})",
-    # Of the shape of Stable Diffusion 1.5, in the system's cache: 40 s a step, and 42 s with all weights in memory.
-    ("cpu", "sequential"): "each layer's weights are read for its own pass ({step} a step): hardly slower while the "
-    "system keeps the file in its cache, else as slow as the disk",
+    # Of the shape of Stable Diffusion 1.5: 13.8 s of one core a step, and 12.0 s where freed memory is kept.
+    ("cpu", "model"): "each part's weights leave after its turn and are read again for every batch ({all}): about 1.2 "
+    "times slower",
+    # Of the same, in the system's cache: 40 s a step on a busy machine, and 42 s with all weights in memory.
+    ("cpu", "sequential"): "each layer's weights are read for its own pass ({step} a step): about 1.2 times slower "
+    "while the system keeps the file in its cache, else as slow as the disk",
     ("cuda", "model"): "parts move to the GPU for their turn ({all} a batch)",
     ("cuda", "group"): "the denoiser's blocks move to the GPU one after another ({step} a step): about 3 times slower "
     "(not measured)",
@@ -260,7 +263,8 @@ class _Needs:
 
     def peak(self, way: _Way) -> int:
         """Bytes that a way holds at most."""
-        parts, working, num = self.parts, WORKING[self.kind], way.batch_size
+        leaves = self.kind == "cpu" and way.offload != "none"
+        parts, working, num = self.parts, WORKING["cpu, parts leave" if leaves else self.kind], way.batch_size
         unet = parts["unet"]
         texts = [weights for part, weights in parts.items() if part.startswith("text")]
         held = {"text": sum(t.used for t in texts), "step": unet.used, "decode": parts["vae"].used}
