@@ -7,6 +7,7 @@ does what a plan says.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -146,19 +147,24 @@ def plan_memory(
     has it. size: height and width in pixels, of the largest picture. chunks: contexts that the longest prompt fills.
     guided: whether each step asks twice. ValueError where nothing fits, with the least that would.
     """
-    kind = device.partition(":")[0]
-    budget = int(MARGIN * free_on(device)) if budget is None else budget
+    kind, free = device.partition(":")[0], free_on(device)
+    if attention == "xformers" and (kind == "cpu" or importlib.util.find_spec("xformers") is None):
+        raise ValueError(
+            "--attention xformers: needs an NVIDIA GPU and the package; install vesalius[xformers] there, or use sdpa"
+        )
+    budget = int(MARGIN * free) if budget is None else budget
     half = has_bf16(device) if precision == "auto" else precision == "bf16"
     needs = _Needs(base, kind, half=half, size=size, chunks=chunks, guided=guided, adapters=adapters)
     least = None
     for way in needs.ways(batch_size):
         peak = needs.peak(way)
         if peak <= budget:
+            now = [f"but only {told(free)} is free now"] if peak > free else []
             return MemoryPlan(
                 device=device, budget=budget, peak=peak, precision="bf16" if half else "fp32",
                 batch_size=way.batch_size, attention="xformers" if attention == "xformers" else "sdpa",
                 offload=way.offload, casts=way.casts, slicing=way.batch_size > 1,
-                tile=needs.tile if way.tiled else None, costs=tuple(needs.costs(way, batch_size)),
+                tile=needs.tile if way.tiled else None, costs=(*needs.costs(way, batch_size), *now),
             )  # fmt: skip
         least = peak if least is None else min(least, peak)
     assert least is not None

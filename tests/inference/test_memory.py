@@ -67,6 +67,16 @@ def test_auto_takes_what_is_free_less_a_margin(plan_for: Plans, monkeypatch: pyt
     assert (plan.offload, plan.batch_size, plan.tile, plan.costs) == ("none", 8, None, ("in float32",))
 
 
+def test_a_budget_beyond_what_is_free_is_told(plan_for: Plans, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**8)
+    assert plan_for(budget=10**10).costs[-1] == "but only 100 MB is free now"
+
+
+def test_xformers_is_refused_where_it_cannot_run(plan_for: Plans) -> None:
+    with pytest.raises(ValueError, match=r"--attention xformers: .*or use sdpa"):
+        plan_for(attention="xformers")
+
+
 def test_smaller_budgets_take_cheaper_remedies_first(plan_for: Plans) -> None:
     plans = [plan_for(budget=10**10)]
     while True:
