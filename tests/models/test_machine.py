@@ -13,7 +13,8 @@ from vesalius.models.machine import free_memory, held_memory, machine_memory, ou
 
 
 def test_a_process_holds_less_than_it_ever_did_and_the_machine_has_more() -> None:
-    assert 0 < held_memory() <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert 0.5 * most < held_memory() < 1.1 * most  # the system counts in steps
     assert held_memory() < free_memory() <= machine_memory() + held_memory()
 
 
