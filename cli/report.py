@@ -192,6 +192,7 @@ def cloud_render(config: CloudConfig) -> int:
 
 
 def generate(config: GenerateConfig) -> int:
+    from vesalius.inference.memory import plan_row
     from vesalius.inference.run import drawn_samples, generate
 
     summary = generate(config)
@@ -200,9 +201,12 @@ def generate(config: GenerateConfig) -> int:
         pass  # of several processes one speaks
     elif config.json:
         rows = itertools.islice(drawn_samples(config.out), MOST_SAMPLES) if summary.finished else ()
-        facts = {k: v for k, v in dataclasses.asdict(summary).items() if k not in ("path", "num_samples")}
+        facts = {k: v for k, v in vars(summary).items() if k not in ("path", "num_samples", "memory")}
+        facts |= {} if summary.memory is None else {"memory": plan_row(summary.memory)}
         print_json({"out": config.out, "num": num, **facts, "samples": [s.to_json() for s in rows]})
     elif config.dry_run:
+        if summary.memory is not None:
+            print(summary.memory.line())
         print(f"would draw {num} images of {summary.num_prompts} prompts in {summary.num_shards} shards")
     elif summary.finished:
         print(f"{num} images: {config.out}")

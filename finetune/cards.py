@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from vesalius.models.work import Work
+
 MIB = 2**20
 
 
@@ -70,32 +72,6 @@ a card. `vesalius plan` on the card itself measures instead."""
 def is_card(name: str, told: str) -> bool:
     """Whether the driver's name for a GPU is that of a card."""
     return re.search(CARDS[name].known_as, told) is not None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """Counted work. FLOPs (a multiplication and an addition are two) by kind; bytes moved by all that is no product;
-    and how many operations are started."""
-
-    convolution: float = 0.0
-    matmul: float = 0.0
-    attention: float = 0.0
-    moved: float = 0.0
-    operations: float = 0.0
-
-    @property
-    def flops(self) -> float:
-        return self.convolution + self.matmul + self.attention
-
-    def times(self, count: float) -> Work:
-        """That of `count` times as large a batch: as many operations, each on more."""
-        return Work(
-            convolution=self.convolution * count, matmul=self.matmul * count, attention=self.attention * count,
-            moved=self.moved * count, operations=self.operations,
-        )  # fmt: skip
-
-    def __add__(self, other: Work) -> Work:
-        return Work(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
 
 def seconds_on(card: Card, work: Work, *, half: bool, assumed: Efficiency = ASSUMED) -> float:

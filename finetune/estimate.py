@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from peft import get_peft_model
 
-from vesalius.finetune.cards import CARDS, Card, Work, seconds_on
-from vesalius.finetune.count import (
+from vesalius.finetune.cards import CARDS, Card, seconds_on
+from vesalius.finetune.latents import PIXELS
+from vesalius.finetune.launch import choose_precision
+from vesalius.finetune.pictures import BATCH as PICTURES
+from vesalius.finetune.plan_config import PlanConfig
+from vesalius.finetune.texts import BATCH as TEXTS
+from vesalius.finetune.trained import lora_config, to_half
+from vesalius.finetune.validation import BATCH as QUESTION
+from vesalius.models.base import usual_steps
+from vesalius.models.count import (
     Count,
     Groups,
     Shape,
@@ -27,14 +33,8 @@ from vesalius.finetune.count import (
     num_bytes,
     trainable,
 )
-from vesalius.finetune.latents import PIXELS
-from vesalius.finetune.launch import choose_precision
-from vesalius.finetune.pictures import BATCH as PICTURES
-from vesalius.finetune.plan_config import PlanConfig
-from vesalius.finetune.texts import BATCH as TEXTS
-from vesalius.finetune.trained import lora_config, to_half
-from vesalius.finetune.validation import BATCH as QUESTION
-from vesalius.models.base import usual_steps
+from vesalius.models.machine import machine_memory
+from vesalius.models.work import Work
 
 QUARTERS = 4
 """How often each image of a validation is asked about."""
@@ -342,11 +342,3 @@ def text_length(groups: Groups) -> int:
 def middle(batches: Sequence[Groups]) -> Groups:
     """The batch of usual length."""
     return sorted(batches, key=text_length)[len(batches) // 2]
-
-
-def machine_memory() -> int:
-    """Bytes that this machine, or its container, lets a process have."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    told = limit.read_text().strip() if limit.is_file() else "max"
-    return min(total, int(told)) if told.isdigit() else total

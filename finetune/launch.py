@@ -76,14 +76,6 @@ def watch_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device's memory, or this machine's, did not suffice."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-    )
-
-
 def average_gradients(accelerator: Accelerator, parameters: Sequence[torch.nn.Parameter]) -> None:
     """Give every process the mean of all processes' gradients, a bucket at a time.
 

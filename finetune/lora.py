@@ -41,9 +41,10 @@ from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.sharding import sharding_asked, spread
 from vesalius.finetune.sync import Mirror
 from vesalius.finetune.texts import Texts
-from vesalius.finetune.trained import LIGHT_KINDS, card_of, make_trained, set_attention
+from vesalius.finetune.trained import LIGHT_KINDS, card_of, make_trained
 from vesalius.finetune.trainset import choose_trainset, data_digest
 from vesalius.finetune.validation import fixed_questions
+from vesalius.models.attention import set_attention
 from vesalius.models.base import open_base, text_encoders
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     half = accelerator.mixed_precision == "bf16"
     base = open_base(config.base, denoiser_as_stored=half and config.kind in LIGHT_KINDS)
     scheduler = training_scheduler(base.pipeline.scheduler.config, zero_terminal_snr=config.zero_terminal_snr)
-    attention = set_attention(base, config.attention, device)
+    attention = set_attention(base.pipeline.unet, config.attention, device)
     torch.manual_seed(config.seed)
     trained = make_trained(base, config, half=half)
     with accelerator.main_process_first():  # only now: a base that does not open must not settle the folder's run

@@ -27,9 +27,10 @@ from vesalius.finetune.objective import training_scheduler
 from vesalius.finetune.replicas import Replicas
 from vesalius.finetune.stream import batch_indices
 from vesalius.finetune.texts import Texts
-from vesalius.finetune.trained import make_trained, set_attention
+from vesalius.finetune.trained import make_trained
 from vesalius.finetune.trainset import Trainset, choose_wording
 from vesalius.finetune.validation import fixed_questions, validate
+from vesalius.models.attention import set_attention
 from vesalius.models.base import Base, open_base, text_encoders
 
 FEW = 32
@@ -72,7 +73,7 @@ class Trial:
         self.accelerator = make_accelerator(config.precision, config.device)
         device = self.accelerator.device
         self.scheduler = training_scheduler(base.pipeline.scheduler.config, zero_terminal_snr=config.zero_terminal_snr)
-        set_attention(base, config.attention, device)
+        set_attention(base.pipeline.unet, config.attention, device)
         torch.manual_seed(config.seed)
         half = self.accelerator.mixed_precision == "bf16"
         self.trained = make_trained(base, config, half=half)

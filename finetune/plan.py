@@ -1,6 +1,6 @@
 """What a fine-tuning run will need, before anyone pays: memory, hours, money, and what to change where it does not fit.
 
-Work and memory are counted (`vesalius.finetune.count`). Seconds are measured where the card is here, or `cpu` is asked
+Work and memory are counted (`vesalius.models.count`). Seconds are measured where the card is here, or `cpu` is asked
 for (`vesalius.finetune.measure`), and else counted work at an assumed share of the card's peaks, which the plan says.
 """
 
@@ -18,7 +18,6 @@ import torch
 from vesalius.data.streamed import place_of
 from vesalius.finetune.cards import ASSUMED, CARDS, is_card
 from vesalius.finetune.checkpoint import KEEP
-from vesalius.finetune.count import Groups, Shape, open_shape
 from vesalius.finetune.estimate import (
     CONTEXT,
     QUARTERS,
@@ -41,6 +40,7 @@ from vesalius.finetune.trained import check_targets
 from vesalius.finetune.trainset import Trainset, choose_trainset
 from vesalius.finetune.views import load_view
 from vesalius.models.base import usual_steps
+from vesalius.models.count import Groups, Shape, open_shape
 from vesalius.models.text import split_chunks
 
 NUM_BATCHES, NUM_TEXTS = 8, 128

@@ -12,12 +12,13 @@ from accelerate import Accelerator
 
 from vesalius.finetune.batch import Batch
 from vesalius.finetune.checkpoint import load_checkpoint
-from vesalius.finetune.launch import average_gradients, out_of_memory
+from vesalius.finetune.launch import average_gradients
 from vesalius.finetune.pictures import draw_pictures
 from vesalius.finetune.texts import Texts
 from vesalius.finetune.trained import Trained
 from vesalius.finetune.validation import Question, validate
 from vesalius.inference.request import Request
+from vesalius.models.machine import out_of_memory
 
 if TYPE_CHECKING:
     from vesalius.models.text import TextGroups

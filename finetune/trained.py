@@ -155,26 +155,6 @@ def check_targets(network: Any, targets: tuple[str, ...], flag: str, config: Fin
             )
 
 
-def set_attention(base: Base, wanted: str, device: torch.device) -> str:
-    """Choose the denoiser's attention kernel; returns the class that will run. ValueError where xformers cannot."""
-    from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
-
-    denoiser = base.pipeline.unet
-    if wanted == "xformers":
-        try:
-            denoiser.enable_xformers_memory_efficient_attention()
-        except (ImportError, ModuleNotFoundError, ValueError, NotImplementedError, RuntimeError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise ValueError(
-                f"--attention xformers: {first}; install vesalius[xformers] on a machine with an NVIDIA GPU, "
-                "or use sdpa"
-            ) from None
-    else:
-        eager = wanted == "eager" or (wanted == "auto" and device.type == "cpu")
-        denoiser.set_attn_processor(AttnProcessor() if eager else AttnProcessor2_0())
-    return "+".join(sorted({type(p).__name__ for p in denoiser.attn_processors.values()}))
-
-
 def card_of(base: Base, config: FinetuneConfig, **facts: Any) -> AdapterCard:
     """The card of a run's adapter: as deep as its data or its base, and drawn with as it was trained where that is not
     how its base draws."""

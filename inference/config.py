@@ -72,11 +72,15 @@ class GenerateConfig:
     """its private key (PEM)"""
     c2pa_timestamp: str | None = None
     """URL of a timestamp authority, asked once a picture; none: signed without network and without a timestamp"""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """fp32, or bf16: about twice as fast on processors that have it, with pictures that differ by a few grey levels"""
     reuse: int = 1
     """every how many steps the denoiser's deep levels run; 2 is up to twice as fast, for other pictures: by how much is
     printed. 1: at every step"""
+    memory: str | None = None
+    """peak memory: 3GB, 512MB ..., or auto for what is free; chooses precision, batch, and which weights come and go"""
+    attention: Literal["auto", "sdpa", "xformers"] = "auto"
+    """attention kernel; auto: scaled-dot-product attention of torch"""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 is twice as fast where hardware has it, a few grey levels off; auto: that with --memory, else fp32"""
     device: str = "auto"
     """cpu, cuda, or auto"""
     json: bool = False

@@ -75,7 +75,7 @@ def _draw_part(
         if starts is None:
             drawn = pipeline(**told, height=shape[0], width=shape[1]).images
         else:
-            drawn = _draw_from(pipeline, starts, told)
+            drawn = _draw_from(pipeline, starts, told, device)
     if not torch.isfinite(drawn).all():
         raise ValueError(
             f"prompt '{batch[0].prompt[:60]}': the base draws values that are not numbers; lower --guidance, or "
@@ -100,11 +100,10 @@ def _texts(
     return told
 
 
-def _draw_from(pipeline: Any, starts: Sequence[Start], told: dict[str, Any]) -> torch.Tensor:
+def _draw_from(pipeline: Any, starts: Sequence[Start], told: dict[str, Any], device: str) -> torch.Tensor:
     """Draw from pictures, pixels N3HW in [0, 1]."""
-    weights = next(pipeline.unet.parameters())
     factor = pipeline.vae.config.scaling_factor
-    pixels = [torch.from_numpy(start.pixels)[None].to(weights.device, pipeline.vae.dtype) for start in starts]
+    pixels = [torch.from_numpy(start.pixels)[None].to(device, pipeline.vae.dtype) for start in starts]
     clean_ones = torch.cat([pipeline.vae.encode(each).latent_dist.mean * factor for each in pixels]).float()
     noise = torch.cat([torch.randn((1, *clean_ones.shape[1:]), generator=g) for g in told["generator"]]).to(clean_ones)
     walk = _walk_from(pipeline, clean_ones, noise)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vesalius.data.image import Picture, Shape, Uint8, from_tensor_range
 from vesalius.data.prompt import clean
 from vesalius.inference.config import GUIDANCE
+from vesalius.inference.halving import Halving
 from vesalius.inference.request import Request, Sampling, Source, request_modality
 from vesalius.inference.sample import Sample, sample_seed
 from vesalius.inference.source import source_facts
@@ -15,7 +17,14 @@ from vesalius.inference.text_cache import TextCache
 from vesalius.models.adapter_mix import Words, apply_adapters, parse_adapters, read_cards, sampling_of_adapters
 
 if TYPE_CHECKING:
+    from vesalius.inference.memory import MemoryPlan
+    from vesalius.models.attention import AttentionWatch
     from vesalius.models.base import Base
+
+
+MOST_LANES = 64
+LARGE = 100_000_000
+"""Parameters of a denoiser whose copies in half precision count."""
 
 
 class BatchKey(NamedTuple):
@@ -35,11 +44,15 @@ class Generator:
     """Draws pictures from prompts with one base and its adapters.
 
     steps and guidance: what the adapters were made for, or the usual values; the default of every drawing. reuse: every
-    how many steps the deep levels of the denoiser run (`vesalius.inference.reuse`); may be set anew.
+    how many steps the deep levels of the denoiser run (`vesalius.inference.reuse`); may be set anew. halving: how many
+    pictures are drawn at once after memory ran out. attention: knows the kernel that ran, where one was chosen.
 
     >>> from vesalius.inference import Generator
     >>> images = Generator("nano").draw("Chest CT with a 20 mm nodule in the left lung", num=2, seed=1)
     """
+
+    base: Base
+    attention: AttentionWatch | None
 
     def __init__(
         self,
@@ -50,12 +63,16 @@ class Generator:
         device: str = "auto",
         precision: Literal["fp32", "bf16"] = "fp32",
         reuse: int = 1,
+        memory: MemoryPlan | None = None,
+        attention: Literal["auto", "sdpa", "xformers"] = "auto",
     ) -> None:
         """adapter: one or several, "PATH" or "PATH:WEIGHT"; their changes are added up. scheduler: a name of
         `vesalius.inference.schedulers`, in place of the adapter's or the base's.
+        memory: how to draw within a budget; it says device, precision and attention too.
 
         ValueError where base or adapter is missing, unsafe, or they do not fit each other.
         """
+        from vesalius.inference.offload import open_within, place
         from vesalius.inference.schedulers import find_scheduler, make_scheduler
         from vesalius.models.adapter_fuse import fused_depth
         from vesalius.models.base import open_base
@@ -67,15 +84,19 @@ class Generator:
         if reuse < 1:
             raise ValueError(f"reuse {reuse}: expected at least 1, with which nothing is reused")
         self.device, self.precision, self.reuse = find_device(device), precision, reuse
+        if memory is not None:
+            self.device, self.precision = memory.device, memory.precision
         self._texts = TextCache()
         shares = parse_adapters(adapter)
-        self.base: Base = open_base(base)
+        self.base, shelves = (open_base(base), []) if memory is None else open_within(base, memory)
         self.adapter_digest = apply_adapters(self.base, shares)
         if scheduler:
             self.base.pipeline.scheduler = make_scheduler(scheduler, self.base.pipeline.scheduler.config)
         self.depth = 1 + max([fused_depth(base), *(card.depth for card in read_cards(shares))])
         self.steps, self.guidance = usual_sampling(base, adapter, scheduler)
-        self.base.pipeline.to(self.device)
+        self.halving = Halving()
+        self.attention = place(self.base.pipeline, self.device, memory, shelves, attention)
+        self._lanes = self._most_lanes(memory)
 
     @classmethod
     def around(cls, base: Base, *, device: str, precision: Literal["fp32", "bf16"], steps: int) -> Generator:
@@ -84,7 +105,10 @@ class Generator:
         generator.base, generator.device, generator.precision = base, device, precision
         generator.adapter_digest, generator.depth, generator.reuse = None, 1, 1
         generator._texts = TextCache(0)  # its text encoder may be trained too
+        generator.halving, generator.attention = Halving(), None
+        generator._lanes = generator._most_lanes(None)
         generator.steps, generator.guidance = steps, GUIDANCE
+        generator.halving, generator.attention = Halving(), None
         return generator
 
     def draw(
@@ -137,13 +161,22 @@ class Generator:
         for key, batch in self._batches(requests, batch_size, sampling):
             if all(request.file_name in kept for request in batch):
                 continue
-            drawn = draw_batch(
-                self.base.pipeline, batch, key.shape, key.num_chunks, sampling,
+            draw = partial(
+                draw_batch, self.base.pipeline, shape=key.shape, num_chunks=key.num_chunks, sampling=sampling,
                 device=self.device, half=self.precision == "bf16", reuse=self.reuse, texts=self._texts,
+                lanes=self._lanes,
             )  # fmt: skip
-            for request, pixels in zip(batch, drawn, strict=True):
+            for request, pixels in self.halving.draw(batch, draw):
                 if request.file_name not in kept:
                     yield request, from_tensor_range(pixels, request_modality(request), request.prompt)
+
+    def _most_lanes(self, memory: MemoryPlan | None) -> int:
+        """Parts of a batch that are drawn side by side at most. Weights that come and go do so for one; and each lane
+        has copies in half precision of weights that are not."""
+        if memory is not None:
+            return 1 if memory.parts_leave or memory.casts else MOST_LANES
+        num = sum(p.numel() for p in self.base.pipeline.unet.parameters())
+        return 1 if self.precision == "bf16" and num > LARGE else MOST_LANES
 
     def check_size(self, size: Shape | None) -> Shape:
         """Height and width that a request is drawn at. ValueError where the base cannot: an edge that is no multiple of

@@ -27,6 +27,7 @@ from vesalius.data.record import digest_file, hold
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.engines import Launch, check_engine, draw_launched, draw_local, draw_ray
 from vesalius.inference.generator import usual_sampling
+from vesalius.inference.memory import MemoryPlan, plan_run, settled
 from vesalius.inference.prompts import Prompt, stream_prompts
 from vesalius.inference.request import Request, Source, request_modality
 from vesalius.inference.resume import take_up
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
 STRENGTH, MASKED = 0.6, 1.0
 """How far a picture goes back into noise where nothing is said, and where a mask keeps all else."""
-UNSETTLED = ("out", "json", "batch_size", "dry_run", "engine", "workers")
+UNSETTLED = ("out", "json", "batch_size", "dry_run", "engine", "workers", "memory", "attention")
 """Fields that do not change what is drawn; the line that goes on may have others."""
 
 
@@ -52,7 +53,7 @@ class GenerateSummary:
     """What a run did; the samples are in the folder (`load_samples`).
 
     num_samples: pictures of the whole run, in num_shards shards. num_drawn: those that were drawn now. finished:
-    whether all are there; if not, the same line continues.
+    whether all are there; if not, the same line continues. memory: how it keeps to its budget, where it has one.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class GenerateSummary:
     num_shards: int
     num_drawn: int = 0
     finished: bool = False
+    memory: MemoryPlan | None = None
 
 
 def stream_requests(config: GenerateConfig) -> Iterator[Request]:
@@ -190,6 +192,8 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
         path=config.out, num_prompts=plan.num_requests // config.num, num_samples=plan.num_requests,
         num_shards=plan.num_shards,
     )  # fmt: skip
+    memory = plan_run(config, plan.longest, plan.num_requests)
+    summary = dataclasses.replace(summary, memory=memory)
     if config.dry_run:
         return summary
     steps, guidance = config.steps, config.guidance
@@ -200,6 +204,7 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
     with hold(config.out):
         # Look
         fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in UNSETTLED}
+        fields |= settled(config, memory)
         recipe: dict[str, Any] = json.loads(
             json.dumps({**fields, "steps": steps, "guidance": guidance, **settings}, default=str)
         )
@@ -214,13 +219,18 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
             )
 
         # Draw
-        job = Job(config=config, source=source, plan=plan, steps=steps, guidance=guidance, folder=str(Path.cwd()))
+        job = Job(
+            config=config, source=source, plan=plan, steps=steps, guidance=guidance, folder=str(Path.cwd()),
+            precision=fields["precision"], memory=memory,
+        )  # fmt: skip
 
         def begin() -> None:
             claim_folder(config.out, recipe)
             work.begin()
             sink.begin()
             if num_whole < plan.num_requests:
+                if memory is not None:
+                    print(memory.line(), file=sys.stderr)
                 asked = ((r.prompt, request_modality(r).name, r.findings) for r in source())
                 for line in weak_prompts(support_of(config.base, config.adapter), asked):
                     print(f"warning: {line}", file=sys.stderr)

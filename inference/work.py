@@ -51,12 +51,14 @@ class Digest:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """num_requests: pictures in all. digest: of the requests. sizes: that are asked for, distinct."""
+    """num_requests: pictures in all. digest: of the requests. sizes: that are asked for, distinct. longest: of their
+    prompts."""
 
     num_requests: int
     shard_size: int
     digest: str
     sizes: tuple[Shape | None, ...] = (None,)
+    longest: str = ""
 
     @property
     def num_shards(self) -> int:
@@ -81,13 +83,14 @@ def make_plan(
     shard_size None: at most `most`, fewer in a short run. check: raises ValueError for a prompt that the sink cannot
     hold. ValueError too as the source raises it.
     """
-    digest, sizes, same = Digest(), dict[Shape | None, None](), former is None
+    digest, sizes, same, longest = Digest(), dict[Shape | None, None](), former is None, ""
     with Progress("reading prompts", former.num_requests if former else None, quiet=quiet) as bar:
         for request in source():
             check(request.prompt)
             modality = request_modality(request).name
             digest.add(request.file_name, request.prompt, request.seed, modality, request.findings)
             sizes[request.size] = None
+            longest = max(longest, request.prompt, key=len)
             if former is not None and digest.count == former.num_requests:
                 same = digest.told == former.digest
             if digest.count % 1000 == 0:
@@ -97,7 +100,10 @@ def make_plan(
     elif shard_size is None:
         fair = -(-digest.count // FEW_SHARDS)
         shard_size = min(most, -(-fair // LEAST) * LEAST)
-    return Plan(num_requests=digest.count, shard_size=shard_size, digest=digest.told, sizes=tuple(sizes)), same
+    plan = Plan(
+        num_requests=digest.count, shard_size=shard_size, digest=digest.told, sizes=tuple(sizes), longest=longest
+    )
+    return plan, same
 
 
 def walk(source: Requests, plan: Plan) -> Iterator[tuple[int, list[Request]]]:

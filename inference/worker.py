@@ -4,6 +4,7 @@ its standard input and ends when whoever began it has gone.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.request import Request
@@ -22,6 +23,7 @@ from vesalius.inference.work import Plan, Requests, Work, walk
 
 if TYPE_CHECKING:
     from vesalius.inference.generator import Generator
+    from vesalius.inference.memory import MemoryPlan
 
 PAUSE = 1.0
 """Seconds until shards that others hold are tried again."""
@@ -39,6 +41,8 @@ class Job:
     steps: int
     guidance: float
     folder: str
+    precision: Literal["fp32", "bf16"]
+    memory: MemoryPlan | None = None
 
     @property
     def work(self) -> Work:
@@ -65,7 +69,7 @@ class Worker:
             config = self.job.config
             generator = Generator(
                 config.base, config.adapter, scheduler=config.scheduler, device=self._device,
-                precision=config.precision, reuse=config.reuse,
+                precision=self.job.precision, reuse=config.reuse, memory=self._memory(), attention=config.attention,
             )  # fmt: skip
             for size in self.job.plan.sizes:
                 generator.check_size(size)
@@ -82,6 +86,8 @@ class Worker:
             if not own and not any(drawn):
                 time.sleep(PAUSE)
             own = False
+        if rank == 0 and self._generator is not None and (watch := self._generator.attention) is not None:
+            print(f"attention: {watch.seen}", file=sys.stderr)
 
     def take(self, shard: int) -> bool:
         """Draw what is missing of a shard and mark it. False where another process holds it."""
@@ -97,7 +103,7 @@ class Worker:
             self._tell_reuse(generator, requests)
             drawn = generator.draw_all(
                 requests, steps=job.steps, guidance=job.guidance, negative=negative,
-                batch_size=job.config.batch_size, kept=manifest.whole,
+                batch_size=job.memory.batch_size if job.memory else job.config.batch_size, kept=manifest.whole,
             )  # fmt: skip
             for request, picture in drawn:
                 sample = generator.sample_of(
@@ -110,6 +116,13 @@ class Worker:
         self.sink.close(shard, samples)
         self.work.close(shard, samples)
         self.sink.tidy(samples)
+
+    def _memory(self) -> MemoryPlan | None:
+        """The job's plan, on the device of this worker."""
+        plan = self.job.memory
+        if plan is None or plan.device.partition(":")[0] != self._device.partition(":")[0]:
+            return plan
+        return dataclasses.replace(plan, device=self._device)
 
     def _tell_reuse(self, generator: Generator, requests: list[Request]) -> None:
         """Say once in a run, where features are reused, what that costs."""

@@ -162,6 +162,13 @@ def apply_adapter(base: Base, run: Path | str, weight: float = 1.0) -> str:
             wrapped = PeftModel.from_pretrained(model, place, is_trainable=False)
         except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             raise ValueError(f"{place}: does not fit base '{base.name}': {str(error)[:200]}") from None
+        if getattr(model, "weights_on_shelf", False):
+            # To weights that still lie in their files (`vesalius.models.shelf`) nothing can be added; it stays beside.
+            for layer in wrapped.modules() if weight != 1 else ():
+                if hasattr(layer, "scale_layer"):
+                    layer.scale_layer(weight)
+            setattr(base.pipeline, part, wrapped.get_base_model())
+            continue
         merged = wrapped.merge_and_unload()
         with torch.no_grad():
             for name, value in merged.state_dict().items():

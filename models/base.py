@@ -7,6 +7,7 @@ import importlib.resources
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,11 +114,13 @@ def refuse_code(folder: Path) -> None:
         )
 
 
-def open_base(name: str = EMBEDDED, *, denoiser_as_stored: bool = False) -> Base:
+def open_base(
+    name: str = EMBEDDED, *, denoiser_as_stored: bool = False, parts: Mapping[str, Any] | None = None
+) -> Base:
     """Open a base in float32 on the CPU. ValueError where it is missing, unsafe or no Stable Diffusion pipeline.
 
     denoiser_as_stored: its denoiser, the largest part, stays in the type of its file, for callers that make it another
-    one anyway: half the memory where that is float16.
+    one anyway: half the memory where that is float16. parts: networks that are there already, by their names.
     """
     os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")
     folder = base_folder(name)
@@ -137,7 +140,9 @@ def open_base(name: str = EMBEDDED, *, denoiser_as_stored: bool = False) -> Base
         dtypes = (
             {"unet": _stored_dtype(folder / "unet"), "default": torch.float32} if denoiser_as_stored else torch.float32
         )
-        pipeline = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, torch_dtype=dtypes, **more)
+        pipeline = kind.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, torch_dtype=dtypes, **more, **(parts or {})
+        )
     except NOT_A_BASE as error:
         raise not_a_base(name, error) from None
     pipeline.set_progress_bar_config(disable=True)

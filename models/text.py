@@ -148,11 +148,11 @@ def embed(
     second = getattr(pipeline, "text_encoder_2", None)
     first = text_encoder or pipeline.text_encoder
     if second is None:
-        return encode(first, tokenize(pipeline.tokenizer, texts, num_chunks).to(first.device)), None
+        return encode(first, tokenize(pipeline.tokenizer, texts, num_chunks).to(_device(first))), None
     pieces = [split_chunks(pipeline.tokenizer, t) for t in texts]
     parts = []
     for tokenizer, encoder in ((pipeline.tokenizer, first), (pipeline.tokenizer_2, second)):
-        ids = _tokenize_pieces(tokenizer, pieces, num_chunks).to(encoder.device)
+        ids = _tokenize_pieces(tokenizer, pieces, num_chunks).to(_device(encoder))
         num, chunks, length = ids.shape
         output = encoder(ids.reshape(num * chunks, length), output_hidden_states=True)
         parts.append(output.hidden_states[-2].reshape(num, chunks * length, -1))
@@ -161,6 +161,15 @@ def embed(
         told = torch.tensor([bool(t) for t in texts], device=hidden.device)
         hidden, pooled = hidden * told[:, None, None], pooled * told[:, None]
     return hidden, pooled
+
+
+def _device(encoder: Any) -> Any:
+    """Where a text encoder computes, which is not where its weights are while they are offloaded."""
+    for module in encoder.modules():
+        place = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+        if place is not None:
+            return place
+    return encoder.device
 
 
 def size_condition(pooled: torch.Tensor, shape: Sequence[int]) -> dict[str, torch.Tensor]:

@@ -17,15 +17,16 @@ from peft import get_peft_model
 from vesalius.cli.main import CHECK, DONE, find_verb, main, parse
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.finetune import estimate
-from vesalius.finetune.cards import CARDS, Work, is_card, seconds_on
+from vesalius.finetune.cards import CARDS, is_card, seconds_on
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.count import Tally, count_encode, count_step, flop_counter, flops_by_kind, num_bytes, open_shape
 from vesalius.finetune.estimate import Counts, Estimate, Seen, adapted, num_checkpoints, num_validations
 from vesalius.finetune.lora import finetune
 from vesalius.finetune.plan import Plan, plan
 from vesalius.finetune.plan_config import PlanConfig
 from vesalius.finetune.trained import lora_config
 from vesalius.models.base import open_base
+from vesalius.models.count import Tally, count_encode, count_step, flop_counter, flops_by_kind, num_bytes, open_shape
+from vesalius.models.work import Work
 
 Make = Callable[..., PlanConfig]
 GROUPS = [(3, 1), (1, 2)]

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 from vesalius.finetune.cards import CARDS, seconds_on
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.count import count_decode, count_step, count_text, flop_counter, num_bytes, open_shape
 from vesalius.finetune.estimate import Counts, Estimate, adapted, adapted_text
 from vesalius.finetune.lora import finetune
 from vesalius.finetune.plan import look_at, plan
@@ -22,6 +21,7 @@ from vesalius.finetune.texts import Texts
 from vesalius.finetune.trained import make_trained
 from vesalius.finetune.trainset import choose_trainset
 from vesalius.models.base import open_base, text_encoders
+from vesalius.models.count import count_decode, count_step, count_text, flop_counter, num_bytes, open_shape
 from vesalius.models.full_size import write_sdxl_shape
 from vesalius.models.text import embed, split_chunks
 

@@ -23,9 +23,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from vesalius.finetune.cards import Work
 from vesalius.models.base import NOT_A_BASE, base_folder, is_large, not_a_base
 from vesalius.models.text import open_tokenizer, size_condition
+from vesalius.models.work import Work
 
 Groups = Sequence[tuple[int, int]]
 """What `Texts` makes of a batch: images, and contexts of text that each of them has."""
