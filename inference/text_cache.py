@@ -38,8 +38,9 @@ class TextCache:
         it: embeddings [N, chunks * L, C], and of SDXL the pooled ones [N, P]. ValueError as there."""
         import torch
 
-        kind = pipeline.text_encoder.device.type
-        precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        # Where weights come and go, the encoder's own device is none
+        kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
+        precision = torch.get_autocast_dtype(kinds[0]) if kinds else None
         with self._lock:
             found = {text: self._embedding(pipeline, text, chunks, precision) for text in dict.fromkeys(texts)}
         rows = [found[text] for text in texts]

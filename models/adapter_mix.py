@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vesalius.models.adapter import (
+    TEXT_ENCODERS,
     AdapterCard,
     Sampling,
     adapter_folder,
@@ -23,6 +24,7 @@ from vesalius.models.adapter import (
 )
 from vesalius.models.base import Base
 
+PARTS = ("unet", *TEXT_ENCODERS)
 Words = str | Path | Sequence[str | Path] | None
 """Adapters as a caller names them: none, one, or several."""
 
@@ -73,6 +75,11 @@ def apply_adapters(base: Base, shares: Sequence[Share]) -> str | None:
                     f"{folder}: is a DoRA, which cannot be added to others; draw with it alone, or bake it into the "
                     "base with `vesalius adapter fuse` first"
                 )
+    if len(shares) > 1 and any(getattr(getattr(base.pipeline, p, None), "weights_on_shelf", False) for p in PARTS):
+        raise ValueError(
+            f"{len(shares)} adapters cannot be added to weights that come and go; raise --memory, or make one of them "
+            "with `vesalius adapter merge`"
+        )
     digests = [apply_adapter(base, share.adapter, share.weight) for share in shares]
     if not shares:
         return None

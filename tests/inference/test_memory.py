@@ -22,6 +22,7 @@ from vesalius.inference import GenerateConfig, Generator, generate, memory
 from vesalius.inference.generator import Request
 from vesalius.inference.memory import MemoryPlan, parse_memory, plan_memory
 from vesalius.inference.offload import offload_blocks
+from vesalius.inference.run import draw_samples
 from vesalius.models.base import open_base
 from vesalius.models.full_size import write_sd15
 
@@ -136,7 +137,7 @@ def test_a_dry_run_tells_the_plan_and_a_run_keeps_it(
     tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(run(tiny_base, tmp_path / "s", "--memory", "9GB", "--dry-run")) == DONE
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert re.search(r"^memory: about .* of 9\.0 GB on cpu: (bf16|fp32), 2 at once, sdpa", told, re.MULTILINE)
     assert not (tmp_path / "s").exists()
     assert main(run(tiny_base, tmp_path / "s", "--memory", "9GB", "--json")) == DONE
@@ -159,8 +160,8 @@ def test_a_budget_that_nothing_fits_into_is_refused_with_the_least_that_would_do
 
 def test_another_budget_continues_a_folder_and_another_precision_does_not(tiny_base: Path, tmp_path: Path) -> None:
     fields: dict[str, Any] = {"prompt": PROMPTS, "base": str(tiny_base), "steps": 1, "out": tmp_path, "json": True}
-    usual = generate(GenerateConfig(**fields))
-    assert generate(GenerateConfig(**fields, memory="9GB", precision="fp32", attention="sdpa")) == usual
+    usual = draw_samples(GenerateConfig(**fields))
+    assert draw_samples(GenerateConfig(**fields, memory="9GB", precision="fp32", attention="sdpa")) == usual
     with pytest.raises(ValueError, match="precision"):
         generate(GenerateConfig(**fields, memory="9GB", precision="bf16"))
 
