@@ -80,7 +80,7 @@ class GenerateConfig:
     attention: Literal["auto", "sdpa", "xformers"] = "auto"
     """attention kernel; auto: scaled-dot-product attention of torch"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 is twice as fast where hardware has it, a few grey levels off; auto: that with --memory, else fp32"""
+    """bf16 is twice as fast where hardware has it, a few grey levels off; auto: that where it has, else fp32"""
     device: str = "auto"
     """cpu, cuda, or auto"""
     json: bool = False

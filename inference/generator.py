@@ -61,29 +61,31 @@ class Generator:
         *,
         scheduler: str | None = None,
         device: str = "auto",
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Literal["auto", "fp32", "bf16"] = "fp32",
         reuse: int = 1,
         memory: MemoryPlan | None = None,
         attention: Literal["auto", "sdpa", "xformers"] = "auto",
     ) -> None:
         """adapter: one or several, "PATH" or "PATH:WEIGHT"; their changes are added up. scheduler: a name of
-        `vesalius.inference.schedulers`, in place of the adapter's or the base's.
-        memory: how to draw within a budget; it says device, precision and attention too.
+        `vesalius.inference.schedulers`, in place of the adapter's or the base's. precision: auto is bf16 where the
+        device has it. memory: how to draw within a budget; it says device, precision and attention too.
 
         ValueError where base or adapter is missing, unsafe, or they do not fit each other.
         """
+        from vesalius.inference.memory import find_precision
         from vesalius.inference.offload import open_within, place
         from vesalius.inference.schedulers import find_scheduler, make_scheduler
         from vesalius.models.adapter_fuse import fused_depth
         from vesalius.models.base import open_base
 
-        if precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision '{precision}' is not known; expected fp32 or bf16")
+        if precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f"precision '{precision}' is not known; expected auto, fp32 or bf16")
         if scheduler:
             find_scheduler(scheduler)
         if reuse < 1:
             raise ValueError(f"reuse {reuse}: expected at least 1, with which nothing is reused")
-        self.device, self.precision, self.reuse = find_device(device), precision, reuse
+        self.device, self.reuse = find_device(device), reuse
+        self.precision = find_precision(precision, self.device)
         if memory is not None:
             self.device, self.precision = memory.device, memory.precision
         self._texts = TextCache()

@@ -120,6 +120,11 @@ def has_bf16(device: str) -> bool:
     return torch.cuda.is_bf16_supported() if device.startswith("cuda") else torch.cpu._is_avx512_bf16_supported()
 
 
+def find_precision(name: Literal["auto", "fp32", "bf16"], device: str) -> Literal["fp32", "bf16"]:
+    """The precision of a word: auto is bf16 where a device has it."""
+    return name if name != "auto" else "bf16" if has_bf16(device) else "fp32"
+
+
 def free_on(device: str) -> int:
     """Bytes that this process may come to hold on a device."""
     import torch
@@ -153,7 +158,7 @@ def plan_memory(
             "--attention xformers: needs an NVIDIA GPU and the package; install vesalius[xformers] there, or use sdpa"
         )
     budget = int(MARGIN * free) if budget is None else budget
-    half = has_bf16(device) if precision == "auto" else precision == "bf16"
+    half = find_precision(precision, device) == "bf16"
     needs = _Needs(base, kind, half=half, size=size, chunks=chunks, guided=guided, adapters=adapters)
     least = None
     for way in needs.ways(batch_size):
@@ -204,8 +209,10 @@ def plan_run(config: GenerateConfig, longest: str, num: int) -> MemoryPlan | Non
 def settled(config: GenerateConfig, plan: MemoryPlan | None) -> dict[str, Any]:
     """What of a plan settles a samples folder: the precision, and tiles where there are any. The rest changes pictures
     by no more than rounding does."""
-    usual = "fp32" if config.precision == "auto" else config.precision
-    row: dict[str, Any] = {"precision": usual if plan is None else plan.precision}
+    from vesalius.inference.generator import find_device
+
+    precision = find_precision(config.precision, find_device(config.device)) if plan is None else plan.precision
+    row: dict[str, Any] = {"precision": precision}
     return row if plan is None or plan.tile is None else {**row, "tile": plan.tile}
 
 

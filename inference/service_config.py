@@ -36,8 +36,8 @@ class ServeConfig:
     """seconds until a request is given up (504)"""
     insecure: bool = False
     """listen on other addresses without a key: whoever reaches them may draw"""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """fp32, or bf16: faster on processors that have it, with pictures that differ by a few grey levels"""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 is twice as fast where hardware has it, a few grey levels off; auto: that where it has, else fp32"""
     device: str = "auto"
     """cpu, cuda, or auto"""
     json: bool = False
