@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from vesalius.inference.grid import Grid
 
 MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
+MAX_TEXT = 100_000
+"""Most characters of a prompt: of a report of that length each step asks about a hundred contexts."""
 STRENGTH, MASKED = 0.6, 1.0
 """How far a picture goes back into noise where nothing is said, and where a mask keeps all else."""
 UNSETTLED = ("out", "json", "batch_size", "dry_run", "engine", "workers", "memory", "attention")
@@ -73,6 +75,11 @@ def stream_requests(config: GenerateConfig) -> Iterator[Request]:
         empty = False
         if not any(c.isprintable() and not c.isspace() for c in clean(prompt.text)):
             raise ValueError(f"prompt {index + 1} is empty; say what to draw, or remove it")
+        if max(len(prompt.text), len(config.negative)) > MAX_TEXT:
+            raise ValueError(
+                f"prompt {index + 1} has {len(prompt.text)} characters and --negative {len(config.negative)}; expected "
+                f"at most {MAX_TEXT}: shorten it"
+            )
         try:
             (prompt.text + config.negative).encode()
         except UnicodeEncodeError:

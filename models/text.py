@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vesalius.data.prompt import sentences
 
@@ -68,42 +68,82 @@ def split_chunks(tokenizer: Any, text: str) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _split(tokenizer: Any, context: int, text: str) -> tuple[str, ...]:
-    """`split_chunks`, kept: a drawing asks for the chunks of its prompt when it is batched, drawn and embedded, and
-    long texts take the tokenizer many calls."""
+    """`split_chunks`, kept: a drawing asks for the chunks of its prompt when it is batched, drawn and embedded.
+
+    Tokens of pieces with white space between them add up, so such pieces are counted once, all in one call: a text of a
+    megabyte takes seconds. Others are counted together with their neighbours.
+    """
     room = context - 2
-
-    def fits(piece: str) -> bool:
-        return len(tokenizer(piece, add_special_tokens=False, verbose=False).input_ids) <= room
-
-    if fits(text):
+    if _count(tokenizer, [text])[0] <= room:
         return (text,)
-    units: list[tuple[int, int]] = []
+    spans: list[_Span] = []
+    for span in _units(tokenizer, room, text):
+        if spans:
+            last, num = spans[-1], spans[-1].num + span.num
+            if span.start == last.end:
+                num = _count(tokenizer, [text[last.start : span.end]])[0]
+            if num <= room:
+                spans[-1] = _Span(last.start, span.end, num)
+                continue
+        spans.append(span)
+    return tuple(text[span.start : span.end] for span in spans)
+
+
+class _Span(NamedTuple):
+    """Where a piece of a text lies, and how many tokens it has."""
+
+    start: int
+    end: int
+    num: int
+
+
+def _count(tokenizer: Any, pieces: Sequence[str]) -> list[int]:
+    """How many tokens each piece has."""
+    ids = tokenizer(pieces, add_special_tokens=False, verbose=False).input_ids if pieces else []
+    return [len(each) for each in ids]
+
+
+def _units(tokenizer: Any, room: int, text: str) -> Iterator[_Span]:
+    """A text in sentences; a sentence that does not fit in words; a word that does not fit in parts that do."""
+    places: list[tuple[int, int]] = []
     end = 0
     for sentence in sentences(text):
         start = text.index(sentence, end)
         end = start + len(sentence)
-        whole = fits(sentence)
-        units.extend([(start, end)] if whole else ((start + a, start + b) for a, b in _words(sentence, fits)))
-    spans = units[:1]
-    for start, end in units[1:]:
-        if fits(text[spans[-1][0] : end]):
-            spans[-1] = (spans[-1][0], end)
-        else:
-            spans.append((start, end))
-    return tuple(text[start:end] for start, end in spans)
+        places.append((start, end))
+    for span in _counted(tokenizer, text, places):
+        if span.num <= room:
+            yield span
+            continue
+        words = re.finditer(r"\S+", text[span.start : span.end])
+        for word in _counted(tokenizer, text, [(span.start + w.start(), span.start + w.end()) for w in words]):
+            yield from [word] if word.num <= room else _parts(tokenizer, room, text, word)
 
 
-def _words(sentence: str, fits: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
-    """Spans of the words of a sentence; of a word that does not fit, spans of parts that do."""
-    for word in re.finditer(r"\S+", sentence):
-        start, end = word.span()
-        while not fits(sentence[start:end]):
-            size = end - start
-            while size > 1 and not fits(sentence[start : start + size]):
-                size //= 2
-            yield start, start + size
-            start += size
-        yield start, end
+def _counted(tokenizer: Any, text: str, places: Sequence[tuple[int, int]]) -> Iterator[_Span]:
+    for (start, end), num in zip(places, _count(tokenizer, [text[a:b] for a, b in places]), strict=True):
+        yield _Span(start, end, num)
+
+
+def _parts(tokenizer: Any, room: int, text: str, word: _Span) -> Iterator[_Span]:
+    """The parts of a word that is longer than a context. No token is longer than the longest of the vocabulary, so none
+    is tried that cannot fit."""
+    most = room * _longest_token(tokenizer)
+    start = word.start
+    while start < word.end:
+        size = word.end - start
+        while True:
+            num = room + 1 if size > most else _count(tokenizer, [text[start : start + size]])[0]
+            if num <= room or size == 1:
+                break
+            size //= 2
+        yield _Span(start, start + size, num)
+        start += size
+
+
+@lru_cache(maxsize=8)
+def _longest_token(tokenizer: Any) -> int:
+    return max(map(len, tokenizer.get_vocab()))
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], num_chunks: int = 0) -> torch.Tensor:

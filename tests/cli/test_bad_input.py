@@ -87,6 +87,7 @@ def test_impossible_settings_are_named_with_a_remedy(
         ("p.jsonl", b'{"text": "CT a", "modality": "Quux"}\n', "p.jsonl:1: modality 'Quux'"),
         ("p.jsonl", b'{"text": "CT \\ud800"}\n', "not Unicode"),
         ("p.txt", b"MRI brain\n\x01\x02\n", "prompt 2 is empty"),
+        ("p.txt", b"CT a\nCT " + b"x" * 10**6, "prompt 2 has 1000003 characters"),
     ],
 )
 def test_prompts_files_are_refused_by_file_and_line(

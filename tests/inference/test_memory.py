@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from vesalius.cli.main import DONE, USAGE, main
-from vesalius.data.image import Uint8
+from vesalius.data.image import Uint8, write_png
 from vesalius.inference import GenerateConfig, Generator, generate, memory
-from vesalius.inference.generator import Request
 from vesalius.inference.memory import MemoryPlan, parse_memory, plan_memory
 from vesalius.inference.offload import offload_blocks
+from vesalius.inference.request import Request, Source
 from vesalius.inference.run import draw_samples
 from vesalius.models.base import open_base
 from vesalius.models.full_size import write_sd15
@@ -110,11 +110,28 @@ def test_bfloat16_within_a_budget_is_bfloat16_without(tiny_base: Path, plan_for:
         assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
 
 
+@pytest.mark.parametrize("offload", ["none", "model", "sequential"])
+def test_a_picture_is_drawn_into_within_any_budget(
+    offload: Any, tiny_base: Path, plan_for: Plans, tmp_path: Path
+) -> None:
+    write_png(tmp_path / "there.png", np.tile(np.arange(0, 256, 8, dtype=np.uint8)[:, None, None], (1, 32, 1)))
+    mask = np.zeros((32, 32, 1), np.uint8)
+    mask[8:20, 8:20] = 255
+    write_png(tmp_path / "mask.png", mask)
+    source = Source(image=tmp_path / "there.png", mask=tmp_path / "mask.png", strength=1.0)
+    plan = dataclasses.replace(plan_for(budget=10**10), offload=offload)
+    ours, theirs = (
+        Generator(str(tiny_base), device="cpu", memory=each).draw(PROMPTS[0], steps=3, source=source)[0].astype(int)
+        for each in (plan, None)
+    )
+    assert np.abs(ours - theirs).max() <= 1
+
+
 def test_tiles_change_a_picture_and_settle_the_folder(tiny_base: Path, plan_for: Plans, tmp_path: Path) -> None:
     plan = dataclasses.replace(plan_for(budget=10**10), tile=8)
     ours, theirs = drawn(tiny_base, plan), drawn(tiny_base, None)
     assert all(a.shape == b.shape for a, b in zip(ours, theirs, strict=True))
-    config = GenerateConfig(out=tmp_path)
+    config = GenerateConfig(out=tmp_path, precision="fp32")
     assert memory.settled(config, plan) == {"precision": "fp32", "tile": 8}
     assert memory.settled(config, dataclasses.replace(plan, tile=None)) == memory.settled(config, None)
 
@@ -160,7 +177,7 @@ def test_a_budget_that_nothing_fits_into_is_refused_with_the_least_that_would_do
 
 def test_another_budget_continues_a_folder_and_another_precision_does_not(tiny_base: Path, tmp_path: Path) -> None:
     fields: dict[str, Any] = {"prompt": PROMPTS, "base": str(tiny_base), "steps": 1, "out": tmp_path, "json": True}
-    usual = draw_samples(GenerateConfig(**fields))
+    usual = draw_samples(GenerateConfig(**fields, precision="fp32"))
     assert draw_samples(GenerateConfig(**fields, memory="9GB", precision="fp32", attention="sdpa")) == usual
     with pytest.raises(ValueError, match="precision"):
         generate(GenerateConfig(**fields, memory="9GB", precision="bf16"))

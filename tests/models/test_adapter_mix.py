@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vesalius.inference import Generator
+from vesalius.inference.memory import plan_memory
 from vesalius.models import AdapterMergeConfig, apply_adapter, merge_adapters, open_base, read_card
 from vesalius.models.adapter import Sampling
 from vesalius.models.adapter_check import ask_denoiser, ask_text, largest
@@ -114,3 +115,18 @@ def test_a_dora_draws_alone_and_is_refused_beside_others(make_adapter: MakeAdapt
     assert np.isfinite(half).all()
     with pytest.raises(ValueError, match=r"dora/adapter: is a DoRA, which cannot be added to others"):
         Generator(str(tiny_base), [one, dora])
+
+
+def test_a_share_of_an_adapter_stays_beside_weights_that_come_and_go(
+    make_adapter: MakeAdapter, tiny_base: Path
+) -> None:
+    one, two = make_adapter("one", use_rslora=True), make_adapter("two", seed=1)
+    plan = plan_memory(str(tiny_base), device="cpu", budget=10**10, precision="fp32")
+    plan = dataclasses.replace(plan, offload="model")
+    ours, theirs = (
+        Generator(str(tiny_base), f"{one}:0.3", device="cpu", memory=each).draw("Chest CT", steps=2)[0].astype(int)
+        for each in (plan, None)
+    )
+    assert np.abs(ours - theirs).max() <= 1
+    with pytest.raises(ValueError, match="2 adapters cannot be added to weights that come and go; raise --memory"):
+        Generator(str(tiny_base), [one, two], device="cpu", memory=plan)

@@ -91,6 +91,25 @@ def test_a_text_without_spaces_is_cut_between_characters(tokenizer: Any) -> None
     assert "".join(chunks) == text
 
 
+@pytest.mark.parametrize("text", ["a " * 5000, "x" * 20_000, "结节" * 5000, "No. " * 5000])
+def test_what_is_asked_of_the_tokenizer_grows_with_a_text_and_not_with_its_square(
+    tokenizer: Any, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_call, letters = type(tokenizer).__call__, [0]
+
+    def counted(self: Any, pieces: Any, **settings: Any) -> Any:
+        letters[0] += sum(map(len, [pieces] if isinstance(pieces, str) else pieces))
+        return plain_call(self, pieces, **settings)
+
+    monkeypatch.setattr(type(tokenizer), "__call__", counted)
+    asked = []
+    for part in (text[: len(text) // 2], text):
+        letters[0] = 0
+        split_chunks(tokenizer, part)
+        asked.append(letters[0])
+    assert asked[1] < 2.5 * asked[0]
+
+
 def test_too_few_chunks_are_an_error(tokenizer: Any) -> None:
     with pytest.raises(ValueError, match=r"a text needs \d+ chunks of 64 tokens, more than 1"):
         tokenize(tokenizer, [LONG], 1)
