@@ -171,7 +171,7 @@ def test_a_budget_that_nothing_fits_into_is_refused_with_the_least_that_would_do
 ) -> None:
     assert main(run(tiny_base, tmp_path / "s", "--memory", "100MB")) == USAGE
     told = capsys.readouterr().err
-    assert re.search(r"--memory 100 MB is too little for base '.*' on cpu: .* about \d+MB; give that much", told)
+    assert re.search(r"--memory 100 MB is too little for base '.*' on cpu: .* about [\d.]+[MG]B; give that much", told)
     assert not (tmp_path / "s").exists()
 
 
