@@ -37,6 +37,7 @@ class Progress:
             if self.total is not None:
                 left = (self.total - self.done) / max(rate, 1e-9)
                 eta = f", {left:.0f} s left" if self.done < self.total else f" in {self._spoke - self._began:.0f} s"
+                eta = eta if self.done > self._start else ""
                 of = f"/{self.total}"
             print(
                 f"{self.what}: {self.done}{of} ({rate:.1f}/s{eta}) {note}".rstrip(),

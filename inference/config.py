@@ -56,7 +56,7 @@ class GenerateConfig:
     size: tuple[int, int] | None = None
     """height and width in pixels, in steps of the base's coarsest cell; none: the square that the base was made for"""
     batch_size: int = 8
-    """pictures drawn at once; changes speed and memory, never a picture"""
+    """pictures drawn at once; changes speed and memory, and of a picture at most a few pixels by one grey level"""
     sink: Literal["png", "dicom", "imagefolder", "parquet", "webdataset"] = "png"
     """how samples are written: files of PNG or DICOM, or a dataset (folder or shards) that `finetune --data` takes"""
     shard_size: int = 1000

@@ -63,7 +63,7 @@ def _draw_part(
     half: bool,
     cache: TextCache,
 ) -> Float32:
-    starts = open_starts(pipeline, batch, shape) if batch[0].source else None
+    starts = open_starts(batch, shape, sampling.steps) if batch[0].source else None
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
         told = _texts(pipeline, batch, num_chunks, sampling, cache)
         told |= {

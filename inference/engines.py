@@ -108,7 +108,8 @@ def draw_ray(job: Job, begin: Begin, num_whole: int) -> None:
         gpus = int(ray.cluster_resources().get("GPU", 0)) if job.config.device != "cpu" else 0
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        size = min(job.config.workers or gpus or 1, len(undone))
+        room = gpus or int(ray.cluster_resources().get("CPU", 1))  # more would wait for ever
+        size = min(job.config.workers or gpus or 1, len(undone), max(1, room))
         shards = ray.data.from_items([{"shard": n} for n in undone], override_num_blocks=min(len(undone), BLOCKS))
         answers = shards.map_batches(
             RayWorker, fn_constructor_args=(job,), batch_size=1, num_cpus=1, num_gpus=1 if gpus else 0,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+import threading
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from vesalius.data.image import Picture, Shape, Uint8, from_tensor_range
+from vesalius.data.image import Float32, Picture, Shape, Uint8, from_tensor_range
 from vesalius.data.prompt import clean
 from vesalius.inference.config import GUIDANCE
 from vesalius.inference.halving import Halving
@@ -92,11 +93,12 @@ class Generator:
         shares = parse_adapters(adapter)
         self.base, shelves = (open_base(base), []) if memory is None else open_within(base, memory)
         self.adapter_digest = apply_adapters(self.base, shares)
+        self._scheduler = scheduler and scheduler.lower()
         if scheduler:
             self.base.pipeline.scheduler = make_scheduler(scheduler, self.base.pipeline.scheduler.config)
         self.depth = 1 + max([fused_depth(base), *(card.depth for card in read_cards(shares))])
         self.steps, self.guidance = usual_sampling(base, adapter, scheduler)
-        self.halving = Halving()
+        self.halving, self._drawing = Halving(), threading.Lock()
         self.attention = place(self.base.pipeline, self.device, memory, shelves, attention)
         self._lanes = self._most_lanes(memory)
 
@@ -108,6 +110,7 @@ class Generator:
         generator.adapter_digest, generator.depth, generator.reuse = None, 1, 1
         generator._texts = TextCache(0)  # its text encoder may be trained too
         generator.halving, generator.attention = Halving(), None
+        generator._scheduler, generator._drawing = None, threading.Lock()
         generator._lanes = generator._most_lanes(None)
         generator.steps, generator.guidance = steps, GUIDANCE
         generator.halving, generator.attention = Halving(), None
@@ -168,9 +171,14 @@ class Generator:
                 device=self.device, half=self.precision == "bf16", reuse=self.reuse, texts=self._texts,
                 lanes=self._lanes,
             )  # fmt: skip
-            for request, pixels in self.halving.draw(batch, draw):
+            for request, pixels in self.halving.draw(batch, partial(self._in_turn, draw)):
                 if request.file_name not in kept:
                     yield request, from_tensor_range(pixels, request_modality(request), request.prompt)
+
+    def _in_turn(self, draw: Callable[[list[Request]], Float32], batch: list[Request]) -> Float32:
+        """A scheduler has a state, so of several threads with one generator one draws at a time."""
+        with self._drawing:
+            return draw(batch)
 
     def _most_lanes(self, memory: MemoryPlan | None) -> int:
         """Parts of a batch that are drawn side by side at most. Weights that come and go do so for one; and each lane
@@ -183,17 +191,7 @@ class Generator:
     def check_size(self, size: Shape | None) -> Shape:
         """Height and width that a request is drawn at. ValueError where the base cannot: an edge that is no multiple of
         its unit, or further than a factor of two from what it was made for."""
-        usual, unit = self.base.image_size, self.base.size_unit
-        if size is None:
-            return usual, usual
-        bad = [edge for edge in size if edge % unit or not usual <= 2 * edge <= 4 * usual]
-        if bad:
-            least = -(-usual // 2 // unit) * unit
-            raise ValueError(
-                f"size {size[0]} x {size[1]}: base '{self.base.name}' draws edges of {least} to {2 * usual} pixels in "
-                f"steps of {unit}; {bad[0]} is none of them"
-            )
-        return size
+        return check_size(self.base.name, size, self.base.image_size, self.base.size_unit)
 
     def sample_of(
         self, request: Request, *, steps: int, guidance: float, negative: str = "", base: str | None = None
@@ -208,7 +206,7 @@ class Generator:
         return Sample(
             file_name=name, text=request.prompt, modality=modality, seed=request.seed, findings=request.findings,
             steps=steps, guidance=guidance, negative=negative, height=height, width=width,
-            scheduler=type(self.base.pipeline.scheduler).__name__, precision=self.precision,
+            scheduler=self._scheduler or type(self.base.pipeline.scheduler).__name__, precision=self.precision,
             base=public_name(self.base.name) if base is None else base, base_digest=self.base.digest,
             adapter_digest=self.adapter_digest, group=request.group, reuse=self.reuse,
             **(source_facts(request.source, self.depth) if request.source else {"depth": self.depth}),
@@ -240,6 +238,23 @@ class Generator:
             if len(waiting[key]) == batch_size:
                 yield key, waiting.pop(key)
         yield from waiting.items()
+
+
+def check_size(base: str, size: Shape | None, usual: int, unit: int) -> Shape:
+    """Height and width of pictures of a base that draws `usual` pixels along an edge, in multiples of `unit`.
+
+    ValueError where it cannot draw the size.
+    """
+    if size is None:
+        return usual, usual
+    bad = [edge for edge in size if edge % unit or not usual <= 2 * edge <= 4 * usual]
+    if bad:
+        least = -(-usual // 2 // unit) * unit
+        raise ValueError(
+            f"size {size[0]} x {size[1]}: base '{base}' draws edges of {least} to {2 * usual} pixels in steps of "
+            f"{unit}; {bad[0]} is none of them"
+        )
+    return size
 
 
 def usual_sampling(base: str, adapter: Words = None, scheduler: str | None = None) -> tuple[int, float]:

@@ -207,13 +207,17 @@ def plan_run(config: GenerateConfig, longest: str, num: int) -> MemoryPlan | Non
 
 
 def settled(config: GenerateConfig, plan: MemoryPlan | None) -> dict[str, Any]:
-    """What of a plan settles a samples folder: the precision, and tiles where there are any. The rest changes pictures
-    by no more than rounding does."""
+    """What of a plan settles a samples folder: the precision, tiles where there are any, and whether adapters stay
+    beside weights that come and go. The rest changes pictures by no more than rounding does."""
     from vesalius.inference.generator import find_device
 
     precision = find_precision(config.precision, find_device(config.device)) if plan is None else plan.precision
     row: dict[str, Any] = {"precision": precision}
-    return row if plan is None or plan.tile is None else {**row, "tile": plan.tile}
+    if plan is not None and plan.tile is not None:
+        row["tile"] = plan.tile
+    if plan is not None and config.adapter and plan.device == "cpu" and (plan.parts_leave or plan.casts):
+        row["adapters_stay_apart"] = True  # in the precision of drawing; else they are merged in float32
+    return row
 
 
 @dataclass(frozen=True, kw_only=True)

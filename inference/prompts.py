@@ -81,7 +81,7 @@ def _lines(path: Path) -> Iterator[str]:
                     raise ValueError(f"{path}:{number}: a line of over {MAX_LINE} characters; write one prompt a line")
                 yield line
         except UnicodeDecodeError:
-            raise ValueError(f"{path}: not UTF-8 text after line {number}; save the prompts as UTF-8") from None
+            raise ValueError(f"{path}: not UTF-8 text from line {number + 1} on; save the prompts as UTF-8") from None
 
 
 def _captions(root: Path, split: str) -> Iterator[Prompt]:

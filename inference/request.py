@@ -9,6 +9,8 @@ from vesalius.data.image import Shape
 from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_in
 from vesalius.data.record import Finding
 
+MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -21,6 +23,10 @@ class Source:
     image: Path
     strength: float = 0.6
     mask: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"--strength {self.strength:g}: expected a number above 0, up to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +57,14 @@ class Sampling:
     steps: int
     guidance: float
     negative: str = ""
+
+    def __post_init__(self) -> None:
+        if type(self.steps) is not int or not 1 <= self.steps <= MAX_STEPS:
+            raise ValueError(
+                f"--steps {self.steps}: expected a whole number from 1 to {MAX_STEPS}, of which schedules are made"
+            )
+        if not 0 <= self.guidance <= MAX_GUIDANCE:
+            raise ValueError(f"--guidance {self.guidance}: expected a number from 0 to {MAX_GUIDANCE:g}")
 
     @property
     def is_guided(self) -> bool:

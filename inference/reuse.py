@@ -54,6 +54,8 @@ class ReuseCost:
 
     def __str__(self) -> str:
         pictures = f"{self.num} picture{'s' if self.num > 1 else ''}"
+        if self.psnr == float("inf"):
+            return f"reuse of features every {self.every} steps: in so few steps there is nothing to reuse"
         return (
             f"reuse of features every {self.every} steps: {self.psnr:.1f} dB PSNR against full computation over "
             f"{pictures}, {self.full_seconds / self.seconds:.1f} times as fast"

@@ -26,22 +26,22 @@ from vesalius.data.prompt import clean
 from vesalius.data.record import digest_file, hold
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.engines import Launch, check_engine, draw_launched, draw_local, draw_ray
-from vesalius.inference.generator import usual_sampling
+from vesalius.inference.generator import check_size, usual_sampling
 from vesalius.inference.memory import MemoryPlan, plan_run, settled
 from vesalius.inference.prompts import Prompt, stream_prompts
-from vesalius.inference.request import Request, Source, request_modality
+from vesalius.inference.request import MAX_GUIDANCE, MAX_STEPS, Request, Source, request_modality
 from vesalius.inference.resume import take_up
 from vesalius.inference.sample import WORK, Sample, claim_folder, sample_seed, stream_samples
 from vesalius.inference.sinks import SHARDED, check_prompt, check_sink, name_in, open_sink, recipe_settings
 from vesalius.inference.source import check_source
 from vesalius.inference.work import Requests, Work, make_plan
 from vesalius.inference.worker import Job
+from vesalius.models.base import drawn_sizes
 from vesalius.models.support import support_of, weak_prompts
 
 if TYPE_CHECKING:
     from vesalius.inference.grid import Grid
 
-MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
 MAX_TEXT = 100_000
 """Most characters of a prompt: of a report of that length each step asks about a hundred contexts."""
 STRENGTH, MASKED = 0.6, 1.0
@@ -201,21 +201,24 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
     )  # fmt: skip
     memory = plan_run(config, plan.longest, plan.num_requests)
     summary = dataclasses.replace(summary, memory=memory)
-    if config.dry_run:
-        return summary
     steps, guidance = config.steps, config.guidance
-    if steps is None or guidance is None:  # a base that is not asked need not be there, where all samples are
+    if steps is None or guidance is None or config.dry_run:  # else it need not be there, where all samples are
         usual = usual_sampling(config.base, config.adapter, config.scheduler)
         steps, guidance = usual[0] if steps is None else steps, usual[1] if guidance is None else guidance
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in UNSETTLED}
+    fields |= settled(config, memory)
+    recipe: dict[str, Any] = json.loads(
+        json.dumps({**fields, "steps": steps, "guidance": guidance, **settings}, default=str)
+    )
+    recipe = recipe_settings(config, recipe)
+    claim_folder(config.out, recipe, write=False)
+    if config.dry_run:
+        for size in plan.sizes:
+            check_size(config.base, size, *drawn_sizes(config.base))
+        return summary
 
     with hold(config.out):
         # Look
-        fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in UNSETTLED}
-        fields |= settled(config, memory)
-        recipe: dict[str, Any] = json.loads(
-            json.dumps({**fields, "steps": steps, "guidance": guidance, **settings}, default=str)
-        )
-        recipe = recipe_settings(config, recipe)
         claim_folder(config.out, recipe, write=False)
         fresh = not (config.out / "config.json").exists()
         work, sink = Work(config.out, plan), open_sink(config)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from vesalius.data.image import (
     Float32,
@@ -47,23 +48,28 @@ class Start:
 
 def check_source(source: Source, steps: int) -> None:
     """ValueError where image, mask or strength of a source cannot be used; nothing is fitted or drawn for it."""
-    if not 0 < source.strength <= 1:
-        raise ValueError(f"--strength {source.strength:g}: expected a number above 0, up to 1")
-    if int(steps * source.strength) < 1:
-        raise ValueError(
-            f"--strength {source.strength:g} of {steps} steps leaves none to draw; raise it to {1 / steps:.2g} or more"
-        )
+    check_strength(source, steps)
     read_image(source.image)
     if source.mask is not None:
         _read_mask(source)
 
 
+def check_strength(source: Source, steps: int) -> None:
+    """ValueError where the strength leaves none of the steps."""
+    if int(steps * source.strength) < 1:
+        raise ValueError(
+            f"--strength {source.strength:g} of {steps} steps leaves none to draw; raise it to {1 / steps:.2g} or more"
+        )
+
+
 def _read_mask(source: Source) -> NDArray[np.uint8]:
     """The mask of a source, HW1 uint8, 255 where it is drawn anew. ValueError where it is none for this image."""
     assert source.mask is not None
-    shown: NDArray[np.uint8] = np.where(read_image(source.mask).max(axis=2, keepdims=True) > 127, 255, 0).astype(
-        np.uint8
-    )
+    grey = read_image(source.mask).max(axis=2, keepdims=True)
+    with Image.open(source.mask) as image:
+        if "A" in image.getbands():  # what is transparent is not painted
+            grey = np.minimum(grey, np.asarray(ImageOps.exif_transpose(image).getchannel("A"))[..., None])
+    shown: NDArray[np.uint8] = np.where(grey > 127, 255, 0).astype(np.uint8)
     height, width = image_shape(source.image)
     if shown.shape[:2] != (height, width):
         raise ValueError(
@@ -71,12 +77,20 @@ def _read_mask(source: Source) -> NDArray[np.uint8]:
             f"{height} x {width}; a mask has the size of its image"
         )
     if not shown.any():
-        raise ValueError(f"{source.mask}: is black all over; paint white what is to be drawn anew")
+        raise ValueError(
+            f"{source.mask}: is black all over, at most {grey.max()}; paint white (above 127) what is to be drawn anew"
+        )
     return shown
 
 
+def _stamp(source: Source) -> tuple[tuple[int, int], ...]:
+    """What tells that a source's files changed."""
+    files = [path.stat() for path in (source.image, source.mask) if path is not None]
+    return tuple((file.st_mtime_ns, file.st_size) for file in files)
+
+
 @lru_cache(maxsize=32)
-def _open(source: Source, modality: str, shape: Shape) -> Start:
+def _open(source: Source, modality: str, shape: Shape, stamp: object) -> Start:
     """`source` as the model sees it, in a shape. Kept, since a run draws many pictures from one."""
     kind = find_modality(modality)
     pixels = to_tensor_range(load_fitted(source.image, kind, shape))
@@ -91,9 +105,17 @@ def _open(source: Source, modality: str, shape: Shape) -> Start:
     return Start(pixels=pixels, strength=source.strength, mask=mask)
 
 
-def open_starts(pipeline: Any, batch: Sequence[Request], shape: Shape) -> list[Start]:
-    """The pictures that the requests of a batch start from, in their order. ValueError where one cannot be had."""
-    return [_open(request.source, request_modality(request).name, shape) for request in batch if request.source]
+def open_starts(batch: Sequence[Request], shape: Shape, steps: int) -> list[Start]:
+    """The pictures that the requests of a batch start from, in their order. ValueError where one cannot be had, or of
+    `steps` none would be left."""
+    for request in batch:
+        if request.source:
+            check_strength(request.source, steps)
+    return [
+        _open(source, request_modality(request).name, shape, _stamp(source))
+        for request in batch
+        if (source := request.source)
+    ]
 
 
 def composite(pixels: Float32, starts: Sequence[Start]) -> Float32:
@@ -109,12 +131,16 @@ def composite(pixels: Float32, starts: Sequence[Start]) -> Float32:
     return together
 
 
-@lru_cache(maxsize=32)
 def source_facts(source: Source, depth: int) -> dict[str, Any]:
     """What a sample tells of its source, as fields of `Sample`. depth: of what the drawing itself is made with.
 
     A synthetic source, which has a recipe, is a generation of its own.
     """
+    return _facts(source, depth, _stamp(source))
+
+
+@lru_cache(maxsize=32)
+def _facts(source: Source, depth: int, stamp: object) -> dict[str, Any]:
     try:
         below = int(read_recipe(source.image).get("depth", 0))
     except (ValueError, TypeError, AttributeError, OSError):

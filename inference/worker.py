@@ -106,9 +106,7 @@ class Worker:
                 batch_size=job.memory.batch_size if job.memory else job.config.batch_size, kept=manifest.whole,
             )  # fmt: skip
             for request, picture in drawn:
-                sample = generator.sample_of(
-                    request, steps=job.steps, guidance=job.guidance, negative=negative, base=job.config.base
-                )
+                sample = generator.sample_of(request, steps=job.steps, guidance=job.guidance, negative=negative)
                 manifest.add(self.sink.write(sample, picture))
                 if self._step is not None:
                     self._step()

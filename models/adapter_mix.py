@@ -6,7 +6,6 @@ digest = apply_adapters(base, shares)
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -62,10 +61,11 @@ def _share(word: str) -> Share:
 
 
 def apply_adapters(base: Base, shares: Sequence[Share]) -> str | None:
-    """Merge adapters into an opened base, in place; returns a digest of all and their weights, None without any.
+    """Merge adapters into an opened base, in place; returns their digests and weights, None without any.
 
-    One at full weight has its own digest. ValueError as `apply_adapter`, where two want to be drawn with in different
-    ways, or where one of several is a DoRA: what it adds depends on the weights that it meets.
+    One at full weight has its digest alone, others are "DIGEST*WEIGHT + ...". ValueError as `apply_adapter`, where two
+    want to be drawn with in different ways, or where one of several is a DoRA: what it adds depends on the weights that
+    it meets.
     """
     sampling_of_adapters(shares)
     for share in shares if len(shares) > 1 else ():
@@ -85,8 +85,8 @@ def apply_adapters(base: Base, shares: Sequence[Share]) -> str | None:
         return None
     if len(shares) == 1 and shares[0].weight == 1:
         return digests[0]
-    told = sorted(f"{digest}*{share.weight!r}" for digest, share in zip(digests, shares, strict=True))
-    return hashlib.sha256("+".join(told).encode()).hexdigest()
+    told = sorted(f"{digest}*{share.weight:g}" for digest, share in zip(digests, shares, strict=True))
+    return " + ".join(told)
 
 
 def read_cards(shares: Iterable[Share]) -> list[AdapterCard]:

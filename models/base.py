@@ -94,6 +94,18 @@ def usual_steps(name: str, scheduler: str | None = None) -> int:
     return FEW_STEPS.get(str(config.get("_class_name")), 20) if isinstance(config, dict) else 20
 
 
+def drawn_sizes(name: str) -> tuple[int, int]:
+    """`image_size` and `size_unit` of a base, from its configurations alone. ValueError as `base_folder`, or where they
+    do not tell."""
+    folder = base_folder(name, weights=False)
+    try:
+        unet, vae = (json.loads((folder / part / "config.json").read_bytes()) for part in ("unet", "vae"))
+        cell = 1 << (len(vae["block_out_channels"]) - 1)
+        return int(unet["sample_size"]) * cell, cell << (len(unet["block_out_channels"]) - 1)
+    except NOT_A_BASE as error:
+        raise not_a_base(name, error) from None
+
+
 def digest_folder(folder: Path) -> str:
     """sha256 over names and bytes of the safetensors and JSON files of a model folder."""
     total = hashlib.sha256()

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from accelerate import init_empty_weights
 from accelerate.hooks import ModelHook, add_hook_to_module
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from vesalius.models.base import NOT_A_BASE, Base, base_folder, is_large, not_a_base, open_base
@@ -174,14 +174,17 @@ def settle(shelves: Sequence[Shelf], stay: Stay) -> None:
 def stored_tensors(folder: Path) -> dict[str, tuple[Path, str, tuple[int, ...]]]:
     """File, type (as safetensors calls it) and shape of each tensor of a part's folder, by name, from headers alone.
 
-    ValueError where it holds no safetensors.
+    ValueError where it holds no safetensors, or they are damaged.
     """
     found: dict[str, tuple[Path, str, tuple[int, ...]]] = {}
     for path in _weight_files(folder):
-        with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 (no mapping)
-                part = file.get_slice(key)
-                found[key] = path, part.get_dtype(), tuple(part.get_shape())
+        try:
+            with safe_open(path, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118 (no mapping)
+                    part = file.get_slice(key)
+                    found[key] = path, part.get_dtype(), tuple(part.get_shape())
+        except SafetensorError as error:
+            raise ValueError(f"{path}: damaged ({error}); copy the base's folder again, or use --base nano") from None
     return found
 
 

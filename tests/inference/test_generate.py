@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vesalius.data.image import read_image, read_recipe
-from vesalius.inference import GenerateConfig, Generator
+from vesalius.inference import GenerateConfig, Generator, generate
 from vesalius.inference.request import Request
 from vesalius.inference.run import draw_samples, stream_requests
 from vesalius.inference.sample import load_samples, sample_seed
@@ -216,3 +217,50 @@ def test_a_size_that_the_base_cannot_draw_leaves_the_folder_free(tiny_base: Path
     assert not (config.out / "config.json").exists()
     (sample,) = draw_samples(dataclasses.replace(config, size=(32, 48)))
     assert (sample.height, sample.width) == (32, 48)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"steps": 0}, "--steps 0: expected a whole number from 1 to 1000"),
+        ({"steps": 2.5}, r"--steps 2\.5: expected a whole number"),
+        ({"steps": 10_000}, "--steps 10000: expected"),
+        ({"guidance": float("nan")}, "--guidance nan: expected a number from 0 to 100"),
+    ],
+)
+def test_what_cannot_be_asked_of_the_command_line_cannot_be_asked_of_a_generator(
+    tiny_base: Path, fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Generator(str(tiny_base)).draw("Chest CT", **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"base": "missing/"}, "no diffusers folder"),
+        ({"adapter": ("missing",)}, "no adapter there"),
+        ({"scheduler": "foo"}, "--scheduler 'foo' is not known"),
+        ({"size": (33, 32)}, "size 33 x 32: base .* draws edges of 16 to 64 pixels in steps of"),
+    ],
+)
+def test_a_dry_run_finds_what_the_run_would_refuse(
+    tiny_base: Path, tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    usual = GenerateConfig(prompt=("Chest CT",), base=str(tiny_base), out=tmp_path / "s", json=True, dry_run=True)
+    generate(usual)
+    with pytest.raises(ValueError, match=message):
+        generate(dataclasses.replace(usual, **fields))
+    assert not usual.out.exists()
+    usual.out.mkdir()
+    (usual.out / "mine.txt").write_text("not a samples folder")
+    with pytest.raises(ValueError, match="is not empty and no samples folder"):
+        generate(usual)
+
+
+def test_two_threads_may_draw_with_one_generator(tiny_base: Path) -> None:
+    generator = Generator(str(tiny_base))
+    alone = [generator.draw(p, steps=4, num=2, seed=3) for p in PROMPTS]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda p: generator.draw(p, steps=4, num=2, seed=3), PROMPTS))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -125,6 +126,23 @@ def test_a_picture_is_drawn_into_within_any_budget(
         for each in (plan, None)
     )
     assert np.abs(ours - theirs).max() <= 1
+
+
+def test_a_damaged_base_is_named(tiny_base: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_base, tmp_path / "base")
+    weights = tmp_path / "base" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"model\.safetensors: damaged .*; copy the base's folder again"):
+        plan_memory(str(tmp_path / "base"), device="cpu", budget=10**10)
+
+
+def test_adapters_beside_weights_that_come_and_go_settle_the_folder(plan_for: Plans, tmp_path: Path) -> None:
+    config = GenerateConfig(out=tmp_path, precision="fp32", adapter=("run",))
+    plan = plan_for(budget=10**10)
+    assert memory.settled(config, plan) == memory.settled(config, None)
+    leaves = dataclasses.replace(plan, offload="model")
+    assert memory.settled(config, leaves) != memory.settled(config, plan)
+    assert memory.settled(dataclasses.replace(config, adapter=()), leaves) == {"precision": "fp32"}
 
 
 def test_tiles_change_a_picture_and_settle_the_folder(tiny_base: Path, plan_for: Plans, tmp_path: Path) -> None:

@@ -82,6 +82,6 @@ def test_a_sample_tells_its_scheduler_and_is_drawn_in_the_steps_that_suit_it(tin
     run = GenerateConfig(prompt=("Chest CT",), out=tmp_path / "s", base=str(tiny_base), scheduler="euler", json=True)
     generate(run)
     (sample,) = load_samples(run.out)
-    assert (sample.scheduler, sample.steps) == ("EulerDiscreteScheduler", 20)
+    assert (sample.scheduler, sample.steps) == ("euler", 20)
     with pytest.raises(ValueError, match="scheduler"):
         generate(dataclasses.replace(run, scheduler="unipc"))

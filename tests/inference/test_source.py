@@ -168,7 +168,7 @@ def spoil(name: str, picture: Path, mask: Path) -> dict[str, Any]:
     ("name", "message"),
     [
         ("mask of another size", r"large\.png: is 32 x 33 pixels .* and .*picture\.png 32 x 32"),
-        ("black mask", r"black\.png: is black all over; paint white"),
+        ("black mask", r"black\.png: is black all over, at most 0; paint white"),
         ("no mask", r"none\.png: no such image file"),
         ("mask alone", "--mask needs --image"),
         ("strength alone", "--strength needs --image"),
@@ -206,6 +206,29 @@ def test_a_mask_is_fitted_as_its_image(tiny_base: Path, tmp_path: Path) -> None:
     drawn = Generator(str(tiny_base)).draw("H&E tile with two glands.", source=source, steps=2)[0]
     assert np.array_equal(drawn[:, :14], wide[:, 16:30])
     assert not np.array_equal(drawn[:, 14:24], wide[:, 30:40])
+
+
+def test_what_is_transparent_in_a_mask_is_not_painted(tiny_base: Path, picture: Path, mask: Path) -> None:
+    from PIL import Image
+
+    white = Image.new("RGBA", (32, 32), "white")
+    white.putalpha(Image.open(mask))
+    white.save(mask.with_name("clear.png"))
+    one, two = (
+        draw(tiny_base, Source(image=picture, strength=1.0, mask=path))[0]
+        for path in (mask, mask.with_name("clear.png"))
+    )
+    assert np.array_equal(one, two)
+
+
+def test_a_picture_that_changed_is_read_again(tiny_base: Path, picture: Path) -> None:
+    generator, source = Generator(str(tiny_base)), Source(image=picture, strength=0.5)
+    first = generator.draw(PROMPT, source=source, steps=4)[0]
+    told = generator.sample_of(Request(prompt=PROMPT, seed=1, source=source), steps=4, guidance=1.0)
+    write_png(picture, 255 - read_image(picture))
+    assert not np.array_equal(first, generator.draw(PROMPT, source=source, steps=4)[0])
+    again = generator.sample_of(Request(prompt=PROMPT, seed=1, source=source), steps=4, guidance=1.0)
+    assert again.source_sha256 != told.source_sha256
 
 
 def test_the_schedulers_tried_here_are_known() -> None:

@@ -83,6 +83,7 @@ def test_the_digest_tells_adapters_and_weights_but_not_their_order(make_adapter:
 
     assert digest(str(one)) == apply_adapter(open_base(str(tiny_base)), one)
     assert digest(f"{one}:0.5") != digest(str(one)) != digest(str(two))
+    assert digest(f"{one}:0.5") == f"{digest(str(one))}*0.5"
     assert digest(f"{one}:0.5", str(two)) == digest(str(two), f"{one}:0.5") != digest(str(one), f"{two}:0.5")
     assert digest() is None
 
