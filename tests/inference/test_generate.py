@@ -238,7 +238,7 @@ def test_what_cannot_be_asked_of_the_command_line_cannot_be_asked_of_a_generator
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"base": "missing/"}, "no diffusers folder"),
+        ({"base": "./missing"}, "no diffusers folder"),
         ({"adapter": ("missing",)}, "no adapter there"),
         ({"scheduler": "foo"}, "--scheduler 'foo' is not known"),
         ({"size": (33, 32)}, "size 33 x 32: base .* draws edges of 16 to 64 pixels in steps of"),
