@@ -200,7 +200,8 @@ def test_what_reuse_costs_is_measured_on_different_prompts(tiny_base: Path) -> N
     assert (cost.num, cost.every, generator.reuse) == (2, 2, 2)
     alone = measure_reuse(generator, requests[:1], steps=1, guidance=1.0)
     assert (alone.num, alone.psnr) == (1, float("inf"))
-    assert "over 1 picture," in str(alone)
+    assert "in so few steps there is nothing to reuse" in str(alone)
+    assert "dB PSNR against full computation over 2 pictures," in str(cost)
 
 
 def test_psnr_is_that_of_eight_bits() -> None:
