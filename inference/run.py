@@ -259,6 +259,8 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
                 return dataclasses.replace(summary, num_drawn=max(0, work.count() - num_whole))
 
         # Finish
+        for left in config.out.glob(".*.tmp"):  # by a run that was killed while it finished
+            left.unlink()
         sink.finish(work.samples)
     return dataclasses.replace(summary, num_drawn=plan.num_requests - num_whole, finished=True)
 

@@ -264,3 +264,11 @@ def test_two_threads_may_draw_with_one_generator(tiny_base: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(lambda p: generator.draw(p, steps=4, num=2, seed=3), PROMPTS))
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_what_a_run_left_that_was_killed_while_it_finished_is_removed(tiny_base: Path, tmp_path: Path) -> None:
+    run = config(tiny_base, tmp_path / "s", num=1)
+    samples = draw_samples(run)
+    (run.out / ".metadata.jsonl.7.tmp").write_text("half a li")
+    assert draw_samples(run) == samples
+    assert not list(run.out.glob("**/.*.tmp"))
