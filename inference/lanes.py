@@ -39,5 +39,8 @@ def draw_side_by_side(pipeline: Any, batch: Sequence[Request], draw: DrawPart, *
         lane.scheduler = copy.deepcopy(pipeline.scheduler)
         return draw(lane, part)
 
-    with ThreadPoolExecutor(num, thread_name_prefix="lane") as pool:
-        return np.concatenate(list(pool.map(work, parts)))
+    try:
+        with ThreadPoolExecutor(num, thread_name_prefix="lane") as pool:
+            return np.concatenate(list(pool.map(work, parts)))
+    finally:
+        torch.set_num_threads(threads)  # threads that begin later take the number that was set last, by whichever thread

@@ -84,3 +84,12 @@ def test_a_picture_alone_or_one_lane_is_drawn_by_the_pipeline_itself(tiny_base: 
 
     assert len(draw_side_by_side(pipeline, REQUESTS[:1], draw, most=8)) == 1
     assert len(draw_side_by_side(pipeline, REQUESTS, draw, most=1)) == 5
+
+
+def test_a_thread_that_begins_later_has_all_cores(tiny_base: Path, two_threads: None) -> None:
+    drawn(tiny_base)
+    seen: list[int] = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [2]
