@@ -43,4 +43,4 @@ def draw_side_by_side(pipeline: Any, batch: Sequence[Request], draw: DrawPart, *
         with ThreadPoolExecutor(num, thread_name_prefix="lane") as pool:
             return np.concatenate(list(pool.map(work, parts)))
     finally:
-        torch.set_num_threads(threads)  # threads that begin later take the number that was set last, by whichever thread
+        torch.set_num_threads(threads)  # else threads that begin later have what a lane had
