@@ -27,6 +27,7 @@ def examine() -> dict[str, Any]:
     import torch
 
     from vesalius.models.base import base_folder, digest_folder
+    from vesalius.models.machine import has_bf16
 
     versions = {}
     for name in PACKAGES:
@@ -45,7 +46,7 @@ def examine() -> dict[str, Any]:
         f"{torch.cuda.get_device_name(i)}, {torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB"
         for i in range(torch.cuda.device_count())
     ]
-    bf16 = torch.cuda.is_bf16_supported() if gpus else torch.cpu._is_avx512_bf16_supported()
+    bf16 = has_bf16("cuda" if gpus else "cpu")
     return {
         "vesalius": importlib.metadata.version("vesalius"),
         "python": platform.python_version(),

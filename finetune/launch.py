@@ -16,6 +16,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 
+from vesalius.models.machine import has_bf16
+
 BUCKET = 16_000_000
 """Gradients that are exchanged at once: 64 MB."""
 
@@ -47,9 +49,9 @@ def choose_precision(precision: str, device: str) -> str:
     """accelerate's word for the precision: bf16 where asked, or where auto finds hardware for it."""
     if precision != "auto":
         return "no" if precision == "fp32" else "bf16"
-    if device == "auto" and torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return "bf16" if has_bf16(device) else "no"
 
 
 @contextmanager

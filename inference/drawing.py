@@ -1,6 +1,6 @@
 """One batch of requests to pixels: the one place where a base's pipeline is called.
 
-    pixels = draw_batch(pipeline, requests, size, sampling, device=device, half=False)
+    pixels = draw_batch(pipeline, requests, shape=shape, num_chunks=1, sampling=sampling, ...)
 
 From noise alone, or from pictures: those go back into noise as far as their strength says (Meng et al. 2021, SDEdit,
 arXiv 2108.01073); and where a mask says that a part stays, that part is set to the picture, at the noise level of each
@@ -16,10 +16,7 @@ import torch
 
 from vesalius.data.image import Float32, Shape
 from vesalius.data.prompt import clean
-from vesalius.inference.constant_text import constant_text
-from vesalius.inference.lanes import draw_side_by_side
 from vesalius.inference.request import Request, Sampling
-from vesalius.inference.reuse import reuse_features
 from vesalius.inference.source import Start, composite, open_starts
 from vesalius.inference.text_cache import TextCache
 
@@ -27,45 +24,23 @@ from vesalius.inference.text_cache import TextCache
 def draw_batch(
     pipeline: Any,
     batch: Sequence[Request],
+    *,
     shape: Shape,
     num_chunks: int,
     sampling: Sampling,
-    *,
     device: str,
     half: bool,
-    lanes: int = 64,
-    reuse: int = 1,
-    texts: TextCache | None = None,
+    texts: TextCache,
 ) -> Float32:
     """Requests of one size, one number of chunks and one kind of start -> pixels N3HW float32 in [-1, 1].
 
     shape: height and width in pixels. num_chunks: contexts of the text encoder that the longest text fills. half: in
-    bfloat16. lanes: parts of the batch that are drawn side by side at most, on a processor. reuse: every how many steps
-    the denoiser's deep levels run. texts: embeddings that are kept, if any. ValueError where a picture to start from
-    cannot be had, or the base draws what is no number.
+    bfloat16. texts: embeddings that are kept. ValueError where a picture to start from cannot be had, or the base draws
+    what is no number.
     """
-    cache = TextCache() if texts is None else texts
-
-    def draw(lane: Any, part: Sequence[Request]) -> Float32:
-        return _draw_part(lane, part, shape, num_chunks, sampling, device, half, cache)
-
-    with constant_text(pipeline.unet), reuse_features(pipeline.unet, reuse):
-        return draw_side_by_side(pipeline, batch, draw, most=lanes if torch.device(device).type == "cpu" else 1)
-
-
-def _draw_part(
-    pipeline: Any,
-    batch: Sequence[Request],
-    shape: Shape,
-    num_chunks: int,
-    sampling: Sampling,
-    device: str,
-    half: bool,
-    cache: TextCache,
-) -> Float32:
     starts = open_starts(batch, shape, sampling.steps) if batch[0].source else None
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
-        told = _texts(pipeline, batch, num_chunks, sampling, cache)
+        told = _texts(pipeline, batch, num_chunks, sampling, texts)
         told |= {
             "num_inference_steps": sampling.steps,
             "guidance_scale": sampling.guidance,

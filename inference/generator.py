@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from vesalius.inference.text_cache import TextCache
 from vesalius.models.adapter_mix import Words, apply_adapters, parse_adapters, read_cards, sampling_of_adapters
 
 if TYPE_CHECKING:
+    from vesalius.inference.lanes import DrawPart
     from vesalius.inference.memory import MemoryPlan
     from vesalius.models.attention import AttentionWatch
     from vesalius.models.base import Base
@@ -113,7 +114,6 @@ class Generator:
         generator._scheduler, generator._drawing = None, threading.Lock()
         generator._lanes = generator._most_lanes(None)
         generator.steps, generator.guidance = steps, GUIDANCE
-        generator.halving, generator.attention = Halving(), None
         return generator
 
     def draw(
@@ -167,22 +167,29 @@ class Generator:
             if all(request.file_name in kept for request in batch):
                 continue
             draw = partial(
-                draw_batch, self.base.pipeline, shape=key.shape, num_chunks=key.num_chunks, sampling=sampling,
-                device=self.device, half=self.precision == "bf16", reuse=self.reuse, texts=self._texts,
-                lanes=self._lanes,
+                draw_batch, shape=key.shape, num_chunks=key.num_chunks, sampling=sampling, device=self.device,
+                half=self.precision == "bf16", texts=self._texts,
             )  # fmt: skip
             for request, pixels in self.halving.draw(batch, partial(self._in_turn, draw)):
                 if request.file_name not in kept:
                     yield request, from_tensor_range(pixels, request_modality(request), request.prompt)
 
-    def _in_turn(self, draw: Callable[[list[Request]], Float32], batch: list[Request]) -> Float32:
-        """A scheduler has a state, so of several threads with one generator one draws at a time."""
-        with self._drawing:
-            return draw(batch)
+    def _in_turn(self, draw: DrawPart, batch: list[Request]) -> Float32:
+        """Draw a batch. What changes the denoiser for as long would meet itself, so of several threads with one
+        generator one draws at a time."""
+        from vesalius.inference.constant_text import constant_text
+        from vesalius.inference.lanes import draw_side_by_side
+        from vesalius.inference.reuse import reuse_features
+
+        pipeline = self.base.pipeline
+        with self._drawing, constant_text(pipeline.unet), reuse_features(pipeline.unet, self.reuse):
+            return draw_side_by_side(pipeline, batch, draw, most=self._lanes)
 
     def _most_lanes(self, memory: MemoryPlan | None) -> int:
-        """Parts of a batch that are drawn side by side at most. Weights that come and go do so for one; and each lane
-        has copies in half precision of weights that are not."""
+        """Parts of a batch that are drawn side by side at most, on a processor. Weights that come and go do so for one;
+        and each lane has copies in half precision of weights that are not."""
+        if self.device != "cpu":
+            return 1
         if memory is not None:
             return 1 if memory.parts_leave or memory.casts else MOST_LANES
         num = sum(p.numel() for p in self.base.pipeline.unet.parameters())
@@ -193,11 +200,8 @@ class Generator:
         its unit, or further than a factor of two from what it was made for."""
         return check_size(self.base.name, size, self.base.image_size, self.base.size_unit)
 
-    def sample_of(
-        self, request: Request, *, steps: int, guidance: float, negative: str = "", base: str | None = None
-    ) -> Sample:
-        """What is written beside the picture of a request. base: how it is called there; none: its name without the
-        folders of this machine."""
+    def sample_of(self, request: Request, *, steps: int, guidance: float, negative: str = "") -> Sample:
+        """What is written beside the picture of a request. The base is named without the folders of this machine."""
         from vesalius.models.adapter_export import public_name
 
         height, width = self.check_size(request.size)
@@ -207,7 +211,7 @@ class Generator:
             file_name=name, text=request.prompt, modality=modality, seed=request.seed, findings=request.findings,
             steps=steps, guidance=guidance, negative=negative, height=height, width=width,
             scheduler=self._scheduler or type(self.base.pipeline.scheduler).__name__, precision=self.precision,
-            base=public_name(self.base.name) if base is None else base, base_digest=self.base.digest,
+            base=public_name(self.base.name), base_digest=self.base.digest,
             adapter_digest=self.adapter_digest, group=request.group, reuse=self.reuse,
             **(source_facts(request.source, self.depth) if request.source else {"depth": self.depth}),
         )  # fmt: skip

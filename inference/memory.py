@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vesalius.data.image import Shape
-from vesalius.models.machine import free_memory, held_memory
+from vesalius.models.machine import free_memory, has_bf16, held_memory
 
 if TYPE_CHECKING:
     from vesalius.inference.config import GenerateConfig
@@ -111,13 +111,6 @@ def parse_memory(text: str) -> int | None:
 def told(size: int) -> str:
     """Bytes for people."""
     return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.0f} MB"
-
-
-def has_bf16(device: str) -> bool:
-    """Whether a device computes in bfloat16 by hardware."""
-    import torch
-
-    return torch.cuda.is_bf16_supported() if device.startswith("cuda") else torch.cpu._is_avx512_bf16_supported()
 
 
 def find_precision(name: Literal["auto", "fp32", "bf16"], device: str) -> Literal["fp32", "bf16"]:

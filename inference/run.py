@@ -29,14 +29,15 @@ from vesalius.inference.engines import Launch, check_engine, draw_launched, draw
 from vesalius.inference.generator import check_size, usual_sampling
 from vesalius.inference.memory import MemoryPlan, plan_run, settled
 from vesalius.inference.prompts import Prompt, stream_prompts
-from vesalius.inference.request import MAX_GUIDANCE, MAX_STEPS, Request, Source, request_modality
+from vesalius.inference.request import Request, Sampling, Source, request_modality
 from vesalius.inference.resume import take_up
 from vesalius.inference.sample import WORK, Sample, claim_folder, sample_seed, stream_samples
 from vesalius.inference.sinks import SHARDED, check_prompt, check_sink, name_in, open_sink, recipe_settings
 from vesalius.inference.source import check_source
 from vesalius.inference.work import Requests, Work, make_plan
 from vesalius.inference.worker import Job
-from vesalius.models.base import drawn_sizes
+from vesalius.models.adapter_mix import parse_adapters, sampling_of_adapters
+from vesalius.models.base import drawn_sizes, scheduler_config
 from vesalius.models.support import support_of, weak_prompts
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ MAX_TEXT = 100_000
 """Most characters of a prompt: of a report of that length each step asks about a hundred contexts."""
 STRENGTH, MASKED = 0.6, 1.0
 """How far a picture goes back into noise where nothing is said, and where a mask keeps all else."""
-UNSETTLED = ("out", "json", "batch_size", "dry_run", "engine", "workers", "memory", "attention")
-"""Fields that do not change what is drawn; the line that goes on may have others."""
+UNSETTLED = ("out", "json", "batch_size", "dry_run", "engine", "workers", "memory", "attention", "image", "mask")
+"""Fields that do not change what is drawn; the line that goes on may have others. Of pictures the digests count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,17 +109,15 @@ def _prompts(config: GenerateConfig) -> Iterator[Prompt]:
 
 def check_settings(config: GenerateConfig) -> None:
     """ValueError where a number is out of its range."""
-    steps = 1 if config.steps is None else config.steps
-    if config.num < 1 or steps < 1 or config.batch_size < 1:
-        raise ValueError(f"--num {config.num}, --steps {steps} and --batch-size {config.batch_size} must be at least 1")
-    if steps > MAX_STEPS:
-        raise ValueError(f"--steps {steps}: expected at most {MAX_STEPS}, of which the base's schedule is made")
+    if config.num < 1 or config.batch_size < 1:
+        raise ValueError(f"--num {config.num} and --batch-size {config.batch_size} must be at least 1")
+    Sampling(
+        steps=1 if config.steps is None else config.steps, guidance=1.0 if config.guidance is None else config.guidance
+    )  # says what is wrong with either
     if config.reuse < 1:
         raise ValueError(
             f"--reuse {config.reuse}: expected at least 1, with which the whole denoiser runs at every step"
         )
-    if config.guidance is not None and not 0 <= config.guidance <= MAX_GUIDANCE:
-        raise ValueError(f"--guidance {config.guidance}: expected a number from 0 to {MAX_GUIDANCE:g}")
 
 
 def source_of(config: GenerateConfig) -> Source | None:
@@ -141,6 +140,16 @@ def start_digests(config: GenerateConfig) -> dict[str, str]:
     check_source(start, usual_sampling(config.base, config.adapter, config.scheduler)[0] if steps is None else steps)
     files = {"image": start.image, "mask": start.mask}
     return {f"{name}_sha256": digest_file(path) for name, path in files.items() if path is not None}
+
+
+def check_scheduler(config: GenerateConfig) -> None:
+    """ValueError where --scheduler cannot walk the noise levels of the base, or of an adapter that has its own."""
+    from vesalius.inference.schedulers import make_scheduler
+
+    told = sampling_of_adapters(parse_adapters(config.adapter))
+    levels = told.scheduler if told else scheduler_config(config.base)
+    if config.scheduler and levels:
+        make_scheduler(config.scheduler, levels)
 
 
 @lru_cache(maxsize=1)
@@ -215,6 +224,8 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
     if config.dry_run:
         for size in plan.sizes:
             check_size(config.base, size, *drawn_sizes(config.base))
+        if config.scheduler:
+            check_scheduler(config)
         return summary
 
     with hold(config.out):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vesalius.data.image import Shape
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
 from vesalius.data.prompt import clean
-from vesalius.inference.request import Request, Sampling
+from vesalius.inference.request import MAX_GUIDANCE, Request, Sampling
 from vesalius.inference.sample import sample_seed
 from vesalius.inference.service_config import ServeConfig
 
@@ -24,7 +24,6 @@ MAX_TEXT = 2000
 """Most characters of a prompt, and of a negative prompt: some take a second to be cut into contexts."""
 MAX_BODY = 64 * 1024
 """Most bytes of a body: both texts where every character is escaped, and the rest."""
-MAX_GUIDANCE = 100.0
 MAX_SEED = 2**53 - 1
 """The largest whole number that every JSON reader holds exactly."""
 

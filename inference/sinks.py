@@ -30,6 +30,8 @@ Samples = Callable[[], Iterator[Sample]]
 Seal = Callable[[bytes], bytes]
 """What is done to the bytes of a PNG before they are written: `bytes` leaves them as they are."""
 SHARDED = ("parquet", "webdataset")
+LATER = {"c2pa_cert": None, "c2pa_timestamp": None, "reuse": 1, "scheduler": None, "strength": None}
+"""Settings that folders of earlier releases do not have, and what they are where nobody uses them."""
 READERS = 8
 """Threads that look whether files are whole."""
 
@@ -137,14 +139,14 @@ def check_prompt(config: GenerateConfig, text: str) -> None:
 
 def recipe_settings(config: GenerateConfig, fields: dict[str, Any]) -> dict[str, Any]:
     """The settings of a run that settle its files: not the size of shards where there are none, nor where the key lies
-    that signs, nor what came with a later release and is not used, so that earlier folders go on."""
-    unused = {
-        name
-        for name, usual in (("c2pa_cert", None), ("c2pa_timestamp", None), ("reuse", 1))
-        if fields.get(name) == usual
-    }
+    that signs; and what came with a later release as if it were not there where it is not used, so that earlier folders
+    go on."""
+    unused = {name for name, usual in LATER.items() if fields.get(name) == usual}
     shards = set() if config.sink in SHARDED else {"shard_size"}
-    return {k: v for k, v in fields.items() if k not in {"c2pa_key", *unused, *shards}}
+    settled = {k: v for k, v in fields.items() if k not in {"c2pa_key", *unused, *shards}}
+    if len(adapters := fields.get("adapter", ())) < 2:  # of which there was one once, or none
+        settled["adapter"] = adapters[0] if adapters else None
+    return settled
 
 
 def write_sample(folder: Path, sample: Sample, picture: Picture, seal: Seal = bytes) -> Sample:

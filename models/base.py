@@ -86,12 +86,20 @@ def usual_steps(name: str, scheduler: str | None = None) -> int:
     """
     if scheduler is not None:
         return FEW_STEPS.get(scheduler, 20)
+    return FEW_STEPS.get(str(scheduler_config(name).get("_class_name")), 20)
+
+
+def scheduler_config(name: str) -> dict[str, Any]:
+    """Class and settings of a base's scheduler; empty where they cannot be read, of which opening the base says why.
+
+    ValueError as `base_folder`.
+    """
     path = base_folder(name, weights=False) / "scheduler" / "scheduler_config.json"
     try:
         config = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):  # opening the base says what is wrong with it
+    except (OSError, ValueError, RecursionError):
         config = None
-    return FEW_STEPS.get(str(config.get("_class_name")), 20) if isinstance(config, dict) else 20
+    return config if isinstance(config, dict) else {}
 
 
 def drawn_sizes(name: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""How much memory this machine has and has left, how much this process holds, and how an error says that it ran out."""
+"""What this machine can: its precision, how much memory it has and has left, and how an error says that it ran out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from pathlib import Path
 GROUP = Path("/sys/fs/cgroup")
 M_MMAP_THRESHOLD = -3
 """glibc's number for it, of malloc.h."""
+
+
+def has_bf16(device: str) -> bool:
+    """Whether a device computes in bfloat16 by hardware."""
+    import torch
+
+    return torch.cuda.is_bf16_supported() if device.startswith("cuda") else torch.cpu._is_avx512_bf16_supported()
 
 
 def machine_memory() -> int:

@@ -63,7 +63,7 @@ def test_a_base_that_does_not_open_does_not_settle_the_folder(
     [
         (("--guidance", "nan"), "--guidance nan"),
         (("--guidance", "1e30"), "from 0 to 100"),
-        (("--steps", "1001"), "at most 1000"),
+        (("--steps", "1001"), "from 1 to 1000"),
         (("--device", "tpu"), "--device 'tpu' is not known"),
         (("--device", "cuda:77"), "no such GPU"),
         (("--base", "ow ner/na me!"), "neither a folder nor a hub id"),

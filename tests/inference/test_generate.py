@@ -272,3 +272,22 @@ def test_what_a_run_left_that_was_killed_while_it_finished_is_removed(tiny_base:
     (run.out / ".metadata.jsonl.7.tmp").write_text("half a li")
     assert draw_samples(run) == samples
     assert not list(run.out.glob("**/.*.tmp"))
+
+
+def test_a_folder_of_an_earlier_release_goes_on(tiny_base: Path, tmp_path: Path) -> None:
+    run = config(tiny_base, tmp_path / "s", num=2, precision="fp32")
+    samples = draw_samples(run)
+    kept = json.loads((run.out / "config.json").read_text())
+    earlier = ("prompt", "prompts", "split", "grid", "vary", "num", "seed", "base", "adapter", "modality", "steps",
+               "guidance", "negative", "size", "sink", "precision", "device")  # fmt: skip
+    assert sorted(kept) == sorted(earlier)
+    assert kept["adapter"] is None
+    (run.out / samples[0].file_name).unlink()
+    assert draw_samples(run) == samples
+
+
+def test_a_dry_run_finds_a_scheduler_that_cannot_walk_the_levels_of_the_base(tiny_base: Path, tmp_path: Path) -> None:
+    run = config(tiny_base, tmp_path / "s", dry_run=True)
+    generate(dataclasses.replace(run, scheduler="unipc"))
+    with pytest.raises(ValueError, match="cannot draw with this base, which has a last noise level without signal"):
+        generate(dataclasses.replace(run, scheduler="heun"))

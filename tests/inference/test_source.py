@@ -142,6 +142,15 @@ def test_a_folder_begun_from_another_picture_is_not_taken_up(tiny_base: Path, pi
         generate(run)
 
 
+def test_a_picture_may_move_between_runs(tiny_base: Path, picture: Path, tmp_path: Path) -> None:
+    run = config(tiny_base, picture, tmp_path / "s")
+    before = samples_of(run)
+    (run.out / before[0].file_name).unlink()
+    (tmp_path / "moved").mkdir()
+    moved = picture.rename(tmp_path / "moved" / picture.name)
+    assert samples_of(dataclasses.replace(run, image=moved)) == before
+
+
 def spoil(name: str, picture: Path, mask: Path) -> dict[str, Any]:
     """What is wrong, by a word."""
     black, large = mask.with_name("black.png"), mask.with_name("large.png")
