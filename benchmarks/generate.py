@@ -137,7 +137,7 @@ def plain(
     """Plain diffusers. together: prompts in batches, weights channels last."""
     from diffusers import StableDiffusionPipeline
 
-    pipeline: Any = StableDiffusionPipeline.from_pretrained(base, torch_dtype=dtype, safety_checker=None).to(device)
+    pipeline: Any = StableDiffusionPipeline.from_pretrained(base, dtype=dtype, safety_checker=None).to(device)
     pipeline.set_progress_bar_config(disable=True)
     if together:
         pipeline.unet.to(memory_format=torch.channels_last)

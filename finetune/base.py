@@ -267,7 +267,7 @@ def open_parts(config: BaseConfig) -> tuple[Any, Any, Any, str]:
     text = config.text or config.init
     if vae is None or text is None:
         raise ValueError("name --autoencoder and --text, or --init with a base folder that holds both")
-    autoencoder = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32).eval().requires_grad_(False)
+    autoencoder = AutoencoderKL.from_pretrained(vae, dtype=torch.float32).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(text / "tokenizer")
     return autoencoder, tokenizer, CLIPTextModel.from_pretrained(text / "text_encoder").float(), digest_folder(vae)
 
@@ -279,7 +279,7 @@ def open_denoiser(config: BaseConfig) -> nn.Module:
     if config.init is None:
         fresh: nn.Module = make_denoiser(config.sizes)
         return fresh
-    opened: Any = UNet2DConditionModel.from_pretrained(config.init / "unet", torch_dtype=torch.float32)
+    opened: Any = UNet2DConditionModel.from_pretrained(config.init / "unet", dtype=torch.float32)
     opened.register_to_config(sample_size=config.sizes.latent_size)  # the start may have been made at another size
     made: nn.Module = opened
     return made

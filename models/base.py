@@ -161,7 +161,7 @@ def open_base(
             {"unet": _stored_dtype(folder / "unet"), "default": torch.float32} if denoiser_as_stored else torch.float32
         )
         pipeline = kind.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, torch_dtype=dtypes, **more, **(parts or {})
+            folder, use_safetensors=True, local_files_only=True, dtype=dtypes, **more, **(parts or {})
         )
     except NOT_A_BASE as error:
         raise not_a_base(name, error) from None

@@ -225,3 +225,10 @@ def test_a_run_that_was_told_to_stop_says_that_its_line_continues(
     told, _ = process.communicate(timeout=60)
     assert process.returncode == RESUMABLE
     assert "the same line continues" in told
+
+
+def test_a_picture_is_drawn_without_a_word_of_a_librarys_deprecations(tiny_base: Path, tmp_path: Path) -> None:
+    words = ["generate", "Chest CT", "--base", str(tiny_base), "--steps", "2", "--out", str(tmp_path / "s")]
+    run = subprocess.run([sys.executable, "-m", "vesalius.cli.main", *words], capture_output=True, text=True)
+    assert run.returncode == DONE
+    assert "eprecat" not in run.stderr, run.stderr

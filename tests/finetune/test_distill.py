@@ -185,7 +185,7 @@ def test_plain_diffusers_opens_the_adapter(method: str, config_for: ConfigFor) -
 
     config = config_for(method=method, learning_rate=1e-2)
     folder = distill(config)
-    plain = diffusers.StableDiffusionPipeline.from_pretrained(config.base, torch_dtype=torch.float32)
+    plain = diffusers.StableDiffusionPipeline.from_pretrained(config.base, dtype=torch.float32)
     plain.set_progress_bar_config(disable=True)
     plain.unet.load_lora_adapter(folder, prefix="base_model.model", weight_name="adapter_model.safetensors")
     card = json.loads((folder / "adapter.json").read_text())["sampling"]

@@ -54,7 +54,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def plain_with(base: Path, file: Path) -> Any:
     """A plain pipeline, in the way of diffusers' documentation, with the one LoRA file of a folder."""
-    pipeline = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32, safety_checker=None)
+    pipeline = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32, safety_checker=None)
     pipeline.load_lora_weights(str(file.parent))
     return pipeline
 

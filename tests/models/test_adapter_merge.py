@@ -162,7 +162,7 @@ def test_a_fused_base_is_opened_by_vesalius_and_by_plain_diffusers(
     assert summary.parts == (("unet", "text_encoder") if "text" in kind else ("unet",))
     wanted = open_base(str(tiny_base))
     apply_adapter(wanted, run)
-    plain = StableDiffusionPipeline.from_pretrained(tmp_path / "base", torch_dtype=torch.float32, safety_checker=None)
+    plain = StableDiffusionPipeline.from_pretrained(tmp_path / "base", dtype=torch.float32, safety_checker=None)
     for opened in (open_base(str(tmp_path / "base")).pipeline, plain):
         assert largest(ask_denoiser(opened), ask_denoiser(wanted.pipeline)) == 0
         assert largest(ask_text(opened), ask_text(wanted.pipeline)) == 0
