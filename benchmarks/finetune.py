@@ -44,6 +44,12 @@ class Benchmark:
     """images per update"""
     steps: int = 40
     """updates per run"""
+    size: int = 0
+    """pixels along an edge; 0: 128 of nano, else 256"""
+    folder: Path | None = None
+    """a base of the shape of Stable Diffusion 1.5 that is there already, in place of a fresh one"""
+    defaults: bool = True
+    """run the peer with its defaults too"""
     repeats: int = 3
     """runs of each side; medians are printed"""
     json: bool = False
@@ -106,11 +112,11 @@ def run(body: str, words: list[str]) -> dict[str, Any]:
 def measure(config: Benchmark) -> dict[str, Any]:
     from vesalius.data.phantom import PhantomConfig, write_phantoms
 
-    size = 128 if config.shape == "nano" else 256
+    size = config.size or (128 if config.shape == "nano" else 256)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         data = write_phantoms(PhantomConfig(num=160, seed=5, size=size, out=root / "data", json=True, val=0.05))
-        base = base_of(config.shape, root)
+        base = str(config.folder or base_of(config.shape, root, size))
         ours = [
             "finetune", "--data", str(data), "--base", base, "--steps", str(config.steps), "--batch-size",
             str(config.batch_size), "--targets", *TARGETS, "--num-validation", "1", "--num-pictures", "0",
@@ -126,18 +132,20 @@ def measure(config: Benchmark) -> dict[str, Any]:
         for repeat in range(config.repeats):
             out = root / f"run-{repeat}"
             found["vesalius"].append(run(OURS, [*ours, "--out", str(out)]))
-            found["diffusers"].append(run(PEER, [*peer, "--output_dir", str(out.with_name(f"a-{repeat}"))]))
+            if config.defaults:
+                found["diffusers"].append(run(PEER, [*peer, "--output_dir", str(out.with_name(f"a-{repeat}"))]))
             more = [*best, "--output_dir", str(out.with_name(f"b-{repeat}"))]
             found["diffusers, best flags"].append(run(PEER, [*peer, *more]))
     sides = {
         side: {name: statistics.median(r[name] for r in runs) for name in ("step", "start", "gb")}
         for side, runs in found.items()
+        if runs
     }
     mine, theirs = sides["vesalius"], sides["diffusers, best flags"]
     return {
         "shape": config.shape, "batch_size": config.batch_size, "device": device_name(),
         "sides": {s: {**v, "images_per_second": config.batch_size / v["step"]} for s, v in sides.items()},
-        "ratio_to_defaults": sides["diffusers"]["step"] / mine["step"],
+        "ratio_to_defaults": sides["diffusers"]["step"] / mine["step"] if config.defaults else None,
         "ratio_to_best": theirs["step"] / mine["step"],
         "memory_of_best": mine["gb"] / theirs["gb"],
         "steps_that_pay_for_the_start": max(0.0, mine["start"] - theirs["start"]) / max(
@@ -152,12 +160,12 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
 
 
-def base_of(shape: str, root: Path) -> str:
+def base_of(shape: str, root: Path, size: int) -> Path:
     """The folder of the base; of `sd15` one with random weights in float16, as they are published."""
     from vesalius.models.base import base_folder
     from vesalius.models.full_size import write_sd15
 
-    return str(base_folder("nano") if shape == "nano" else write_sd15(root / "sd15"))
+    return base_folder("nano") if shape == "nano" else write_sd15(root / "sd15", size)
 
 
 def main(config: Benchmark) -> None:
@@ -170,8 +178,9 @@ def main(config: Benchmark) -> None:
             f"{side:<22} {told['images_per_second']:7.2f} images/s {told['gb']:6.2f} GB   first step after "
             f"{told['start']:.0f} s"
         )
+    defaults = f"{result['ratio_to_defaults']:.2f} times its defaults, " if config.defaults else ""
     print(
-        f"{result['ratio_to_defaults']:.2f} times its defaults, {result['ratio_to_best']:.2f} times its best flags, "
+        f"{defaults}{result['ratio_to_best']:.2f} times its best flags, "
         f"{result['memory_of_best']:.2f} of their memory; the start is paid for after "
         f"{result['steps_that_pay_for_the_start']:.0f} steps; {result['device']}"
     )

@@ -63,13 +63,17 @@ class GenerateBenchmark:
     """compile the denoiser of the plain side too, which takes minutes"""
     device: str = "auto"
     """cpu or cuda"""
+    folder: Path | None = None
+    """a base of the shape of Stable Diffusion 1.5 that is there already, in place of a fresh one"""
     json: bool = False
     """print one JSON object"""
 
 
 def main(config: GenerateBenchmark) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        base = base_folder("nano") if config.shape == "nano" else write_sd15(Path(folder) / "base", size=512)
+        base = config.folder or (
+            base_folder("nano") if config.shape == "nano" else write_sd15(Path(folder) / "base", 512)
+        )
         device = find_device(config.device)
         sides: dict[str, Callable[[], Draw]] = {
             "plain, default": lambda: plain(base, config, device, torch.float32, together=False),

@@ -24,6 +24,7 @@ from vesalius.data.phantom_report import Writer
 from vesalius.data.progress import Progress
 from vesalius.data.record import Finding, Record, Side, hold, read_state, write_atomic, write_dataset, write_json
 from vesalius.data.split import hashed_split
+from vesalius.data.workers import Workers, batches
 
 RULES: dict[str, dict[str, FindingRule]] = {
     "CT": phantom_chest.RULES,
@@ -38,6 +39,8 @@ _DRAW: dict[str, Callable[[int, int, tuple[Finding, ...]], Scene]] = {
 }
 ORGANS = {"CT": "chest", "MRI": "brain", "pathology": "breast"}
 NORMAL_SHARE, PAIR_SHARE = 0.25, 0.2
+TASK = 32
+"""Phantoms that a worker is given at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +179,7 @@ def _check(config: PhantomConfig) -> dict[str, Any]:
         raise ValueError(
             f"--val {config.val} and --test {config.test}: expected shares of at least 0 that leave some to train"
         )
-    plan = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "json", "dry_run")}
+    plan = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("out", "json", "dry_run", "workers")}
     return {**plan, "modalities": list(config.modalities)}
 
 
@@ -239,17 +242,23 @@ def write_phantoms(config: PhantomConfig) -> Path:
 
 def _draw_all(config: PhantomConfig, plan: dict[str, Any]) -> None:
     records, counts = [], dict[str, int]()
-    with Progress("phantoms", config.num, quiet=config.json) as bar:
-        for index in range(config.num):
-            record = _write_one(config, index)
-            records.append(record)
-            key = f"{record.modality}: {record.label}"
-            counts[key] = counts.get(key, 0) + 1
-            bar.step()
+    with Progress("phantoms", config.num, quiet=config.json) as bar, Workers(config.workers) as workers:
+
+        def draw(indices: list[int]) -> list[Record | Exception]:
+            return workers.call(_write_one, indices, config)
+
+        for _, drawn in workers.in_order(batches(range(config.num), TASK), draw, config.num // 4):
+            for record in drawn:
+                if isinstance(record, Exception):
+                    raise record
+                records.append(record)
+                key = f"{record.modality}: {record.label}"
+                counts[key] = counts.get(key, 0) + 1
+                bar.step()
     write_dataset(config.out, records, card=_card(config, counts), manifest={"origin": "phantom", "phantom": plan})
 
 
-def _write_one(config: PhantomConfig, index: int) -> Record:
+def _write_one(index: int, config: PhantomConfig) -> Record:
     seed = config.seed * 1_000_003 + index
     modality = config.modalities[index % len(config.modalities)]
     phantom = draw_phantom(seed, modality, size=config.size)

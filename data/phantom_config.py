@@ -26,6 +26,8 @@ class PhantomConfig:
     """Share of patients in the test split."""
     hounsfield: bool = True
     """Keep the Hounsfield units of CT, in 16-bit images that a model sees as three windows."""
+    workers: int = 0
+    """Processes that draw; 0: one a core. The folder does not depend on it."""
     json: bool = False
     """Print for machines: no progress line."""
     dry_run: bool = False

@@ -15,7 +15,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,88 +26,24 @@ from torch import nn
 from vesalius.data.progress import Progress
 from vesalius.data.recipe import claim
 from vesalius.data.record import Record, hold, write_json
-from vesalius.data.wording import reword_record
+from vesalius.finetune.base_batches import BaseBatches, told
+from vesalius.finetune.base_config import BaseConfig
 from vesalius.finetune.checkpoint import load_checkpoint, save_checkpoint
 from vesalius.finetune.examples import gather
 from vesalius.finetune.latents import cached_latents, cached_views
-from vesalius.finetune.launch import make_accelerator, watch_signals
-from vesalius.finetune.masks import lesion_grid
+from vesalius.finetune.launch import make_accelerator, num_workers, watch_signals
 from vesalius.finetune.objective import denoising_loss
 from vesalius.finetune.optimizer import MatrixOptimizer
 from vesalius.finetune.schedule import warmup_cosine
-from vesalius.finetune.stream import balanced_weights, batch_indices, slot_generator, slot_seed
-from vesalius.models.architecture import NANO, Architecture, make_denoiser, make_sampler, make_scheduler
+from vesalius.finetune.stream import balanced_weights
+from vesalius.models.architecture import make_denoiser, make_sampler, make_scheduler
 from vesalius.models.base import digest_folder
 from vesalius.models.text import encode, tokenize
 
 OUTER = ("conv_in", "conv_out", "time_embedding", "add_embedding")
 """First and last layers of a denoiser, as the optimizer wants to know them."""
+FREE_FIELDS = ("out", "device", "workers", "compile")  # may change when a run is taken up again
 Member = tuple[Path, Record]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaseConfig:
-    """A run that trains the denoiser of a base."""
-
-    data: tuple[Path, ...]
-    """dataset folders"""
-    out: Path
-    """run folder"""
-    autoencoder: Path | None = None
-    """vae folder of an autoencoder run; that of --init by default"""
-    text: Path | None = None
-    """folder that holds tokenizer/ and text_encoder/; that of --init by default"""
-    init: Path | None = None
-    """a base folder to start from, with fresh optimizer"""
-    exclude: tuple[str, ...] = ()
-    """real records to leave out, as "MODALITY" or "MODALITY/organ\""""
-    real_share: float = 0.5
-    """share of real images in a batch; the rest are phantoms"""
-    twice: tuple[str, ...] = ()
-    """modalities whose phantoms, and labels whose real images, are drawn twice as often: what is learnt more slowly"""
-    steps: int = 8000
-    """optimizer updates"""
-    batch_size: int = 64
-    """images per update, over all processes"""
-    learning_rate: float = 2e-3
-    """peak, after the warm-up and before a cosine to 2 %"""
-    warmup: int = 60
-    """steps to the peak"""
-    caption_dropout: float = 0.1
-    """share of samples trained without text, for guidance"""
-    chinese_share: float = 0.25
-    """share of texts in Chinese"""
-    views: int = 3
-    """views of each real image: itself, and others flipped where that is safe, or moved by a little"""
-    wordings: int = 3
-    """texts of each record, each drawn once and encoded once"""
-    kept_texts: int = 60_000
-    """encoded texts kept in memory, 128 KiB each; others are encoded anew"""
-    lesion_weight: float = 4.0
-    """weight of the loss where a mask shows a finding and around it, beside 1 elsewhere: lesions are small, and are the
-    point"""
-    average: float = 0.999
-    """decay of the averaged weights, which are what is shipped"""
-    save_every: int = 250
-    """steps between checkpoints"""
-    validate_every: int = 500
-    """steps between validation losses (of the averaged weights)"""
-    seed: int = 0
-    """seed of order, noise and initial weights"""
-    device: str = "auto"
-    """auto, cpu or cuda"""
-    precision: str = "auto"
-    """auto, bf16 or fp32"""
-    sizes: Architecture = field(default=NANO)
-    """architecture"""
-
-    def check(self, num_processes: int) -> None:
-        """ValueError where a number or a modality cannot be, or the batch does not divide among the processes."""
-        for name in ("steps", "batch_size", "views", "wordings", "kept_texts", "save_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
-        if self.batch_size % num_processes:
-            raise ValueError(f"--batch-size {self.batch_size} does not divide among {num_processes} processes")
 
 
 def train_base(config: BaseConfig) -> Path:
@@ -126,27 +62,26 @@ def _train(config: BaseConfig) -> Path:
     from diffusers.training_utils import EMAModel
 
     # Frozen parts, latents once
-    accelerator = make_accelerator(config.precision, config.device)
+    accelerator = make_accelerator(config.precision, config.device, compiled=config.compile)
     config.check(accelerator.num_processes)
     quiet, device = not accelerator.is_main_process, accelerator.device
     members = gather(config.data, "train", config.exclude)
     questions = gather(config.data, "val", config.exclude)
     shares = {"real": config.real_share, "phantom": 1 - config.real_share}
-    weights = balanced_weights([r for _, r in members], shares, config.twice)
+    weights = balanced_weights([r for _, r in members], shares, config.weigh)
     with accelerator.main_process_first():
-        claim(config.out, asdict(config), kind="run", free=("out", "device"), write=accelerator.is_main_process)
+        claim(config.out, asdict(config), kind="run", free=FREE_FIELDS, write=accelerator.is_main_process)
     autoencoder, tokenizer, text_encoder, digest = open_parts(config)
     with accelerator.main_process_first():
         half = accelerator.mixed_precision == "bf16"
         cache: dict[str, Any] = {"folder": config.out / "cache", "device": device, "quiet": quiet, "half": half}
+        cache["workers"] = num_workers(config.workers, device)
         autoencoder.to(device)
         shape = (config.sizes.image_size,) * 2
-        latents_of, where = cached_views(autoencoder, digest, members, shape, config.views, **cache)
-        (mean, deviation), places = latents_of.whole(), torch.from_numpy(where)
+        latents, places = cached_views(autoencoder, digest, members, shape, config.views, **cache)
         fixed = fixed_questions(config, questions)
         held_out, _ = cached_latents(autoencoder, digest, fixed, shape, **cache).whole()
         autoencoder.cpu()
-    lesions = lesion_grid(members, shape, shape[0] // mean.shape[-1])
     dtype = torch.bfloat16 if half else torch.float32
     condition = Condition(tokenizer, text_encoder, device, dtype, config.kept_texts)
 
@@ -158,7 +93,9 @@ def _train(config: BaseConfig) -> Path:
         denoiser.set_attn_processor(AttnProcessor())
     denoiser.to(device)
     optimizer = MatrixOptimizer(denoiser, config.learning_rate, outer=OUTER)
-    average = EMAModel(denoiser.parameters(), decay=config.average, use_ema_warmup=True, power=0.75)
+    average = EMAModel(
+        denoiser.parameters(), decay=config.average, use_ema_warmup=True, power=0.75, foreach=device.type == "cuda"
+    )
     step, losses = 0, list[dict[str, float]]()
     if (found := load_checkpoint(config.out)) is not None:
         step, tensors, state = found
@@ -168,30 +105,19 @@ def _train(config: BaseConfig) -> Path:
         average.optimization_step, losses = step, state["losses"]
     denoiser = accelerator.prepare(denoiser.train())
     average.to(device)
-    wrapped = accelerator.unwrap_model(denoiser)
+    wrapped = accelerator.unwrap_model(denoiser, keep_torch_compile=False)
 
     # The loop
     slots = range(accelerator.process_index, config.batch_size, accelerator.num_processes)
+    ahead = BaseBatches(
+        config, members, weights, latents, places, slots, tokenizer if device.type == "cuda" else None
+    ).ahead(step, device)
     with watch_signals() as stopped, Progress("base", config.steps, start=step, quiet=quiet) as bar:
         while step < config.steps:
-            picked = batch_indices(config.seed, step, config.batch_size, len(members), weights)
-            mine = torch.from_numpy(picked[list(slots)])
-            chances = [slot_generator(config.seed, step, slot) for slot in slots]
-            uniform = torch.stack([torch.rand(3, generator=g) for g in chances])
-            noise, spread = (torch.stack([torch.randn(mean.shape[1:], generator=g) for g in chances]) for _ in range(2))
-            seen = places[(uniform[:, 2] * config.views).long(), mine]
-            latents = mean[seen] + deviation[seen] * spread
-            # One timestep in each equal part of the schedule: a batch sees all noise levels (Kingma et al. 2021, I.1)
-            timesteps = ((torch.tensor(list(slots)) + uniform[:, 0]) * (1000 / config.batch_size)).long()
-            dropped = (uniform[:, 1] < config.caption_dropout).tolist()
-            texts = [
-                "" if without else told(members[i][1], config, slot_seed(config.seed, i, step % config.wordings))
-                for i, without in zip(mine.tolist(), dropped, strict=True)
-            ]
-            emphasis = 1 + (config.lesion_weight - 1) * lesions[mine].float()
+            batch = next(ahead)
             with accelerator.autocast():
-                hidden = [(torch.arange(len(texts), device=device), condition(texts))]
-                here = [x.to(device) for x in (latents, noise, timesteps, emphasis)]
+                hidden = [(torch.arange(len(batch.texts), device=device), condition(batch.texts, batch.tokens))]
+                here = [x.to(device, non_blocking=True) for x in batch[:4]]
                 loss = denoising_loss(denoiser, scheduler, here[0], here[1], here[2], hidden, emphasis=here[3]).mean()
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(denoiser.parameters(), 1.0)
@@ -245,8 +171,12 @@ class Condition:
         self.kept: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     @torch.no_grad()
-    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
-        """ValueError where a text needs more than one context."""
+    def __call__(self, texts: Sequence[str], tokens: torch.Tensor | None = None) -> torch.Tensor:
+        """tokens: those of the texts, which are encoded anew then. ValueError where a text needs more than one
+        context."""
+        if tokens is not None and len(tokens):
+            place = self.text_encoder.device
+            return encode(self.text_encoder, tokens.to(place, non_blocking=True)).float()
         new = [t for t in dict.fromkeys(texts) if t not in self.kept]
         for start in range(0, len(new), 16):  # more at a time do not fit a processor's cache
             part = new[start : start + 16]
@@ -283,12 +213,6 @@ def open_denoiser(config: BaseConfig) -> nn.Module:
     opened.register_to_config(sample_size=config.sizes.latent_size)  # the start may have been made at another size
     made: nn.Module = opened
     return made
-
-
-def told(record: Record, config: BaseConfig, seed: int) -> str:
-    """The wording under which a record is seen once."""
-    rng = np.random.default_rng(seed)
-    return reword_record(record, rng, "zh" if rng.random() < config.chinese_share else "en")
 
 
 def fixed_questions(config: BaseConfig, held_out: list[Member]) -> list[Member]:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.utils.data import DataLoader, Dataset
 
 from vesalius.data.archive import Place
 from vesalius.data.image import Shape, read_image
@@ -26,7 +27,8 @@ from vesalius.data.progress import progress
 from vesalius.data.record import Record, digest_file
 from vesalius.data.streamed import place_of
 from vesalius.finetune.examples import to_pixels
-from vesalius.finetune.views import load_view
+from vesalius.finetune.launch import leave_signals
+from vesalius.finetune.views import KIND, load_view
 from vesalius.models.adapter import disk_errors
 
 if TYPE_CHECKING:
@@ -96,33 +98,39 @@ def cached_latents(
     view: int = 0,
     half: bool = False,
     accelerator: Accelerator | None = None,
+    workers: int = 0,
 ) -> Latents:
     """The latents of records, from `folder` where a shard for just these images, this shape and this autoencoder is
     there and whole, made and kept there otherwise. shape: height and width in pixels.
 
     view: which view of each image (`load_view`); 0 is the image itself. half: encode under bfloat16, which costs a
     fraction; the rounding is far below the noise of training. accelerator: its processes share the work, and all wait
-    for it. ValueError names a record whose latents are not finite, or whose image is not what its dataset says.
+    for it. workers: processes that read the images ahead. ValueError names a record whose latents are not finite, or
+    whose image is not what its dataset says.
     """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     parts = [members[start : start + SHARD] for start in range(0, len(members), SHARD)]
     size = f"{shape[0]}" if shape[0] == shape[1] else f"{shape[0]}x{shape[1]}"
-    how = f"{autoencoder_digest}/{size}/1" + (f"/{view}" if view else "") + "/half" * half
+    how = f"{autoencoder_digest}/{size}/1" + (f"/{view}.{KIND}" if view else "") + "/half" * half
     paths = [folder / f"latents-{_key(part, how, view)}.safetensors" for part in parts]
     here = dict(list(zip(paths, parts, strict=True))[rank::world])
     mine = [(path, part) for path, part in here.items() if _read(path) is None]
     folder.mkdir(parents=True, exist_ok=True)
-    most = max(1, PIXELS // math.prod(shape))
+    most = max(1, (1 if torch.device(device).type == "cpu" else 8) * PIXELS // math.prod(shape))
     batches = [
         (path, part[i : i + most], i + most >= len(part)) for path, part in mine for i in range(0, len(part), most)
     ]
+    images = _Batches([b for _, b, _ in batches], shape, view)
+    read = iter(DataLoader(images, batch_size=None, num_workers=workers, worker_init_fn=leave_signals))
     done: list[Pair] = []
     name = f"caching latents{f' of view {view}' if view else ''}"
     for path, batch, last in progress(batches, name, len(batches), quiet=quiet):
         if path.exists():
             print(f"vesalius: {path}: damaged; its latents are made again", file=sys.stderr)
             path.unlink()
-        done.append(_encoded(autoencoder, batch, shape, view, torch.device(device), half))
+        if isinstance(pixels := next(read), ValueError):
+            raise pixels
+        done.append(_encoded(autoencoder, batch, pixels, torch.device(device), half))
         if last:
             mean, deviation = (torch.cat(part) for part in zip(*done, strict=True))
             _save(path, mean.contiguous(), deviation.contiguous())
@@ -142,12 +150,26 @@ def _key(part: Sequence[Member], how: str, view: int) -> str:
     return key.hexdigest()[:24]
 
 
+class _Batches(Dataset[torch.Tensor | ValueError]):
+    """Batches of images as views, NCHW uint8, or what is wrong with one: another process could not raise it plainly."""
+
+    def __init__(self, batches: Sequence[Sequence[Member]], shape: Shape, view: int) -> None:
+        self.batches, self.shape, self.view = batches, shape, view
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> torch.Tensor | ValueError:
+        try:
+            images = [load_view(_opened(root, r), r, self.shape, self.view) for root, r in self.batches[index]]
+        except ValueError as error:
+            return error
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+
 @torch.no_grad()
-def _encoded(
-    autoencoder: Any, batch: Sequence[Member], shape: Shape, view: int, device: torch.device, half: bool
-) -> Pair:
-    images = [load_view(_opened(root, record), record, shape, view) for root, record in batch]
-    pixels = to_pixels(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous())
+def _encoded(autoencoder: Any, batch: Sequence[Member], images: torch.Tensor, device: torch.device, half: bool) -> Pair:
+    pixels = to_pixels(images)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         posterior = autoencoder.encode(pixels.to(device)).latent_dist
     scale = autoencoder.config.scaling_factor

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs, TorchDynamoPlugin
 
 from vesalius.models.machine import has_bf16
 
@@ -23,9 +23,14 @@ BUCKET = 16_000_000
 
 
 def make_accelerator(
-    precision: str = "auto", device: str = "auto", tracker: str = "none", folder: Path | None = None
+    precision: str = "auto",
+    device: str = "auto",
+    tracker: str = "none",
+    folder: Path | None = None,
+    compiled: bool = False,
 ) -> Accelerator:
-    """An accelerator for this run alone. tracker: one that accelerate knows; folder: where it logs.
+    """An accelerator for this run alone. tracker: one that accelerate knows; folder: where it logs; compiled: the
+    networks that it prepares are.
 
     ValueError where the tracker is not installed.
 
@@ -42,6 +47,7 @@ def make_accelerator(
         kwargs_handlers=[waits],
         log_with=None if tracker == "none" else tracker,
         project_dir=folder,
+        dynamo_plugin=TorchDynamoPlugin(backend="inductor") if compiled else None,
     )
 
 
@@ -52,6 +58,24 @@ def choose_precision(precision: str, device: str) -> str:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return "bf16" if has_bf16(device) else "no"
+
+
+def num_workers(asked: int, device: torch.device) -> int:
+    """Processes that read ahead: as many as asked; of -1, on a GPU all cores but two, on a processor none, which has
+    no time to spare."""
+    if asked < 0:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        asked = max(1, cores - 2) if device.type == "cuda" else 0
+    if asked:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not outlive a fork
+    return asked
+
+
+def leave_signals(_: int) -> None:
+    """In a process that reads ahead: SIGTERM and Ctrl-C, which a whole group gets, are for the one that trains. It ends
+    the others when it has saved."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

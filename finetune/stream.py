@@ -6,6 +6,7 @@ What a step sees depends neither on the number of processes or workers nor on wh
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -55,24 +56,37 @@ def slot_generator(seed: int, step: int, slot: int) -> torch.Generator:
     return torch.Generator().manual_seed(slot_seed(seed, step, slot))
 
 
-def balanced_weights(records: list[Record], shares: dict[str, float], twice: Sequence[str] = ()) -> NDArray[np.float64]:
+def balanced_weights(records: list[Record], shares: dict[str, float], weigh: Sequence[str] = ()) -> NDArray[np.float64]:
     """Sampling weights, float64 [N], that give each origin its share and soften imbalance inside it.
 
     Inside an origin a group (modality, organ, label) of n records weighs sqrt(n): between by-class and by-record.
-    Shares of origins that are absent go to the others in proportion. twice: modalities whose phantoms, and labels whose
-    real records, count double among those of their origin. ValueError where one of them names no record.
+    Shares of origins that are absent go to the others in proportion. weigh: "NAME=FACTOR", by which phantoms of a
+    modality, or real records of a label or source, count more or less among those of their origin. ValueError where one
+    of them names no record, or is no such thing.
     """
-    named = [{r.modality if r.origin == "phantom" else r.label} & {*twice} for r in records]
-    if unknown := {*twice} - {name for names in named for name in names}:
+    factors = dict(_factor(each) for each in weigh)
+    named = [{r.modality} if r.origin == "phantom" else {r.label or "", r.source or ""} for r in records]
+    if unknown := factors.keys() - {name for names in named for name in names}:
         raise ValueError(
-            f"--twice {sorted(unknown)[0]}: no phantom is of that modality, and no real record has that label"
+            f"--weigh {sorted(unknown)[0]}: no phantom is of that modality, and no real record of that label or source"
         )
     groups = [(r.origin, r.modality, r.organ, None if r.source in UNLABELLED else r.label) for r in records]
     sizes = Counter(groups)
     raw = np.array([sizes[g] ** -0.5 for g in groups], dtype=np.float64)
-    raw *= [2 if names else 1 for names in named]
+    raw *= [math.prod(factors[name] for name in names & factors.keys()) for names in named]
     for origin in {r.origin for r in records}:
         members = np.array([r.origin == origin for r in records])
         raw[members] *= shares.get(origin, 1.0) / raw[members].sum()
     weights: NDArray[np.float64] = raw / raw.sum()
     return weights
+
+
+def _factor(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        factor = float(number)
+    except ValueError:
+        factor = -1.0
+    if not name or not 0 < factor < math.inf:
+        raise ValueError(f"--weigh {text}: expected NAME=FACTOR, such as MRI=2, with a factor above 0")
+    return name, factor

@@ -39,7 +39,7 @@ data=(--data "$out/phantoms" "$real")
 $launch vesalius.finetune.base "${data[@]}" --autoencoder "$out/autoencoder/vae" --text "$out/text" \
   --out "$out/base-64" --steps "$((steps / 2))" --sizes.image-size 64
 # Findings of brain MRI are learnt more slowly than others.
-$launch vesalius.finetune.base "${data[@]}" --init "$out/base-64/base" --out "$out/base" --steps "$steps" --twice MRI
+$launch vesalius.finetune.base "${data[@]}" --init "$out/base-64/base" --out "$out/base" --steps "$steps" --weigh MRI=2
 "$python" -m vesalius.finetune.support "${data[@]}" --out "$out/base/base"
 "$python" -m vesalius.finetune.distill "${data[@]}" --base "$out/base/base" --out "$out/fast" --steps "$(less 1500 4)" \
   --num-trajectories "$(less 2000 32)" --num-validation "$(less 64 16)"

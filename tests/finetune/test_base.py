@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from vesalius.finetune.base import (
     open_parts,
     train_base,
 )
+from vesalius.finetune.checkpoint import load_checkpoint
 from vesalius.finetune.examples import gather
 from vesalius.finetune.latents import cached_views
 from vesalius.finetune.masks import MARGIN, lesion_grid
@@ -30,6 +32,7 @@ from vesalius.finetune.text import TextConfig, train_text
 from vesalius.models.architecture import TINY, make_autoencoder, make_denoiser
 from vesalius.models.base import open_base
 
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 SIZES = dataclasses.replace(TINY, context=512, vocabulary=1024)
 
 
@@ -48,6 +51,18 @@ def base_config(data: tuple[Path, ...], parts: tuple[Path, Path], out: Path, **f
         "warmup": 2, "save_every": 2, "validate_every": 2, "precision": "fp32", "device": "cpu", "sizes": SIZES,
     }  # fmt: skip
     return BaseConfig(**{**usual, **fields})  # type: ignore[arg-type]
+
+
+def words_of(config: BaseConfig) -> list[str]:
+    """A run as words of the command line."""
+    words = ["--data", *map(str, config.data), "--out", str(config.out), "--device", "cpu"]
+    for name in (
+        "autoencoder", "text", "steps", "batch_size", "warmup", "save_every", "validate_every", "precision", "workers",
+    ):  # fmt: skip
+        words += ["--" + name.replace("_", "-"), str(getattr(config, name))]
+    for name, value in dataclasses.asdict(SIZES).items():
+        words += [f"--sizes.{name.replace('_', '-')}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    return words
 
 
 def test_a_trained_base_opens_as_a_plain_pipeline(
@@ -70,6 +85,29 @@ def test_a_stopped_base_run_ends_with_the_same_weights(
     resumed = train_base(base_config(data, parts, tmp_path / "cut"))
     one, other = (load_file(f / "unet" / "diffusion_pytorch_model.safetensors") for f in (whole, resumed))
     assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_batches_made_ahead_by_workers_are_those_made_in_the_loop(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    alone = train_base(base_config(data, parts, tmp_path / "alone", workers=0))
+    ahead = train_base(base_config(data, parts, tmp_path / "ahead", workers=2))
+    one, other = (load_file(f / "unet" / "diffusion_pytorch_model.safetensors") for f in (alone, ahead))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_signal_to_the_whole_group_stops_a_run_with_workers_with_its_step_saved(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = base_config(data, parts, tmp_path / "run", steps=100_000, save_every=100_000, workers=2)
+    words = [sys.executable, "-m", "vesalius.finetune.base", *words_of(config)]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=ALONE, start_new_session=True)
+    assert child.stdout is not None
+    assert "validation loss" in child.stdout.readline()  # its workers are at work
+    os.killpg(child.pid, signal.SIGTERM)
+    assert child.wait(60) == 75
+    assert (saved := load_checkpoint(config.out)) is not None
+    assert saved[0] >= 2
 
 
 def test_a_base_run_with_other_settings_is_refused(
@@ -136,9 +174,9 @@ def test_a_record_is_told_in_as_many_ways_as_are_asked_for(
     heard: list[str] = []
     tell = Condition.__call__
 
-    def listen(self: Condition, texts: list[str]) -> torch.Tensor:
+    def listen(self: Condition, texts: list[str], tokens: torch.Tensor | None = None) -> torch.Tensor:
         heard.extend(texts)
-        return tell(self, texts)
+        return tell(self, texts, tokens)
 
     monkeypatch.setattr(Condition, "__call__", listen)
     fields = {"steps": 6, "batch_size": 8, "caption_dropout": 0.0, "wordings": 1, "validate_every": 7}
@@ -176,11 +214,14 @@ def test_a_batch_is_refused_that_does_not_divide_among_processes(tmp_path: Path)
         BaseConfig(data=(), out=tmp_path, batch_size=3).check(2)
 
 
-def test_what_names_no_record_cannot_be_drawn_twice_as_often(
+def test_what_names_no_record_cannot_be_drawn_more_often(
     data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="--twice MRT: no phantom is of that modality"):
-        train_base(base_config(data, parts, tmp_path / "run", twice=("MRT",)))
+    with pytest.raises(ValueError, match="--weigh MRT: no phantom is of that modality"):
+        train_base(base_config(data, parts, tmp_path / "run", weigh=("MRT=2",)))
+    for wrong in ("MRI", "MRI=", "=2", "MRI=0", "MRI=-1", "MRI=nan"):
+        with pytest.raises(ValueError, match="expected NAME=FACTOR"):
+            train_base(base_config(data, parts, tmp_path / "run", weigh=(wrong,)))
     assert not (tmp_path / "run").exists()
 
 
@@ -198,14 +239,9 @@ def test_two_processes_train_the_base_that_one_does(
     words = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "29621",
-        "-m", "vesalius.finetune.base", "--data", *map(str, data), "--out", str(config.out),
+        "-m", "vesalius.finetune.base", *words_of(config),
     ]  # fmt: skip
-    for name in ("autoencoder", "text", "steps", "batch_size", "warmup", "save_every", "validate_every", "precision"):
-        words += ["--" + name.replace("_", "-"), str(getattr(config, name))]
-    for name, value in dataclasses.asdict(SIZES).items():
-        words += [f"--sizes.{name.replace('_', '-')}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.run([*words, "--device", "cpu"], capture_output=True, text=True, env=environment, timeout=240)
+    child = subprocess.run(words, capture_output=True, text=True, env=ALONE, timeout=240)
     assert child.returncode == 0, child.stderr
     alone, shared = (load_file(f / "unet" / "diffusion_pytorch_model.safetensors") for f in (one, config.out / "base"))
     torch.manual_seed(config.seed)

@@ -90,7 +90,7 @@ def test_the_share_of_an_absent_origin_goes_to_the_others() -> None:
 def test_phantoms_of_a_modality_drawn_twice_as_often_leave_the_real_share_as_it_is() -> None:
     records = [record("real", "brain")] * 10 + [record("phantom", "chest")] * 20 + [record("phantom", "brain")] * 20
     records = [replace(r, modality="MRI") if r.organ == "brain" else r for r in records]
-    weights = balanced_weights(records, {"real": 0.5, "phantom": 0.5}, twice=("MRI",))
+    weights = balanced_weights(records, {"real": 0.5, "phantom": 0.5}, weigh=("MRI=2",))
     assert np.isclose(weights[:10].sum(), 0.5)
     assert np.isclose(weights[30:].sum() / weights[10:30].sum(), 2)
 
@@ -98,6 +98,6 @@ def test_phantoms_of_a_modality_drawn_twice_as_often_leave_the_real_share_as_it_
 def test_real_records_of_a_label_drawn_twice_as_often_leave_the_phantoms_share_as_it_is() -> None:
     records = [replace(record("real", "brain"), label=name) for name in ("glioma", "meningioma")] * 10
     records += [replace(record("phantom", "brain"), label="glioma")] * 20
-    weights = balanced_weights(records, {"real": 0.5, "phantom": 0.5}, twice=("glioma",))
+    weights = balanced_weights(records, {"real": 0.5, "phantom": 0.5}, weigh=("glioma=2",))
     assert np.isclose(weights[20:].sum(), 0.5)
     assert np.isclose(weights[:20:2].sum() / weights[1:20:2].sum(), 2)
