@@ -25,7 +25,7 @@ class ExplainConfig:
     """findings to map, as the networks name them (CT/nodule); none: those asked for, or else the likeliest"""
     network: Literal["judge", "witness", "both"] = "both"
     """whose findings are mapped"""
-    method: Literal["gradcam", "hirescam"] = "gradcam"
+    method: Literal["gradcam", "hirescam", "both"] = "both"
     """gradcam weighs each feature by its mean gradient; hirescam by that at the very place"""
     words: bool = True
     """draw each sample again, by its recipe, to see which region attended to which word"""

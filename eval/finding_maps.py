@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -26,25 +26,26 @@ from vesalius.models.witness_network import FINDINGS, Witness, to_patches
 
 Network = Judge | Witness
 Method = Literal["gradcam", "hirescam"]
-JUDGE_LEVEL = -2
-"""The level of the judge's encoder whose maps are drawn, counted from its last: one of 8 x 8 cells, since the last has
-4 x 4, in which half a lung is a cell."""
+METHODS: tuple[Method, ...] = get_args(Method)
+JUDGE_LEVELS: dict[Method, int] = {"gradcam": 4, "hirescam": 2}
+"""Levels of the judge's encoder before the cells that are mapped: 8 x 8 of them, and 32 x 32. By mean gradients the
+deeper level, with its few cells, finds lesions of phantoms better; by those at each place the finer one does
+(`vesalius.eval.map_check`)."""
 
 
 class _Reading(nn.Module):
     """Pixels NCHW float32 in [-1, 1] -> logits [N, findings]; `cells` is the layer that is looked at, NCHW."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, method: Method) -> None:
         super().__init__()
         self.network, self.cells = network, nn.Identity()
+        self.cut = 6 * JUDGE_LEVELS[method]  # six modules make a level
         self.heads = [] if isinstance(network, Judge) else list(zip(network.heads, network.config.heads, strict=True))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         if isinstance(self.network, Judge):
-            levels = len(self.network.config.widths)
-            cut = 6 * (levels + 1 + JUDGE_LEVEL)  # six modules make a level
             trunk = self.network.image.trunk
-            hidden = self.network.image.hidden(trunk[cut:](self.cells(trunk[:cut](pixels))))
+            hidden = self.network.image.hidden(trunk[self.cut :](self.cells(trunk[: self.cut](pixels))))
             logits: torch.Tensor = self.network.image.attributes(hidden)
             return logits
         witness = self.network
@@ -78,8 +79,8 @@ def gradcam(network: Network, image: torch.Tensor, finding: str, *, method: Meth
     """The map of a finding, float32 [H, W] of the picture's size, at least 0 and 1 at its highest; all 0 where no place
     speaks for it.
 
-    image: uint8 [3, H, W], as `vesalius.data.image.load_square` gives it. ValueError where the network does not know the
-    finding, or captum is not installed.
+    image: uint8 [3, H, W], as `vesalius.data.image.load_square` gives it (channels last): CT in known units has three
+    windows. ValueError where the network does not know the finding, or captum is not installed.
     """
     return gradcams(network, image, [finding], method=method)[0]
 
@@ -93,7 +94,7 @@ def gradcams(
     except ModuleNotFoundError:
         raise ValueError('maps of findings need captum; install it with `pip install "vesalius[explain]"`') from None
     places = [find_finding(network, each) for each in findings]
-    reading = _Reading(network).eval()
+    reading = _Reading(network, method).eval()
     kind = LayerGradCam if method == "gradcam" else LayerGradientXActivation
     explainer = kind(reading, reading.cells)
     found = []

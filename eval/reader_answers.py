@@ -115,8 +115,8 @@ def _answer(row: Mapping[str, Any], where: str) -> Answer:
         seconds = float(row.get("seconds") or 0)
     except (TypeError, ValueError):
         raise ValueError(f"{where}: seconds '{row['seconds']}' is no number") from None
-    texts = {name: str(row.get(name) or "") for name in FIELDS if name not in (*SCALES, "seconds")}
-    return Answer(**texts, **{name: int(row[name]) for name in SCALES}, seconds=seconds)
+    told: dict[str, Any] = {name: str(row.get(name) or "") for name in FIELDS}
+    return Answer(**{**told, **{name: int(row[name]) for name in SCALES}, "seconds": seconds})
 
 
 def gather(

@@ -98,8 +98,8 @@ def report_sections(
             text=[
                 *said, *(f"Note: {note}." for note in result["notes"]),
                 "Sensitivity is the share of synthetic images that were called so, specificity that of real ones. "
-                "Intervals are of 95 %: Wilson's for a reader; for all together by resampling images, so they speak "
-                "for these readers, not for others.",
+                "Intervals are of 95 %: Wilson's for a reader; for all together Wilson's too, with the number of "
+                "images alone, so they speak for these readers and not for others.",
             ],
         ),
         Section(title="By modality", tables=[modality_table(result, shown)]),

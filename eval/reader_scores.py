@@ -153,8 +153,9 @@ def score_pairs(readers: Mapping[str, Answers], shown: Mapping[str, Shown], *, s
 def score_all(readers: Mapping[str, Answers], shown: Mapping[str, Shown], *, seed: int = 0) -> dict[str, Any] | None:
     """All readers together, over what all of them answered; None of one reader, or where nothing is common.
 
-    Accuracy is the mean over readers, its interval by bootstrap over images, for readers of one image are not
-    independent: it speaks for these readers on other images, not for other readers.
+    Accuracy is the mean over readers. Readers of one image are not independent, so its interval is Wilson's with the
+    number of images alone: means in [0, 1] vary at most as much as single answers do (Bhatia and Davis 2000). It speaks
+    for these readers on other images, not for other readers.
     """
     common = [i for i, s in shown.items() if not s.repeat_of and all(i in answers for answers in readers.values())]
     if len(readers) < 2 or not common:
@@ -164,11 +165,7 @@ def score_all(readers: Mapping[str, Answers], shown: Mapping[str, Shown], *, see
 
     def accuracy(members: Sequence[str]) -> dict[str, Any] | None:
         places = [common.index(i) for i in members]
-        return (
-            resampled(len(places), lambda at: float(right[[places[i] for i in at]].mean()), seed=seed)
-            if places
-            else None
-        )
+        return asdict(share(right[places].tolist())) if places else None
 
     return {
         "num": len(common),
@@ -221,7 +218,7 @@ def verdict(accuracy: Measure | Mapping[str, Any]) -> str:
         between = (
             ""
             if low is None
-            else f"; anything from {low:.0%} to {high:.0%} would fit, so this is no proof that they cannot"
+            else f"; anything from {low:.0%} to {high:.0%} would fit, so this is no proof that they look alike"
         )
         return f"{told}, which is not shown to differ from chance{between}"
     side = (

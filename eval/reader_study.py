@@ -17,19 +17,16 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from vesalius.data.hounsfield import show, window_named
-from vesalius.data.image import Uint8, fit_image, image_shape, read_hu, read_image
+from vesalius.data.image import image_shape
 from vesalius.data.modality import find_modality
 from vesalius.data.page import write_html
 from vesalius.data.prompt import clean, prompts_of
 from vesalius.data.record import Finding, Record, digest_file, load_records, read_state, write_atomic, write_json
 from vesalius.eval.readers_config import ReadersMakeConfig
+from vesalius.eval.shown import shown_image, stored_png
 from vesalius.inference.sample import Sample, load_samples
 
 FORMAT = "vesalius-readers-1"
@@ -117,7 +114,9 @@ def make_study(config: ReadersMakeConfig) -> StudySummary:
     if any(c.origin == "phantom" for c in chosen):
         notes.append("phantoms stand for real images")
     order = arrange(chosen, round(config.repeats * config.num), config.seed)
-    pictures = {id(c): stored_png(as_shown(c, size)) for c in chosen}
+    pictures = {
+        id(c): stored_png(shown_image(c.path, c.modality, size, text=c.text, hounsfield=c.hounsfield)) for c in chosen
+    }
     shown = _shown(order, pictures)
     study = hashlib.blake2b(
         "\n".join([FORMAT, config.title, *(f"{s.picture} {s.text}" for s in shown)]).encode(), digest_size=6
@@ -175,7 +174,7 @@ def _of_sample(folder: Path, sample: Sample, labels: dict[tuple[str, str], str])
     return Candidate(
         path=path, origin="synthetic", modality=sample.modality,
         label=labels.get((sample.modality, text)) or label_of(sample.findings), text=text, sha256=sample.sha256,
-        hounsfield=sample.raw16 is not None, digest=sample.raw16_sha256 if sample.raw16 else sample.sha256,
+        hounsfield=sample.raw16 is not None, digest=(sample.raw16_sha256 or "") if sample.raw16 else sample.sha256,
     )  # fmt: skip
 
 
@@ -264,7 +263,8 @@ def arrange(chosen: Sequence[Candidate], num_repeats: int, seed: int) -> list[Ca
     leaves room."""
     rng = random.Random(f"{seed}/order")
     sides = [[c for c in chosen if c.is_synthetic is wanted] for wanted in (True, False)]
-    for side in (sides, *sides):
+    rng.shuffle(sides)
+    for side in sides:
         rng.shuffle(side)
     again = [c for pair in zip(*sides, strict=True) for c in pair][:num_repeats]
     gap = min(len(chosen) // 3, len(chosen) - len(again))
@@ -281,26 +281,6 @@ def arrange(chosen: Sequence[Candidate], num_repeats: int, seed: int) -> list[Ca
         first = next(i for i, c in enumerate(order) if c is each)
         before[rng.randint(first + gap + 1, len(order)) if first + gap < len(order) else len(order)].append(each)
     return [c for i, more in enumerate(before) for c in [*more, *order[i : i + 1]]]
-
-
-def as_shown(candidate: Candidate, size: int) -> Uint8:
-    """A candidate as readers see it: size x size x C uint8, C by its modality alone. ValueError names the file."""
-    modality = find_modality(candidate.modality)
-    if candidate.hounsfield:
-        image = show(read_hu(candidate.path), window_named(candidate.text))[..., None]
-    else:
-        image = read_image(candidate.path)
-    fitted: Uint8 = fit_image(image, modality, (size, size))
-    if modality.channels == 1 and fitted.shape[2] == 3:
-        fitted = fitted.mean(axis=2, keepdims=True).round().astype("uint8")
-    return fitted.repeat(3, axis=2) if modality.channels == 3 and fitted.shape[2] == 1 else fitted
-
-
-def stored_png(image: Uint8) -> bytes:
-    """A PNG whose length depends on its shape alone: bytes are stored, not compressed, and no other chunk is there."""
-    buffer = BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(buffer, "PNG", compress_level=0)
-    return buffer.getvalue()
 
 
 def _shown(order: Sequence[Candidate], pictures: dict[int, bytes]) -> list[Shown]:

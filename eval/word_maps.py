@@ -2,9 +2,9 @@
 
     maps = attention_maps(generator, request)      {word: float32 [H, W]}
 
-In every cross-attention layer each cell of the picture shares its attention out over the tokens of the text. Those shares
-are averaged over heads, layers and denoising steps, added up over the tokens of a word, and brought to the size of the
-picture: DAAM (Tang et al. 2023, "What the DAAM: interpreting Stable Diffusion using cross attention", ACL, arXiv
+In every cross-attention layer each cell of the picture shares its attention out over the tokens of the text. Those
+shares are averaged over heads, layers and denoising steps, added up over the tokens of a word, and brought to the size
+of the picture: DAAM (Tang et al. 2023, "What the DAAM: interpreting Stable Diffusion using cross attention", ACL, arXiv
 2210.04885). Here the generator's own drawing is watched, which stays the same to the last bit: the layers compute as
 they did, and their shares are computed beside them.
 
@@ -33,7 +33,8 @@ from vesalius.models.text import split_chunks
 if TYPE_CHECKING:
     from vesalius.inference.generator import Generator
 
-_WORD = re.compile(r"[^\W\d_㐀-鿿]+(?:[-'’][^\W\d_㐀-鿿]+)*|\d+(?:[.,]\d+)*|[㐀-鿿]+|[^\w\s]|_")
+_LETTER = r"[^\W_㐀-鿿]"
+_WORD = re.compile(rf"{_LETTER}+(?:[-'’]{_LETTER}+|[.,]\d+)*|[㐀-鿿]+|[^\w\s]|_")
 _HAN = re.compile(r"[㐀-鿿]")
 
 
@@ -203,7 +204,8 @@ def _shares(attn: Any, hidden: torch.Tensor, text: torch.Tensor) -> torch.Tensor
     total = torch.zeros(query.shape[1], key.shape[1], device=query.device)
     for q, k in zip(query, key, strict=True):  # a head at a time, so that memory stays that of one
         total += (q @ k.T * attn.scale).softmax(-1)
-    return total / attn.heads
+    shares: torch.Tensor = total / attn.heads
+    return shares
 
 
 @contextmanager
