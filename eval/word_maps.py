@@ -119,7 +119,7 @@ def words_of(tokenizer: Any, prompt: str, num_tokens: int) -> tuple[tuple[str, .
 
 def _pieces(text: str, spans: list[Any]) -> list[tuple[int, int]]:
     """Where the words of a text lie. A run of Chinese is cut where a token begins that shares no character with the one
-    before."""
+    before, and words that share a token are one."""
     found: list[tuple[int, int]] = []
     for match in _WORD.finditer(text):
         if not _HAN.match(match[0]):
@@ -131,6 +131,10 @@ def _pieces(text: str, spans: list[Any]) -> list[tuple[int, int]]:
                 cuts.add(after[0])
         edges = [*sorted(cuts), match.end()]
         found += list(pairwise(edges))
+    for start, end in spans:
+        over = [i for i, (a, b) in enumerate(found) if a < end and start < b]
+        if len(over) > 1:
+            found[over[0] : over[-1] + 1] = [(found[over[0]][0], found[over[-1]][1])]
     return found
 
 
@@ -202,8 +206,9 @@ def _shares(attn: Any, hidden: torch.Tensor, text: torch.Tensor) -> torch.Tensor
     if attn.norm_k is not None:
         key = attn.norm_k(key)
     total = torch.zeros(query.shape[1], key.shape[1], device=query.device)
-    for q, k in zip(query, key, strict=True):  # a head at a time, so that memory stays that of one
-        total += (q @ k.T * attn.scale).softmax(-1)
+    with torch.autocast(query.device.type, enabled=False):  # else shares would be rounded to bfloat16
+        for q, k in zip(query, key, strict=True):  # a head at a time, so that memory stays that of one
+            total += (q @ k.T * attn.scale).softmax(-1)
     shares: torch.Tensor = total / attn.heads
     return shares
 
