@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vesalius.data.hounsfield import window_named
 from vesalius.data.image import Float32, Uint8, load_square, read_image, read_recipe
 from vesalius.data.modality import find_modality
 from vesalius.data.page import write_html
@@ -306,7 +307,8 @@ def _image(
 ) -> dict[str, Any]:
     """What the page shows of one picture."""
     size = findings[0].values.shape[0] if findings else 128
-    picture = shown_image(subject.seen, subject.modality, size, text=subject.text, hounsfield=subject.hounsfield)
+    window = window_named(subject.text) if subject.hounsfield else None
+    picture = shown_image(subject.seen, subject.modality, size, window=window, hounsfield=subject.hounsfield)
     groups = [_first(subject, picture)]
     if words is not None:
         groups.append(_word_group(words))

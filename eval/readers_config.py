@@ -27,6 +27,8 @@ class ReadersMakeConfig:
     """split of --real that the real images are of"""
     size: int | None = None
     """pixels along an edge at which all are shown; none: the smallest edge among them, so that none is enlarged"""
+    window: Literal["wide", "lung", "soft tissue", "bone", "brain"] = "wide"
+    """through which CT in Hounsfield units is shown, whatever its text says; wide: from lung to bone at once"""
     seed: int = 0
     """seed of choice and order"""
     title: str = "Reader study"

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from vesalius.data.hounsfield import show, window_named
+from vesalius.data.hounsfield import show
 from vesalius.data.image import Uint8, fit_image, read_hu, read_image
 from vesalius.data.modality import find_modality
 
 
-def shown_image(path: Path, modality: str, size: int, *, text: str = "", hounsfield: bool = False) -> Uint8:
-    """A picture file as size x size x C uint8, C by its modality alone; CT in Hounsfield units through the window that
-    its text names, else from lung to bone. ValueError names a file that does not open."""
+def shown_image(path: Path, modality: str, size: int, *, window: str | None = None, hounsfield: bool = False) -> Uint8:
+    """A picture file as size x size x C uint8, C by its modality alone; CT in Hounsfield units through a window
+    of `vesalius.data.modality.WINDOWS`, else from lung to bone. ValueError names a file that does not open."""
     kind = find_modality(modality)
-    image = show(read_hu(path), window_named(text))[..., None] if hounsfield else read_image(path)
+    image = show(read_hu(path), window)[..., None] if hounsfield else read_image(path)
     fitted: Uint8 = fit_image(image, kind, (size, size))
     if kind.channels == 1 and fitted.shape[2] == 3:
         fitted = fitted.mean(axis=2, keepdims=True).round().astype("uint8")

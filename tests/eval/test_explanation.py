@@ -151,5 +151,5 @@ def test_hounsfield_units_and_grey_are_shown_in_one_way(tmp_path: Path) -> None:
     second = shown_image(tmp_path / "grey.png", "CT", 32)
     assert first.shape == second.shape == (32, 32, 1)
     assert np.abs(first.astype(int) - second).max() <= 1
-    lung = shown_image(tmp_path / "hu.png", "CT", 32, hounsfield=True, text="Chest CT, lung window.")
+    lung = shown_image(tmp_path / "hu.png", "CT", 32, hounsfield=True, window="lung")
     assert np.abs(first.astype(int) - lung).max() > 50

@@ -17,8 +17,9 @@ from PIL import Image
 
 from vesalius.data.image import read_image, write_png
 from vesalius.data.phantom import PhantomConfig, write_phantoms
-from vesalius.data.record import digest_file, load_records
-from vesalius.eval.reader_study import Candidate, arrange, choose, make_study, read_key, shown_of
+from vesalius.data.record import Record, digest_file, load_records
+from vesalius.eval.reader_choice import Candidate, arrange, choose
+from vesalius.eval.reader_study import make_study, read_key, shown_of
 from vesalius.eval.readers_config import ReadersMakeConfig
 from vesalius.inference.sample import Sample, sample_lines
 
@@ -168,6 +169,27 @@ def test_ct_in_units_looks_alike_whatever_file_it_came_in(folders: tuple[Path, P
         if each.modality == "CT":
             tones[each.is_synthetic].append(float(np.asarray(Image.open(io.BytesIO(picture(items[item])))).mean()))
     assert np.mean(tones[True]) == pytest.approx(np.mean(tones[False]), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Chest X-ray of a child.", ("chest", "viral pneumonia")),
+        ("Normal chest X-ray.", ("chest", "normal")),
+        ("X-ray with bacterial pneumonia", ("chest", "bacterial pneumonia")),
+        ("Chest X-ray without bacterial pneumonia, normal.", ("chest", "normal")),
+        ("X-ray, fracture of the wrist.", ("wrist", "fracture")),
+        ("X-ray, fracture.", ("", "")),
+        ("X-ray of a hand.", ("", "")),
+    ],
+)
+def test_a_prompt_has_the_organ_and_label_that_it_names(text: str, expected: tuple[str, str]) -> None:
+    rows = [
+        ("Chest X-ray of a child.", "chest", "viral pneumonia"), ("a", "chest", "normal"), ("b", "chest", "pneumonia"),
+        ("c", "chest", "bacterial pneumonia"), ("d", "wrist", "fracture"), ("e", "ankle", "fracture"),
+    ]  # fmt: skip
+    records = [Record(file_name="", text=t, modality="X-ray", organ=o, label=n) for t, o, n in rows]
+    assert Strata(records).find("X-ray", text, ()) == expected
 
 
 def test_units_on_one_side_alone_are_told() -> None:
