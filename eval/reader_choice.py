@@ -145,9 +145,7 @@ def choose(
         shared = {c.stratum for c in sides[0]} & {c.stratum for c in sides[1]}
         groups = [(label, [[c for c in side if c.stratum == label] for side in sides]) for label in sorted(shared)]
         if not shared or shared == {""}:
-            told.append(
-                f"{modality}: real and synthetic images have no organ and label in common, so neither is balanced"
-            )
+            told.append(f"{modality}: no organ and label is of real and synthetic ones both, so neither is balanced")
             groups = [("", sides)]
         elif left := sum(c.stratum not in shared for c in sides[1]):
             told.append(f"{modality}: {left} of {len(sides[1])} synthetic images have no real ones of their kind")

@@ -18,7 +18,7 @@ from PIL import Image
 from vesalius.data.image import read_image, write_png
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import Record, digest_file, load_records
-from vesalius.eval.reader_choice import Candidate, arrange, choose
+from vesalius.eval.reader_choice import Candidate, Strata, arrange, choose
 from vesalius.eval.reader_study import make_study, read_key, shown_of
 from vesalius.eval.readers_config import ReadersMakeConfig
 from vesalius.inference.sample import Sample, sample_lines
