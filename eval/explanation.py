@@ -18,7 +18,7 @@ from vesalius.data.hounsfield import window_named
 from vesalius.data.image import Float32, Uint8, load_square, read_image, read_recipe
 from vesalius.data.modality import find_modality
 from vesalius.data.page import write_html
-from vesalius.data.record import write_atomic, write_json
+from vesalius.data.record import digest_file, write_atomic, write_json
 from vesalius.eval.explain_config import ExplainConfig
 from vesalius.eval.finding_maps import (
     METHODS,
@@ -274,8 +274,8 @@ def _row(
     subject: Subject, words: WordMaps | None, findings: Sequence[FindingMap], notes: Sequence[str], maps: str
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "image": str(subject.path), "modality": subject.modality, "text": subject.text,
-        "synthetic": subject.sample is not None, "notes": list(notes), "maps": maps, "words": {},
+        "image": str(subject.path), "sha256": digest_file(subject.path), "modality": subject.modality,
+        "text": subject.text, "synthetic": subject.sample is not None, "notes": list(notes), "maps": maps, "words": {},
     }  # fmt: skip
     if words is not None:
         shares = words.shares()

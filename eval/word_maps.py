@@ -80,10 +80,8 @@ def watch_words(generator: Generator, request: Request, **sampling: Any) -> Word
     watch = _Watch(height / width)
     with _watched(pipeline.unet, watch):
         ((_, picture),) = generator.draw_all([request], **sampling)
-    tokens = watch.shares((height, width))  # [L, H, W]
-    words, owners = words_of(pipeline.tokenizer, request.prompt, len(tokens))
-    maps = torch.zeros(len(words) + 1, height, width)
-    maps.index_add_(0, torch.tensor([len(words) if o is None else o for o in owners]), tokens)
+    words, owners = words_of(pipeline.tokenizer, request.prompt, watch.num_tokens)
+    maps = watch.shares([len(words) if o is None else o for o in owners], len(words) + 1, (height, width))
     grids = tuple(sorted(watch.sums, reverse=True))
     return WordMaps(
         picture=picture, words=words, maps=maps[:-1].numpy(), marks=maps[-1].numpy(), grids=grids,
@@ -160,16 +158,19 @@ class _Watch:
         """How many layers the grid has that was counted most."""
         return len(self.names[max(grids, key=lambda grid: self.counts[grid])])
 
-    def shares(self, size: tuple[int, int]) -> torch.Tensor:
-        """The mean over layers and steps, float32 [tokens, height, width]."""
+    @property
+    def num_tokens(self) -> int:
         assert self.sums, "no cross-attention ran"
+        return next(iter(self.sums.values())).shape[1]
+
+    def shares(self, owners: list[int], num: int, size: tuple[int, int]) -> torch.Tensor:
+        """The mean over layers and steps, added up by the owners of tokens: float32 [num, height, width]."""
         total = sum(self.counts.values())
-        mean: torch.Tensor | None = None
+        mean = torch.zeros(num, *size)
         for grid, each in self.sums.items():
-            drawn = (each / total).cpu().T.reshape(1, -1, *grid)
-            drawn = functional.interpolate(drawn, size=size, mode="bilinear", align_corners=False)[0]
-            mean = drawn if mean is None else mean + drawn
-        assert mean is not None
+            drawn = torch.zeros(num, len(each)).index_add_(0, torch.tensor(owners), each.cpu().T / total)
+            drawn = drawn.reshape(1, num, *grid)
+            mean += functional.interpolate(drawn, size=size, mode="bilinear", align_corners=False)[0]
         return mean
 
 

@@ -17,7 +17,16 @@ from vesalius.data.image import write_png
 from vesalius.data.record import digest_file, write_json
 from vesalius.eval.reader_answers import FIELDS, Answer, answer_row, checksum, gather, read_answers
 from vesalius.eval.reader_report import score_study
-from vesalius.eval.reader_scores import cohen_kappa, d_prime, fleiss_kappa, score_all, score_reader, verdict
+from vesalius.eval.reader_scores import (
+    DRAWS,
+    cohen_kappa,
+    d_prime,
+    fleiss_kappa,
+    kappa_with_interval,
+    score_all,
+    score_reader,
+    verdict,
+)
 from vesalius.eval.reader_study import FORMAT, Shown, read_key, shown_of
 from vesalius.eval.readers_config import ReadersScoreConfig
 
@@ -167,9 +176,34 @@ def test_fleiss_kappa_of_two_raters_is_scotts_pi_and_has_its_limits() -> None:
 
 
 def test_cohens_kappa_is_scikit_learns_and_none_where_undefined() -> None:
-    first, second = [1, 2, 3, 3, 5], [1, 3, 3, 2, 5]
+    first, second = [1, 2, 3, 4, 5, 5], [1, 3, 3, 2, 5, 4]
     assert cohen_kappa(first, second, ordered=True) == cohen_kappa_score(first, second, weights="quadratic")
     assert cohen_kappa(["real"] * 5, ["real"] * 5) is None
+    assert kappa_with_interval(["real"] * 5, ["real"] * 5) is None
+
+
+def test_a_step_of_the_scale_that_nobody_used_still_counts() -> None:
+    first, second = np.array([1, 1, 5, 5, 4]), np.array([1, 5, 5, 4, 4])
+    apart = (first[:, None] - second[None]) ** 2
+    assert cohen_kappa(first.tolist(), second.tolist(), ordered=True) == pytest.approx(
+        1 - ((first - second) ** 2).mean() / apart.mean()
+    )
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_the_interval_of_a_kappa_is_that_of_scikit_learns_draws(ordered: bool) -> None:
+    rng = np.random.default_rng(3)
+    first = rng.choice([1, 2, 4, 5], 30)
+    second = np.where(rng.random(30) < 0.5, first, rng.choice([1, 2, 4, 5], 30))
+    row = kappa_with_interval(first.tolist(), second.tolist(), ordered=ordered, seed=7)
+    draws = np.random.default_rng(7)
+    more = {"weights": "quadratic", "labels": [1, 2, 3, 4, 5]} if ordered else {}
+    drawn = [
+        cohen_kappa_score(first[at], second[at], **more) for at in (draws.integers(0, 30, 30) for _ in range(DRAWS))
+    ]
+    assert row is not None
+    assert (row["low"], row["high"]) == pytest.approx(tuple(np.percentile(drawn, (2.5, 97.5))))
+    assert row["low"] < row["value"] < row["high"]
 
 
 def test_d_prime_of_chance_is_zero_and_of_perfection_is_finite() -> None:
