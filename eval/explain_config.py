@@ -30,7 +30,7 @@ class ExplainConfig:
     words: bool = True
     """draw each sample again, by its recipe, to see which region attended to which word"""
     base: str | None = None
-    """base that the samples were drawn with; none: the one that their recipe names"""
+    """base that the samples were drawn with, where that is not nano"""
     adapter: tuple[str, ...] = ()
     """adapters that they were drawn with"""
     device: str = "auto"

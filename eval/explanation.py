@@ -36,6 +36,7 @@ from vesalius.eval.shown import shown_image
 from vesalius.eval.word_maps import WordMaps, peak, watch_words
 from vesalius.inference.request import Request
 from vesalius.inference.sample import Sample, load_samples
+from vesalius.models.base import EMBEDDED
 from vesalius.models.judge_network import Judge, attribute_names
 from vesalius.models.witness_network import Witness
 
@@ -43,6 +44,11 @@ MOST_FINDINGS = 4
 """Of a picture and a network."""
 SAME = 2
 """Grey levels that a picture drawn again may be off: sums are rounded by batch and machine."""
+RECIPE: dict[str, Any] = {
+    "seed": int, "steps": int, "guidance": int | float, "height": int, "width": int, "reuse": int, "negative": str,
+    "scheduler": str, "base": str, "precision": str,
+}  # fmt: skip
+"""Of what kind the parts of a recipe are by which a sample is drawn again: a picture may come from anywhere."""
 CAVEATS = (
     "These maps are hints and no proof; they must not be used to judge an image, a finding or a patient.",
     "A word's map shows where the drawing looked it up, not what it caused: other words, the seed and the whole text "
@@ -159,6 +165,9 @@ def _of_sample(folder: Path | None, sample: Sample, path: Path) -> Subject:
     units = folder / sample.raw16 if folder and sample.raw16 else None
     seen = units if units and units.is_file() else path
     read_image(seen)
+    for name, kind in RECIPE.items():
+        if not isinstance(getattr(sample, name), kind):
+            raise ValueError(f"{path}: its recipe is damaged ({name}); draw it again, or give an image without one")
     return Subject(
         path=path, seen=seen, modality=sample.modality, text=sample.text, hounsfield=seen is units, sample=sample
     )
@@ -219,7 +228,12 @@ class Redrawing:
         from vesalius.inference.generator import Generator
         from vesalius.inference.schedulers import SCHEDULERS
 
-        base = self.config.base or sample.base or "nano"
+        # A picture from elsewhere may name any hub id: nothing is fetched that the user did not name.
+        base = self.config.base or EMBEDDED
+        if self.config.base is None and sample.base not in ("", EMBEDDED):
+            raise ValueError(
+                f"{where}: was drawn with base '{sample.base}'; give its folder or id by --base, or --no-words"
+            )
         scheduler = sample.scheduler if sample.scheduler in SCHEDULERS else None
         key = (base, scheduler, sample.precision, sample.reuse)
         if self._made[0] != key:

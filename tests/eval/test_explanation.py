@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -106,6 +107,24 @@ def test_what_cannot_be_explained_is_said(
         assert main(["explain", *map(str, (*line, *extra))]) == USAGE, words
         assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_fetched_that_only_a_picture_names(tiny_base: Path, tmp_path: Path) -> None:
+    recipe = {
+        "file_name": "images/a.png", "text": "Chest CT.", "modality": "CT", "seed": 1, "steps": 2, "guidance": 1.0,
+        "base": "someone/something", "synthetic": True,
+    }  # fmt: skip
+    write_png(tmp_path / "a.png", np.zeros((32, 32, 1), np.uint8), recipe)
+    config = ExplainConfig(image=tmp_path / "a.png", out=tmp_path / "out", network="judge")
+    with pytest.raises(ValueError, match="was drawn with base 'someone/something'; give its folder or id by --base"):
+        explain(config)
+    (row,) = explain(dataclasses.replace(config, words=False))["images"]
+    assert row["words"] == {}
+    (row,) = explain(dataclasses.replace(config, base=str(tiny_base)))["images"]
+    assert "drawn again it differs by up to" in row["notes"][0]
+    write_png(tmp_path / "a.png", np.zeros((32, 32, 1), np.uint8), {**recipe, "seed": "one"})
+    with pytest.raises(ValueError, match=r"a.png: its recipe is damaged \(seed\)"):
+        explain(config)
 
 
 def test_a_dry_run_looks_and_writes_nothing(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
