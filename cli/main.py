@@ -89,6 +89,18 @@ VERBS = (
         "eval.config:EvalConfig", "cli.report:evaluate",
     ),
     Verb(
+        "explain", "which region answered which word, and which one spoke for which finding",
+        "eval.explain_config:ExplainConfig", "cli.explain:explain",
+    ),
+    Verb(
+        "readers make", "real and synthetic images, blinded and shuffled, as a page for readers",
+        "eval.readers_config:ReadersMakeConfig", "cli.readers:make",
+    ),
+    Verb(
+        "readers score", "readers' answers against the key: accuracy, agreement, calibration",
+        "eval.readers_config:ReadersScoreConfig", "cli.readers:score",
+    ),
+    Verb(
         "adapter export", "an adapter as one file for diffusers, ComfyUI or AUTOMATIC1111",
         "models.adapter_config:AdapterExportConfig", "cli.adapters:export",
     ),

@@ -129,7 +129,11 @@ class Witness(nn.Module):
         return self.tokens(to_patches(pixels, self.config.patch))
 
     def _describe(self, images: torch.Tensor) -> torch.Tensor:
-        tokens, cells = self.look(images), self.config.cells
+        return self.describe(self.look(images))
+
+    def describe(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens [N, T, C] -> features [N, F] as they are, before mean and deviation of training images."""
+        cells = self.config.cells
         local = self.axes(tokens).transpose(1, 2).unflatten(2, (cells, cells))
         local = functional.adaptive_avg_pool2d(local, self.config.grid).flatten(1)
         return torch.cat([tokens.mean(1), tokens.std(1), local], 1)

@@ -23,6 +23,7 @@ LIGHT = (
     "eval.config", "finetune.config", "finetune.base_config", "finetune.cloud", "finetune.cloud_config", "finetune.distill_config",
     "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config", "demo.config",
     "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.plan", "cli.runs", "cli.doctor",
+    "eval.explain_config", "eval.readers_config", "cli.explain", "cli.readers",
 )  # fmt: skip
 FILES = sorted(p for stage in (*STAGES, "tests") for p in (ROOT / stage).rglob("*.py"))
 words = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.words)
