@@ -18,7 +18,7 @@ trial="${TRIAL:-1}"
 less() { echo $(($1 / trial > $2 ? $1 / trial : $2)); }  # a number of the whole chain, in a trial no less than the second
 steps="$(less "${STEPS:-12000}" 4)"
 
-vesalius data phantom --num "$(less 15000 240)" --seed 1 --val 0.03 --test 0.03 --size 128 --hounsfield \
+vesalius data phantom --num "$(less 60000 240)" --seed 1 --val 0.03 --test 0.03 --size 128 --hounsfield \
   --out "$out/phantoms"
 if [ -n "${VESALIUS_PACK:-}" ]; then
   [ -f "$out/real/manifest.json" ] || "$python" -m vesalius.finetune.pack --unpack "$VESALIUS_PACK" --out "$out/real"
