@@ -207,7 +207,8 @@ def generate(config: GenerateConfig) -> int:
     elif config.dry_run:
         if summary.memory is not None:
             print(summary.memory.line())
-        print(f"would draw {num} images of {summary.num_prompts} prompts in {summary.num_shards} shards")
+        started = f", {summary.num_started} of them from pictures" if summary.num_started else ""
+        print(f"would draw {num} images of {summary.num_prompts} prompts in {summary.num_shards} shards{started}")
     elif summary.finished:
         print(f"{num} images: {config.out}")
     else:

@@ -19,9 +19,12 @@ class GenerateConfig:
     prompt: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """one or more prompts; each names its modality (CT, MRI, H&E, X-ray ...) unless --modality does"""
     prompts: Path | None = None
-    """prompts: text, one a line; .jsonl, .csv or .tsv with `text` and `modality`; or a dataset, for its captions"""
+    """prompts: text, one a line; .jsonl, .csv, .tsv or .parquet with `text`, `modality`, and where each row has its own
+    `image`, `mask` and `strength`; or a dataset, for its captions"""
     split: Literal["train", "val", "test"] = "train"
     """split whose captions are the prompts, where --prompts is a dataset"""
+    start: Literal["noise", "image", "mask"] = "noise"
+    """where --prompts is a dataset: from noise, each record's image, or that with only what its mask shows drawn"""
     grid: tuple[str, ...] = ()
     """prompts by combination: modality=CT,MRI finding=nodule,mass side=left,right size=20 count=2 language=en,zh"""
     vary: tuple[str, ...] = ()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
+from vesalius.data.archive import Place
 from vesalius.data.image import Shape
 from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_in
 from vesalius.data.record import Finding
@@ -18,11 +18,15 @@ class Source:
 
     strength: how far it is taken back into noise before it is drawn anew, above 0 (nothing changes) up to 1 (only what
     survives full noise is kept). mask: an image of its size, white where it is drawn anew; elsewhere it stays as it is.
+    above: the grey of a mask from which on it counts as white; 0 of masks that number what they show, as those of
+    datasets do. where: the row that brought it, such as "prompts.csv:7"; "" of a picture that is not of one row.
     """
 
-    image: Path
+    image: Place
     strength: float = 0.6
-    mask: Path | None = None
+    mask: Place | None = None
+    above: int = 127
+    where: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.strength <= 1:
