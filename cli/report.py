@@ -218,12 +218,16 @@ def generate(config: GenerateConfig) -> int:
 
 def augment(config: AugmentConfig) -> int:
     from vesalius.inference.augmentation import augment_dataset
+    from vesalius.inference.memory import plan_row
 
     summary = augment_dataset(config)
     if config.json:
-        print_json(summary)
+        row = {k: v for k, v in vars(summary).items() if k != "memory"}
+        print_json({**row, **({} if summary.memory is None else {"memory": plan_row(summary.memory)})})
     else:
         drawn = sum(summary.drawn.values())
+        if config.dry_run and summary.memory is not None:
+            print(summary.memory.line())
         print(f"{'would add' if config.dry_run else 'added'} {drawn} synthetic to {summary.splits['train'] - drawn}")
         for value, there in list(summary.there.items())[:20]:
             print(f"  {config.balance} {value}: {there} + {summary.drawn[value]}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from vesalius.data.card import Tally, write_card
+from vesalius.data.fields import Settled
 from vesalius.data.inside import own_file
 from vesalius.data.journal import read_object
 from vesalius.data.lengths import Lengths, TextLengths, Tokenizer
@@ -35,7 +36,7 @@ MOST_LINES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckConfig:
+class CheckConfig(Settled):
     """What to check."""
 
     folder: tyro.conf.Positional[Path]

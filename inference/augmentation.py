@@ -5,6 +5,7 @@ Captions of training records, and no others, are the prompts. Real records are t
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import heapq
 import json
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vesalius.data.derive import MARK, Move, derive, settled
 from vesalius.data.modality import find_modality
@@ -24,6 +25,9 @@ from vesalius.inference.request import Request
 from vesalius.inference.run import check_settings, draw_requests
 from vesalius.inference.sample import Sample, sample_seed, stream_samples
 
+if TYPE_CHECKING:
+    from vesalius.inference.memory import MemoryPlan
+
 SOURCE = "vesalius augment"
 FIELDS = ("label", "modality", "organ")
 """Fields that may be balanced, beside any further column that a dataset has."""
@@ -34,7 +38,7 @@ class AugmentSummary:
     """What an augmented dataset holds: records by split, and of each value how many train records and how many drawn.
 
     samples: the folder of the drawings with their recipes. num_without: training records that lack the field; they are
-    taken over, and nothing is drawn for them.
+    taken over, and nothing is drawn for them. memory: how drawing keeps to its budget, where it has one.
     """
 
     path: Path
@@ -43,6 +47,7 @@ class AugmentSummary:
     there: dict[str, int]
     drawn: dict[str, int]
     num_without: int = 0
+    memory: MemoryPlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +89,8 @@ def augment_dataset(config: AugmentConfig) -> AugmentSummary:
         splits={**plan.splits, "train": plan.splits["train"] + len(plan.requests)},
     )  # fmt: skip
     run = GenerateConfig(
-        prompts=config.folder.resolve(), out=samples, base=config.base, adapter=config.adapter, seed=config.seed,
-        steps=config.steps, guidance=config.guidance, size=config.size, batch_size=config.batch_size,
-        precision=config.precision, device=config.device, json=config.json,
+        **config.drawing(), prompts=config.folder.resolve(), out=samples, seed=config.seed, steps=config.steps,
+        guidance=config.guidance, size=config.size, json=config.json, dry_run=config.dry_run,
     )  # fmt: skip
     check_settings(run)
     rows = [digest_file(path) for path, _ in metadata_files(config.folder)]
@@ -95,10 +99,14 @@ def augment_dataset(config: AugmentConfig) -> AugmentSummary:
         "adapter": list(config.adapter), "steps": config.steps,
         "guidance": config.guidance, "size": list(config.size) if config.size else None,
         "precision": config.precision, "rows_before": rows,
+        **({"scheduler": config.scheduler} if config.scheduler else {}),
     }  # fmt: skip
-    if _is_done(config, told) or config.dry_run:
+    if _is_done(config, told):
         return summary
     drawn = draw_requests(run, Requests(config, plan), rows=rows, ratio=config.ratio, balance=config.balance)
+    summary = dataclasses.replace(summary, memory=drawn.memory)
+    if config.dry_run:
+        return summary
     if not drawn.finished:
         raise KeyboardInterrupt  # the same line continues
 

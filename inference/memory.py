@@ -21,6 +21,7 @@ from vesalius.models.machine import free_memory, has_bf16, held_memory
 
 if TYPE_CHECKING:
     from vesalius.inference.config import GenerateConfig
+    from vesalius.inference.service_config import ServeConfig
 
 Offload = Literal["none", "model", "group", "sequential"]
 UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
@@ -40,6 +41,8 @@ OFFLOADS: dict[str, tuple[Offload, ...]] = {
     "cpu": ("none", "model", "sequential"), "cuda": ("none", "model", "group", "sequential"),
 }  # fmt: skip
 """Where weights may go, from the fastest on. On a processor there is no second memory for blocks to wait in."""
+MOST_CHUNKS = 4
+"""Contexts of the longest prompt that a service takes which has a budget: some three hundred words."""
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 WORDS = {
     # Of the shape of Stable Diffusion 1.5: 13.8 s of one core a step, and 12.0 s where freed memory is kept.
@@ -195,6 +198,21 @@ def plan_run(config: GenerateConfig, longest: str, num: int) -> MemoryPlan | Non
         config.base, device=find_device(config.device), budget=budget, precision=config.precision,
         attention=config.attention, batch_size=min(config.batch_size, max(1, num)), size=config.size,
         chunks=max(len(split_chunks(tokenizer, text)) for text in texts), guided=guidance > 1,
+        adapters=[share.adapter for share in parse_adapters(config.adapter)],
+    )  # fmt: skip
+
+
+def plan_service(config: ServeConfig) -> MemoryPlan | None:
+    """The plan of an image service, for pictures of the base's own size and prompts of MOST_CHUNKS contexts; None where
+    it has no budget. ValueError as `parse_memory` and `plan_memory`."""
+    if config.memory is None:
+        return None
+    from vesalius.inference.generator import find_device
+    from vesalius.models.adapter_mix import parse_adapters
+
+    return plan_memory(
+        config.base, device=find_device(config.device), budget=parse_memory(config.memory), precision=config.precision,
+        attention=config.attention, batch_size=config.batch_size, chunks=MOST_CHUNKS,
         adapters=[share.adapter for share in parse_adapters(config.adapter)],
     )  # fmt: skip
 

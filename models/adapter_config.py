@@ -9,9 +9,11 @@ from typing import Literal
 
 import tyro
 
+from vesalius.data.fields import Settled
+
 
 @dataclass(frozen=True, kw_only=True)
-class AdapterExportConfig:
+class AdapterExportConfig(Settled):
     """Write an adapter as the one file that other programs read."""
 
     adapter: tyro.conf.Positional[Path]
@@ -27,7 +29,7 @@ class AdapterExportConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdapterCheckConfig:
+class AdapterCheckConfig(Settled):
     """Load an adapter in plain diffusers and in Vesalius, and compare what they make of it."""
 
     adapter: tyro.conf.Positional[Path]
@@ -46,7 +48,7 @@ class AdapterCheckConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdapterMergeConfig:
+class AdapterMergeConfig(Settled):
     """Blend adapters of one base into a new adapter."""
 
     adapters: tyro.conf.Positional[tuple[Path, ...]]
@@ -86,7 +88,7 @@ class AdapterMergeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdapterFuseConfig:
+class AdapterFuseConfig(Settled):
     """Bake an adapter into a copy of its base, an ordinary diffusers folder."""
 
     adapter: tyro.conf.Positional[Path]
