@@ -121,6 +121,14 @@ def find_precision(name: Literal["auto", "fp32", "bf16"], device: str) -> Litera
     return name if name != "auto" else "bf16" if has_bf16(device) else "fp32"
 
 
+def check_attention(attention: str, device: str) -> None:
+    """ValueError where a kernel is asked for that this machine lacks."""
+    if attention == "xformers" and (device.startswith("cpu") or importlib.util.find_spec("xformers") is None):
+        raise ValueError(
+            "--attention xformers: needs an NVIDIA GPU and the package; install vesalius[xformers] there, or use sdpa"
+        )
+
+
 def free_on(device: str) -> int:
     """Bytes that this process may come to hold on a device."""
     import torch
@@ -149,10 +157,7 @@ def plan_memory(
     guided: whether each step asks twice. ValueError where nothing fits, with the least that would.
     """
     kind, free = device.partition(":")[0], free_on(device)
-    if attention == "xformers" and (kind == "cpu" or importlib.util.find_spec("xformers") is None):
-        raise ValueError(
-            "--attention xformers: needs an NVIDIA GPU and the package; install vesalius[xformers] there, or use sdpa"
-        )
+    check_attention(attention, device)
     budget = int(MARGIN * free) if budget is None else budget
     half = find_precision(precision, device) == "bf16"
     needs = _Needs(base, kind, half=half, size=size, chunks=chunks, guided=guided, adapters=adapters)

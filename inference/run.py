@@ -26,7 +26,7 @@ from vesalius.data.prompt import clean
 from vesalius.data.record import hold
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.engines import Launch, check_engine, draw_launched, draw_local, draw_ray
-from vesalius.inference.generator import check_size, usual_sampling
+from vesalius.inference.generator import check_size, find_device, usual_sampling
 from vesalius.inference.memory import MemoryPlan, plan_run, settled
 from vesalius.inference.prompts import Prompt, stream_prompts
 from vesalius.inference.request import Request, Sampling, request_modality
@@ -34,9 +34,9 @@ from vesalius.inference.resume import take_up
 from vesalius.inference.sample import WORK, Sample, claim_folder, sample_seed, stream_samples
 from vesalius.inference.sinks import SHARDED, check_prompt, check_sink, name_in, open_sink, recipe_settings
 from vesalius.inference.starts import StartCheck, check_starts, source_of, start_digests
-from vesalius.inference.work import Requests, Work, make_plan
+from vesalius.inference.work import Plan, Requests, Work, make_plan
 from vesalius.inference.worker import Job
-from vesalius.models.adapter_mix import parse_adapters, sampling_of_adapters
+from vesalius.models.adapter_mix import parse_adapters, sampling_of_adapters, told_apart
 from vesalius.models.base import drawn_sizes, scheduler_config
 from vesalius.models.support import support_of, weak_prompts
 
@@ -121,14 +121,31 @@ def check_settings(config: GenerateConfig) -> None:
     check_starts(config)
 
 
-def check_scheduler(config: GenerateConfig) -> None:
-    """ValueError where --scheduler cannot walk the noise levels of the base, or of an adapter that has its own."""
+def check_models(config: GenerateConfig, plan: Plan, memory: MemoryPlan | None) -> None:
+    """ValueError where base, adapters, scheduler, sizes or kernel are none that can be drawn with, as far as that shows
+    without loading weights."""
+    from vesalius.inference.memory import check_attention
     from vesalius.inference.schedulers import make_scheduler
+    from vesalius.models.fit import check_adapters, check_base
 
-    told = sampling_of_adapters(parse_adapters(config.adapter))
+    shares = parse_adapters(config.adapter)
+    check_base(config.base)
+    check_sizes(config, plan)
+    check_adapters(config.base, shares)
+    check_attention(config.attention, find_device(config.device))
+    if len(shares) > 1 and memory is not None and memory.device == "cpu" and (memory.parts_leave or memory.casts):
+        raise ValueError(told_apart(len(shares)))
+    told = sampling_of_adapters(shares)
     levels = told.scheduler if told else scheduler_config(config.base)
     if config.scheduler and levels:
         make_scheduler(config.scheduler, levels)
+
+
+def check_sizes(config: GenerateConfig, plan: Plan) -> None:
+    """ValueError where the base cannot draw a size that is asked for."""
+    edge, unit = drawn_sizes(config.base)
+    for size in plan.sizes:
+        check_size(config.base, size, edge, unit)
 
 
 @lru_cache(maxsize=1)
@@ -208,10 +225,7 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
     recipe = recipe_settings(config, recipe)
     claim_folder(config.out, recipe, write=False)
     if config.dry_run:
-        for size in plan.sizes:
-            check_size(config.base, size, *drawn_sizes(config.base))
-        if config.scheduler:
-            check_scheduler(config)
+        check_models(config, plan, memory)
         return summary
 
     with hold(config.out):
@@ -226,6 +240,8 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
             )
 
         # Draw
+        if num_whole < plan.num_requests:
+            check_sizes(config, plan)
         job = Job(
             config=config, source=source, plan=plan, steps=steps, guidance=guidance, folder=str(Path.cwd()),
             precision=fields["precision"], memory=memory,

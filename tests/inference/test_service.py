@@ -25,7 +25,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from vesalius.data.image import Picture
 from vesalius.inference.generator import Generator
 from vesalius.inference.listening import Server, listen, url_of
-from vesalius.inference.memory import MemoryPlan, plan_service
 from vesalius.inference.request import Request
 from vesalius.inference.service import Service
 from vesalius.inference.service_config import ServeConfig
@@ -61,12 +60,10 @@ class Served:
 
 
 @contextmanager
-def serving(
-    generator: Generator, key: str | None = None, memory: MemoryPlan | None = None, **changes: Any
-) -> Iterator[Served]:
+def serving(generator: Generator, key: str | None = None, **changes: Any) -> Iterator[Served]:
     config = ServeConfig(**{"base": generator.base.name, "port": 0, "timeout": 60.0, **changes})
     place = listen(config, key)
-    service = Service(generator, config, key, memory)
+    service = Service(generator, config, key)
     server = Server(service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
     url = url_of(place)
@@ -377,26 +374,3 @@ def test_a_service_that_closes_draws_what_it_accepted_and_refuses_the_rest(gated
         gated.gate.set()
         assert len(first.result().json()["data"]) == 3
         until(lambda: served.server.should_exit)
-
-
-def test_within_a_budget_of_memory_what_there_is_no_room_for_is_refused(tiny_base: Path) -> None:
-    config = ServeConfig(base=str(tiny_base), memory="3GB", scheduler="euler", precision="fp32", port=0)
-    plan = plan_service(config)
-    assert plan is not None
-    assert plan.budget == 3 * 10**9
-    generator = Generator(str(tiny_base), scheduler="euler", memory=plan)
-    with serving(generator, memory=plan) as service:
-        answer = service.draw(extra={"seed": 7})
-        want = Generator(str(tiny_base), scheduler="euler").draw(PROMPT, seed=7, steps=2)[0][..., 0]
-        assert np.abs(pixels(answer)[0] - want.astype(int)).max() <= 1
-        assert json.loads(opened(answer.data[0]).text["vesalius"])["scheduler"] == "euler"
-        for fields in ({"size": "48x32"}, {"prompt": "Chest CT. " + "nodule and mass " * 120}):
-            refused = service.post(**fields)
-            assert refused.status_code == 400
-            assert "within a budget of memory: pictures of up to 32x32" in refused.json()["error"]["message"]
-
-
-def test_a_service_without_a_budget_has_no_plan(tiny_base: Path) -> None:
-    assert plan_service(ServeConfig(base=str(tiny_base))) is None
-    with pytest.raises(ValueError, match="too little"):
-        plan_service(ServeConfig(base=str(tiny_base), memory="1MB"))
