@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from vesalius.data.card import Tally, write_card
+from vesalius.data.counted import counted
 from vesalius.data.fields import Settled
 from vesalius.data.inside import own_file
 from vesalius.data.journal import read_object
@@ -101,7 +102,8 @@ def check(config: CheckConfig, tokenizer: Tokenizer | None = None) -> CheckSumma
         problems += lines.told()
     warnings = [line for lines in (look.flawed, look.implausible, look.alike) for line in lines.told()]
     if look.num_repeated:
-        warnings.append(f"{look.num_repeated} images repeat another one pixel by pixel")
+        verb = "repeats" if look.num_repeated == 1 else "repeat"
+        warnings.append(f"{counted(look.num_repeated, 'image')} {verb} another one pixel by pixel")
     warnings += _balance(tally.splits, tally.modalities, tally.labels)
     summary = CheckSummary(
         folder=root,

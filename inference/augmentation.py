@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vesalius.data.counted import counted
 from vesalius.data.derive import MARK, Move, derive, settled
 from vesalius.data.modality import find_modality
 from vesalius.data.prompt import prompts_of
@@ -116,7 +117,7 @@ def augment_dataset(config: AugmentConfig) -> AugmentSummary:
             yield _synthetic(samples, sample, source, config.balance)
 
     note = (
-        f"{drawn.num_samples} synthetic training records were drawn under captions of the training split, "
+        f"{counted(drawn.num_samples, 'synthetic training record')} drawn under captions of the training split, "
         f"more of what is rare by {config.balance} (base {config.base}); val and test are as they were"
     )
     derive(
@@ -162,7 +163,9 @@ def plan_augmentation(config: AugmentConfig) -> Plan:
         )
     num = round(config.ratio * num_real)
     if not num:
-        raise ValueError(f"--ratio {config.ratio:g} of {num_real} training records makes no picture; raise it")
+        raise ValueError(
+            f"--ratio {config.ratio:g} of {counted(num_real, 'training record')} makes no picture; raise it"
+        )
     there = {value: len(records) + mute[value] for value, records in members.items()}
     drawn = filling_shares(there, num)
     requests: list[Request] = []

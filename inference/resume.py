@@ -6,6 +6,7 @@ import itertools
 import shutil
 from collections.abc import Mapping, Sequence
 
+from vesalius.data.counted import counted
 from vesalius.data.progress import Progress
 from vesalius.data.record import write_atomic
 from vesalius.inference.request import Request
@@ -57,8 +58,8 @@ def _cut(work: Work, source: Requests) -> None:
     there += sum(1 for _ in rows)
     if there > work.plan.num_requests and waiting:
         raise ValueError(
-            f"{work.out}: holds {there} samples, and now {work.plan.num_requests} are asked for; the prompts have "
-            "changed, so give another --out"
+            f"{work.out}: holds {counted(there, 'sample')}, and now {work.plan.num_requests} are asked for; the prompts "
+            "have changed, so give another --out"
         )
 
 

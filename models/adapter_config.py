@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 
+from vesalius.data.counted import counted
 from vesalius.data.fields import Settled
 
 
@@ -70,9 +71,11 @@ class AdapterMergeConfig(Settled):
         """ValueError where the numbers do not fit together. Cheap: nothing is read."""
         num = len(self.adapters)
         if num < 2:
-            raise ValueError(f"got {num} adapter{'s' * (num != 1)} to blend; name two or more")
+            raise ValueError(f"got {counted(num, 'adapter')} to blend; name two or more")
         if self.weights and len(self.weights) != num:
-            raise ValueError(f"--weights has {len(self.weights)} numbers for {num} adapters; give one for each")
+            raise ValueError(
+                f"--weights has {counted(len(self.weights), 'number')} for {counted(num, 'adapter')}; give one for each"
+            )
         for weight in self.weights:
             if not math.isfinite(weight):
                 raise ValueError(f"--weights holds {weight}; expected finite numbers, such as 0.7 0.3")

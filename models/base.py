@@ -191,7 +191,7 @@ def is_large(folder: Path) -> bool:
 
 
 def check_words(folder: Path, large: bool) -> None:
-    """OSError where scheduler or tokenizer of a base are missing, in whose place transformers would make an empty one."""
+    """OSError where scheduler or tokenizer of a base are missing: in its place transformers would make an empty one."""
     for part in ("scheduler", "tokenizer", *(("tokenizer_2",) if large else ())):
         if not any((folder / part).glob("*.json")):
             raise OSError(f"{part}/ is missing or empty")

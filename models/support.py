@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from vesalius.data.counted import counted
 from vesalius.data.modality import find_modality
 from vesalius.data.record import Finding, read_state, write_atomic
 from vesalius.models.adapter import EMBEDDED
@@ -260,7 +261,7 @@ def _descending(counts: dict[str, int]) -> dict[str, int]:
 
 
 def _images(count: int) -> str:
-    return "no image" if count == 0 else "1 image" if count == 1 else f"{count} images"
+    return counted(count, "image") if count else "no image"
 
 
 def _told(finding: Finding) -> str:
