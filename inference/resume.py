@@ -58,8 +58,8 @@ def _cut(work: Work, source: Requests) -> None:
     there += sum(1 for _ in rows)
     if there > work.plan.num_requests and waiting:
         raise ValueError(
-            f"{work.out}: holds {counted(there, 'sample')}, and now {work.plan.num_requests} are asked for; the prompts "
-            "have changed, so give another --out"
+            f"{work.out}: holds {counted(there, 'sample')}, and {work.plan.num_requests} are asked for now; the "
+            "prompts have changed, so give another --out"
         )
 
 
