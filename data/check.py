@@ -102,8 +102,8 @@ def check(config: CheckConfig, tokenizer: Tokenizer | None = None) -> CheckSumma
         problems += lines.told()
     warnings = [line for lines in (look.flawed, look.implausible, look.alike) for line in lines.told()]
     if look.num_repeated:
-        verb = "repeats" if look.num_repeated == 1 else "repeat"
-        warnings.append(f"{counted(look.num_repeated, 'image')} {verb} another one pixel by pixel")
+        told = counted(look.num_repeated, "image repeats", "images repeat")
+        warnings.append(f"{told} another one pixel by pixel")
     warnings += _balance(tally.splits, tally.modalities, tally.labels)
     summary = CheckSummary(
         folder=root,
@@ -333,10 +333,11 @@ def measured(summary: CheckSummary) -> list[str]:
     return [
         f"Texts have {texts.median} {texts.unit} (median), {texts.percentile_95} at the 95th percentile, "
         f"{texts.longest} at most{cut}.",
-        f"{summary.num_repeated} images repeat another pixel by pixel; {summary.num_alike} pairs look alike, "
+        f"{counted(summary.num_repeated, 'image repeats', 'images repeat')} another pixel by pixel; "
+        f"{counted(summary.num_alike, 'pair looks', 'pairs look')} alike, "
         f"{summary.num_alike_across} of them in two splits.",
-        f"{summary.num_flawed} images are nearly blank or clipped; {summary.num_implausible} records have labels that "
-        "cannot be.",
+        f"{counted(summary.num_flawed, 'image is', 'images are')} nearly blank or clipped; "
+        f"{counted(summary.num_implausible, 'record has', 'records have')} labels that cannot be.",
     ]
 
 
