@@ -19,6 +19,7 @@ from typing import Any
 from vesalius.data.archive import Place
 from vesalius.data.cells import is_parquet
 from vesalius.data.encodings import MAX_LINE
+from vesalius.data.inside import own_file
 from vesalius.data.modality import find_modality
 from vesalius.data.names import ALIASES, is_told, key_of, near
 from vesalius.data.prompt import prompts_of
@@ -103,7 +104,8 @@ def _captions(root: Path, split: str, starts: StartsFrom) -> Iterator[Prompt]:
     seen: set[str] = set()
     empty, lacks = True, "captions"
     # Where the images of shards lie, which `dataset_records` remembers, is of no use here and would fill the memory
-    for record, image, mask in _packed(root) if shards_of(root) else _loose(root):
+    wanted = {"noise": (), "image": ("file_name",), "mask": ("file_name", "mask")}[starts]
+    for record, image, mask in _packed(root) if shards_of(root) else _loose(root, split, wanted):
         seen.add(record.split)
         if record.split == split and (told := prompts_of(record)):
             try:
@@ -118,9 +120,12 @@ def _captions(root: Path, split: str, starts: StartsFrom) -> Iterator[Prompt]:
         raise ValueError(f"{root}: no {lacks} in split '{split}' (has: {has}); give --split, or another dataset")
 
 
-def _loose(root: Path) -> Iterator[tuple[Record, Place, Place | None]]:
+def _loose(root: Path, split: str, wanted: Sequence[str]) -> Iterator[tuple[Record, Place | None, Place | None]]:
+    """The records of a dataset folder, with the wanted files of one split. ValueError where one leads out of it."""
     for record in stream_records(root):
-        yield record, root / record.file_name, root / record.mask if record.mask else None
+        names = {name: getattr(record, name) for name in wanted if record.split == split}
+        image, mask = (own_file(root, names[name]) if names.get(name) else None for name in ("file_name", "mask"))
+        yield record, image, mask
 
 
 def _packed(root: Path) -> Iterator[tuple[Record, Place, Place | None]]:

@@ -234,6 +234,16 @@ def test_records_are_drawn_anew_where_their_masks_show_something(
                 assert np.array_equal(image[outside], there[outside])
 
 
+def test_a_record_whose_image_leads_out_of_its_dataset_is_refused(phantoms: Path, tmp_path: Path) -> None:
+    write_png(tmp_path / "secret.png", grey(0))
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "metadata.jsonl").write_text(json.dumps({"file_name": "../secret.png", "text": TEXT, "modality": "MRI"}))
+    assert len(list(stream_prompts(data, "train"))) == 1
+    with pytest.raises(ValueError, match="leads out of the dataset folder"):
+        list(stream_prompts(data, "train", "image"))
+
+
 def test_a_dataset_without_masks_is_told(phantoms: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     record = load_records(phantoms, "val")[0]
