@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vesalius.data.archive import Place
 from vesalius.data.image import Shape
@@ -29,6 +30,10 @@ class Source:
     where: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        """A text is taken for a path. ValueError where the strength is none."""
+        for name in ("image", "mask"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
         if not 0 < self.strength <= 1:
             raise ValueError(f"--strength {self.strength:g}: expected a number above 0, up to 1")
 
@@ -48,6 +53,11 @@ class Request:
     size: Shape | None = None
     group: str = ""
     source: Source | None = None
+
+    def __post_init__(self) -> None:
+        """A list is taken for a size."""
+        if isinstance(self.size, list):
+            object.__setattr__(self, "size", tuple(self.size))
 
 
 @dataclass(frozen=True, kw_only=True)

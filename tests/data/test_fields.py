@@ -15,6 +15,7 @@ from vesalius.data.build_config import BuildConfig
 from vesalius.data.fields import Settled, _fit, _hints
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.inference.config import GenerateConfig
+from vesalius.inference.request import Request, Source
 from vesalius.models.adapter_config import AdapterMergeConfig
 
 
@@ -31,6 +32,12 @@ def test_words_become_paths_and_lists_become_tuples() -> None:
     assert hash(loose) == hash(plain)
     assert (loose.out, loose.base) == (Path("s"), "nano")
     assert dataclasses.replace(loose, out="t").out == Path("t")  # type: ignore[arg-type]
+
+
+def test_a_source_and_a_request_take_words_and_lists_too() -> None:
+    source = Source(image="a.png", mask="b.png")  # type: ignore[arg-type]
+    assert source == Source(image=Path("a.png"), mask=Path("b.png"))
+    assert Request(prompt="CT", seed=1, size=[64, 32]).size == (64, 32)  # type: ignore[arg-type]
 
 
 def test_one_word_or_path_is_a_tuple_of_one() -> None:
