@@ -1,10 +1,11 @@
 """What `vesalius generate --reuse` costs and saves: PSNR and seconds beside full computation.
 
-    python -m benchmarks.reuse [--base nano] [--num 8] [--steps 12 20] [--every 2 3] [--json]
+    python -m benchmarks.reuse [--base nano] [--num 8] [--steps 12 20] [--every 2 3] [--findings 96] [--json]
 
 The same prompts and seeds are drawn both ways, in one batch. Differences are in pictures as they are looked at, 8 bits
-deep. Of larger denoisers, whose weights are not needed for it, it counts what share of a full evaluation's FLOPs one
-takes in which the outermost blocks run alone.
+deep. With `--findings`, so many prompts of phantoms are drawn both ways too, and what they show is measured by the
+shipped reader (`benchmarks.reuse_findings`). Of larger denoisers, whose weights are not needed for it, it counts what
+share of a full evaluation's FLOPs one takes in which the outermost blocks run alone.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import tyro
 from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.reuse_findings import measure_findings
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.inference.config import GUIDANCE
@@ -42,6 +44,10 @@ class ReuseBenchmark:
     """denoising steps"""
     every: tuple[int, ...] = (2, 3)
     """every how many steps the deep levels run"""
+    findings: int = 0
+    """prompts of phantoms whose findings are measured both ways; 0: none"""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """precision in which pictures are drawn"""
     device: str = "auto"
     """cpu, cuda, or auto"""
     json: bool = False
@@ -56,7 +62,7 @@ def main(config: ReuseBenchmark) -> dict[str, Any]:
             Request(prompt=r.caption or r.text, seed=i, modality=r.modality)
             for i, r in enumerate(load_records(data, "train"))
         ]
-        generator = Generator(config.base, device=config.device)
+        generator = Generator(config.base, device=config.device, precision=config.precision)
         rows = []
         for steps in config.steps:
             for generator.reuse in config.every:
@@ -68,8 +74,16 @@ def main(config: ReuseBenchmark) -> dict[str, Any]:
                         f"{cost.full_seconds:.2f} -> {cost.seconds:.2f} s per picture",
                         flush=True,
                     )
+    findings = []
+    for steps in config.steps if config.findings else ():
+        for told in measure_findings(generator, config.findings, steps=steps, every=config.every):
+            findings.append(asdict(told))
+            if not config.json:
+                print(told, flush=True)
     shares = shallow_shares()
-    result = {"base": config.base, "threads": torch.get_num_threads(), "rows": rows, "shares": shares}
+    result = {
+        "base": config.base, "threads": torch.get_num_threads(), "rows": rows, "findings": findings, "shares": shares,
+    }  # fmt: skip
     if config.json:
         print(json.dumps(result))
     else:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from vesalius.cli.main import CHECK, DONE, print_json
+from vesalius.data.counted import counted
 
 if TYPE_CHECKING:
     from vesalius.models.adapter_config import (
@@ -25,7 +26,7 @@ def export(config: AdapterExportConfig) -> int:
     else:
         verb = "unchanged:" if written.unchanged else "would write" if config.dry_run else "wrote"
         size = f"{written.num_bytes / 1e6:.1f} MB"
-        print(f"{verb} {written.num_layers} layers for {written.format}, {size}: {written.path}")
+        print(f"{verb} {counted(written.num_layers, 'layer')} for {written.format}, {size}: {written.path}")
         if written.sampling:
             print(f"made to be drawn in {written.sampling}")
     return DONE
@@ -43,7 +44,7 @@ def check(config: AdapterCheckConfig) -> int:
         print(f"  rank {ranks}, alpha {alphas}; trained on {report.base or 'a base that it does not name'}")
         print(f"  layers: {', '.join(f'{part} {num}' for part, num in report.parts.items())}")
         print(f"  targets: {', '.join(report.targets) or 'none that fits'}")
-        print(f"  {report.num_matched} of {report.num_layers} layers fit base '{config.base}'")
+        print(f"  {report.num_matched} of {counted(report.num_layers, 'layer')} fit base '{config.base}'")
         if report.sampling:
             print(f"  made to be drawn in {report.sampling}")
         print(f"  effect on the denoiser: {report.effect:.3g}")
@@ -51,7 +52,7 @@ def check(config: AdapterCheckConfig) -> int:
             print(f"  plain diffusers and Vesalius, {name}: {gap:.1e} apart (at most {LARGEST:g})")
         for line in report.problems:
             print(f"  problem: {line}")
-        print("no problem found" if report.ok else f"{len(report.problems)} problems")
+        print("no problem found" if report.ok else counted(len(report.problems), "problem"))
     return DONE if report.ok else CHECK
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vesalius.data.counted import counted
+
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "pydicom", "xformers")
 
 
@@ -79,5 +81,5 @@ def doctor(config: DoctorConfig) -> int:
         print(f"{'packages':<14} {', '.join(f'{n} {v}' for n, v in facts['packages'].items())}")
         for problem in facts["problems"]:
             print(f"problem: {problem}")
-        print("all well" if not facts["problems"] else f"{len(facts['problems'])} problems")
+        print("all well" if not facts["problems"] else counted(len(facts["problems"]), "problem"))
     return 3 if facts["problems"] else 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vesalius.cli.main import CHECK, DONE, print_json
 from vesalius.cli.runs import size
+from vesalius.data.counted import counted
 
 if TYPE_CHECKING:
     from vesalius.finetune.plan import Plan
@@ -29,8 +30,8 @@ def plan(config: PlanConfig) -> int:
 
 def lines(plan: Plan) -> Iterator[tuple[str, str]]:
     """The table, line by line."""
-    images = f"{plan.num_train} images" if plan.num_train else "images not counted (no --data)"
-    yield "run", f"{plan.steps} steps of {plan.batch_size} on {images}, base {plan.base}, rank {plan.rank}"
+    images = counted(plan.num_train, "image") if plan.num_train else "images not counted (no --data)"
+    yield "run", f"{counted(plan.steps, 'step')} of {plan.batch_size} on {images}, base {plan.base}, rank {plan.rank}"
     yield "card", f"{plan.card}, {plan.precision}"
     yield "memory", f"{size(plan.peak)} of {size(plan.room)}: {'fits' if plan.fits else 'DOES NOT FIT'}"
     for name, held in sorted(plan.memory.items(), key=lambda part: -part[1]):

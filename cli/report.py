@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vesalius.cli.main import CHECK, DONE, PARTIAL, RESUMABLE, print_json
+from vesalius.data.counted import counted
 
 if TYPE_CHECKING:
     from vesalius.data.build_config import BuildConfig
@@ -42,7 +43,7 @@ def _records(
 ) -> str:
     """What a dry run would do, or what was done, with how many records, and where."""
     done = f"would {verb}" if config.dry_run else past
-    return f"{done} {sum(splits.values())} records ({counts(splits)}){more}: {config.out}"
+    return f"{done} {counted(sum(splits.values()), 'record')} ({counts(splits)}){more}: {config.out}"
 
 
 def build(config: BuildConfig) -> int:
@@ -53,13 +54,15 @@ def build(config: BuildConfig) -> int:
         print_json(summary)
     else:
         verb = "would read" if config.dry_run else "unchanged:" if summary.unchanged else "wrote"
-        print(f"{verb} {summary.num_records} records ({counts(summary.splits)}; {counts(summary.modalities)})")
+        print(
+            f"{verb} {counted(summary.num_records, 'record')} ({counts(summary.splits)}; {counts(summary.modalities)})"
+        )
         for note in summary.notes:
             print(f"note: {note}")
         for refused in summary.quarantined[:5]:
             print(f"quarantined: {refused.reason}")
         if summary.quarantined:
-            print(f"{summary.num_quarantined} bad rows in {config.out / 'quarantine.jsonl'}")
+            print(f"{counted(summary.num_quarantined, 'bad row')} in {config.out / 'quarantine.jsonl'}")
         print(f"dataset: {summary.path}")
     return PARTIAL if summary.quarantined else DONE
 
@@ -76,7 +79,8 @@ def check(config: CheckConfig) -> int:
     if config.json:
         print_json({**dataclasses.asdict(summary), "ok": summary.ok})
     else:
-        print(f"{summary.folder}: {summary.num_records} records of {summary.num_patients} patients")
+        records = counted(summary.num_records, "record")
+        print(f"{summary.folder}: {records} of {counted(summary.num_patients, 'patient')}")
         for name in ("splits", "modalities", "labels", "origins"):
             print(f"  {name}: {counts(getattr(summary, name), most=20)}")
         for line in measured(summary):
@@ -87,7 +91,7 @@ def check(config: CheckConfig) -> int:
         if config.page:
             print(f"page: {config.page}")
         num = len(summary.problems)
-        print("no problem found" if not num else f"{num} problem{'s' if num > 1 else ''}")
+        print("no problem found" if not num else counted(num, "problem"))
     return DONE if summary.ok else CHECK
 
 
@@ -109,7 +113,7 @@ def export(config: ExportConfig) -> int:
     if config.json:
         print_json(summary)
     else:
-        files = "" if config.dry_run else f" in {summary.num_shards} files"
+        files = "" if config.dry_run else f" in {counted(summary.num_shards, 'file')}"
         print(_records(config, "write", "wrote", summary.splits, files))
     return DONE
 
@@ -146,7 +150,7 @@ def phantom(config: PhantomConfig) -> int:
     if config.json:
         print_json({"path": folder, "num": config.num})
     else:
-        print(f"{'would write' if config.dry_run else 'wrote'} {config.num} phantoms: {folder}")
+        print(f"{'would write' if config.dry_run else 'wrote'} {counted(config.num, 'phantom')}: {folder}")
     return DONE
 
 
@@ -165,7 +169,7 @@ def finetune(config: FinetuneConfig) -> int:
     elif config.json:
         print_json(summary)
     elif config.dry_run:
-        print(f"nothing trained; {config.steps} steps would be run into {config.out}")
+        print(f"nothing trained; {counted(config.steps, 'step')} would be run into {config.out}")
     else:
         if summary.validation:
             (first, before), (last, after) = summary.validation[0], summary.validation[-1]
@@ -207,22 +211,28 @@ def generate(config: GenerateConfig) -> int:
     elif config.dry_run:
         if summary.memory is not None:
             print(summary.memory.line())
-        print(f"would draw {num} images of {summary.num_prompts} prompts in {summary.num_shards} shards")
+        started = f", {summary.num_started} of them from pictures" if summary.num_started else ""
+        images, prompts = counted(num, "image"), counted(summary.num_prompts, "prompt")
+        print(f"would draw {images} of {prompts} in {counted(summary.num_shards, 'shard')}{started}")
     elif summary.finished:
-        print(f"{num} images: {config.out}")
+        print(f"{counted(num, 'image')}: {config.out}")
     else:
-        print(f"stopped before all of {num} images were there; the same line continues: {config.out}")
+        print(f"stopped before all of {counted(num, 'image')} were there; the same line continues: {config.out}")
     return DONE if summary.finished or config.dry_run else RESUMABLE
 
 
 def augment(config: AugmentConfig) -> int:
     from vesalius.inference.augmentation import augment_dataset
+    from vesalius.inference.memory import plan_row
 
     summary = augment_dataset(config)
     if config.json:
-        print_json(summary)
+        row = {k: v for k, v in vars(summary).items() if k != "memory"}
+        print_json({**row, **({} if summary.memory is None else {"memory": plan_row(summary.memory)})})
     else:
         drawn = sum(summary.drawn.values())
+        if config.dry_run and summary.memory is not None:
+            print(summary.memory.line())
         print(f"{'would add' if config.dry_run else 'added'} {drawn} synthetic to {summary.splits['train'] - drawn}")
         for value, there in list(summary.there.items())[:20]:
             print(f"  {config.balance} {value}: {there} + {summary.drawn[value]}")

@@ -23,17 +23,25 @@ def serve(config: ServeConfig) -> int:
     key = os.environ.get(KEY_VARIABLE, "").strip() or None
     with listen(config, key) as place:
         from vesalius.inference.generator import Generator
+        from vesalius.inference.memory import plan_row, plan_service
         from vesalius.inference.service import LABEL, Service
 
-        generator = Generator(config.base, config.adapter, device=config.device, precision=config.precision)
-        service = Service(generator, config, key)
+        plan = plan_service(config)
+        generator = Generator(
+            config.base, config.adapter, scheduler=config.scheduler, device=config.device, precision=config.precision,
+            memory=plan, attention=config.attention,
+        )  # fmt: skip
+        service = Service(generator, config, key, plan)
         url = url_of(place)
         if config.json:
-            print_json({"url": url, "model": service.model, "key": key is not None, "dry_run": config.dry_run})
+            row = {"url": url, "model": service.model, "key": key is not None, "dry_run": config.dry_run}
+            print_json({**row, **({} if plan is None else {"memory": plan_row(plan)})})
         elif config.dry_run:
             print(f"would serve {service.model} at {url}")
         else:
             print(f"{service.model} at {url}/v1 ({LABEL}; Ctrl-C ends it)")
+        if plan is not None and not config.json:
+            print(plan.line())
         sys.stdout.flush()
         if not config.dry_run:
             Server(service).run(sockets=[place])

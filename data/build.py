@@ -21,6 +21,7 @@ from pathlib import Path
 
 from vesalius.data.build_config import BuildConfig, check_config
 from vesalius.data.card import Tally, write_card
+from vesalius.data.counted import counted
 from vesalius.data.draft import Draft, Encoded, Refused
 from vesalius.data.encoding_pass import EncodingPass, digest_of, draft_key
 from vesalius.data.findings import as_findings, findings_in, left_open
@@ -323,8 +324,8 @@ def _write(config: BuildConfig, survey: _Survey, written: _Written, workers: Wor
     tally = Tally(record for record, _ in final)
     if torn := tally.patients.divided():
         notes.append(
-            f"{len(torn)} patients or groups are in more than one split, as the sources say "
-            f"({', '.join(torn[:3])}); --resplit divides by patient"
+            f"{counted(len(torn), 'patient or group is', 'patients or groups are')} in more than one split, as the "
+            f"sources say ({', '.join(torn[:3])}); --resplit divides by patient"
         )
 
     # The rows, the card, and at the very end the manifest, when all before it is on the disk.

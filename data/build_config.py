@@ -8,12 +8,13 @@ from typing import Literal
 
 import tyro
 
+from vesalius.data.fields import Settled
 from vesalius.data.pseudonyms import OPEN_SALT
 from vesalius.data.slices import check_slices
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildConfig:
+class BuildConfig(Settled):
     """What to read, where to write, and how to split."""
 
     sources: tyro.conf.Positional[tuple[Path, ...]]

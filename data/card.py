@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from vesalius.data.counted import counted
 from vesalius.data.record import SPLITS, Record
 from vesalius.data.split import Patients
 
@@ -63,7 +64,7 @@ def write_card(
     )
     lines = [
         *("---", f"pretty_name: {name}", "task_categories:", "- text-to-image", "tags:", "- medical", "---", ""),
-        *(f"# {name}", "", f"{tally.num_records} images with texts ({shares}); {made}. {who}", ""),
+        *(f"# {name}", "", f"{counted(tally.num_records, 'image')} with texts ({shares}); {made}. {who}", ""),
         'Open it with `datasets.load_dataset("imagefolder", data_dir=...)`; check it with `vesalius data check`.',
         "",
         *table("Modality", tally.modalities),

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import tyro
 
 from vesalius.data.card import Tally, write_card
+from vesalius.data.counted import counted
+from vesalius.data.fields import Settled
 from vesalius.data.inside import own_file
 from vesalius.data.journal import read_object
 from vesalius.data.lengths import Lengths, TextLengths, Tokenizer
@@ -35,7 +37,7 @@ MOST_LINES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckConfig:
+class CheckConfig(Settled):
     """What to check."""
 
     folder: tyro.conf.Positional[Path]
@@ -100,7 +102,8 @@ def check(config: CheckConfig, tokenizer: Tokenizer | None = None) -> CheckSumma
         problems += lines.told()
     warnings = [line for lines in (look.flawed, look.implausible, look.alike) for line in lines.told()]
     if look.num_repeated:
-        warnings.append(f"{look.num_repeated} images repeat another one pixel by pixel")
+        told = counted(look.num_repeated, "image repeats", "images repeat")
+        warnings.append(f"{told} another one pixel by pixel")
     warnings += _balance(tally.splits, tally.modalities, tally.labels)
     summary = CheckSummary(
         folder=root,
@@ -330,10 +333,11 @@ def measured(summary: CheckSummary) -> list[str]:
     return [
         f"Texts have {texts.median} {texts.unit} (median), {texts.percentile_95} at the 95th percentile, "
         f"{texts.longest} at most{cut}.",
-        f"{summary.num_repeated} images repeat another pixel by pixel; {summary.num_alike} pairs look alike, "
+        f"{counted(summary.num_repeated, 'image repeats', 'images repeat')} another pixel by pixel; "
+        f"{counted(summary.num_alike, 'pair looks', 'pairs look')} alike, "
         f"{summary.num_alike_across} of them in two splits.",
-        f"{summary.num_flawed} images are nearly blank or clipped; {summary.num_implausible} records have labels that "
-        "cannot be.",
+        f"{counted(summary.num_flawed, 'image is', 'images are')} nearly blank or clipped; "
+        f"{counted(summary.num_implausible, 'record has', 'records have')} labels that cannot be.",
     ]
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import tyro
 
 from vesalius.data.derive import Move, derive, settled
+from vesalius.data.fields import Settled
 from vesalius.data.modality import find_modality
 from vesalius.data.record import stream_records
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterConfig:
+class FilterConfig(Settled):
     """Keep the records of a dataset that match every condition given."""
 
     folder: tyro.conf.Positional[Path]

@@ -55,6 +55,7 @@ def to_uint8(values: NDArray[Any], low: float, high: float) -> Uint8:
 def read_image(path: Place | str, content: bytes | None = None) -> Uint8:
     """An image file as HWC uint8 with 1 or 3 channels. content: its bytes, where they are at hand.
 
+    What is transparent is black, as no colours that hide there must show.
     Deeper greys are windowed to their own 0.5th to 99.5th percentile first (Pillow's "RGB" conversion saturates them),
     and Hounsfield units through one curve from lung to bone.
     ValueError names the file where it is corrupt, truncated, too large or no image.
@@ -106,7 +107,8 @@ def _decode(path: Place, content: bytes | None = None) -> tuple[NDArray[Any], bo
                 if image.mode.startswith(("I", "F")):
                     deep, is_hu = np.asarray(image, dtype=np.float32)[..., None], CHUNK in image.info
                     return (from_stored(deep) if is_hu else deep), is_hu
-                array = np.asarray(image.convert("L" if image.mode in ("L", "1", "LA") else "RGB"))
+                kind = "L" if image.mode in ("L", "1", "LA") else "RGB"
+                array = np.asarray((_on_black(image) if image.has_transparency_data else image).convert(kind))
                 return (array if array.ndim == 3 else array[..., None]), False
     except FileNotFoundError:
         raise ValueError(f"{path}: no such image file") from None
@@ -119,6 +121,21 @@ def _decode(path: Place, content: bytes | None = None) -> tuple[NDArray[Any], bo
         if isinstance(error, OSError) and error.errno is not None:  # the system's fault, or the path's
             raise
         raise ValueError(f"{path}: corrupt or truncated image ({error}); replace or remove it") from None
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    black.alpha_composite(image.convert("RGBA"))
+    return black
+
+
+def is_transparent(path: Place) -> bool:
+    """Whether any pixel of an image file is transparent, be it in part. ValueError as `read_image`."""
+    with Image.open(path if isinstance(path, Path) else path.open(), formats=FORMATS) as image:
+        if not image.has_transparency_data:
+            return False
+        low: int = image.convert("RGBA").getchannel("A").getextrema()[0]  # type: ignore[assignment]
+        return low < 255
 
 
 def fit_image(image: NDArray[Any], modality: Modality, shape: Shape, pad: float = 0) -> NDArray[Any]:
@@ -208,9 +225,9 @@ def write_png(path: Path, image: Uint8, recipe: dict[str, Any] | None = None) ->
     write_atomic(path, png_bytes(image, recipe))
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
+def read_recipe(path: Place) -> dict[str, Any]:
     """The recipe inside a PNG that `write_png` made. ValueError where there is none."""
-    with Image.open(path, formats=("PNG",)) as image:
+    with Image.open(path if isinstance(path, Path) else path.open(), formats=("PNG",)) as image:
         text = getattr(image, "text", {}).get("vesalius")
     if text is None:
         raise ValueError(f"{path}: carries no Vesalius recipe")

@@ -10,12 +10,13 @@ from pathlib import Path, PurePosixPath
 import tyro
 
 from vesalius.data.derive import Move, derive, settled
+from vesalius.data.fields import Settled
 from vesalius.data.record import Record, digest_file, stream_records
 from vesalius.data.split import patient_key
 
 
 @dataclass(frozen=True, kw_only=True)
-class MergeConfig:
+class MergeConfig(Settled):
     """Put the records of several datasets into one; a record that is in several is taken once."""
 
     folders: tyro.conf.Positional[tuple[Path, ...]]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vesalius.data.fields import Settled
+
 
 @dataclass(frozen=True, kw_only=True)
-class PhantomConfig:
+class PhantomConfig(Settled):
     """Make a dataset of phantoms: drawn CT, MRI and pathology images with reports, masks and known findings."""
 
     out: Path

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vesalius.data.counted import counted
 from vesalius.data.modality import Modality, find_modality
 from vesalius.data.pseudonyms import Pseudonyms
 
@@ -67,7 +68,7 @@ def notes_of(reading: Reading, num_to_search: int) -> list[str]:
     notes = [reading.reports.note()] if reading.reports else []
     if num_to_search and not can_search():
         notes.append(
-            f"{num_to_search} images of kinds that often have text burned in were not searched for it, "
-            "since tesseract is not installed"
+            f"{counted(num_to_search, 'image')} of kinds that often have text burned in "
+            f"{'was' if num_to_search == 1 else 'were'} not searched for it, since tesseract is not installed"
         )
     return notes

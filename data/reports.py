@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vesalius.data.counted import counted
 from vesalius.data.dicom import is_dicom, is_report, read_report
 from vesalius.data.encodings import text_lines
 from vesalius.data.names import FINDINGS, IMPRESSIONS, is_told, key_of, with_other_section
@@ -64,8 +65,9 @@ class Reports:
         """How many were paired, for people."""
         unused = len(self) - len(self._used)
         return (
-            f"{len(self._used)} of {len(self)} reports paired with {self._images} images; "
-            f"{unused} reports name none of these images, {self._without} images have no report"
+            f"{len(self._used)} of {counted(len(self), 'report')} paired with {counted(self._images, 'image')}; "
+            f"{counted(unused, 'report names', 'reports name')} none of these images, "
+            f"{counted(self._without, 'image has', 'images have')} no report"
         )
 
     def _read(self) -> None:

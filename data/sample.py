@@ -12,6 +12,7 @@ from pathlib import Path
 import tyro
 
 from vesalius.data.derive import Move, derive, settled
+from vesalius.data.fields import Settled
 from vesalius.data.record import Record, stream_records
 
 FIELDS = ("modality", "organ", "label", "source", "license", "origin", "split", "patient_id")
@@ -19,7 +20,7 @@ FIELDS = ("modality", "organ", "label", "source", "license", "origin", "split", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleConfig:
+class SampleConfig(Settled):
     """Draw records of a dataset so that each value of a field has as many as there can be."""
 
     folder: tyro.conf.Positional[Path]

@@ -22,6 +22,7 @@ import tyro
 
 from vesalius.data.card import Tally, write_card
 from vesalius.data.columns import Columns
+from vesalius.data.fields import Settled
 from vesalius.data.inside import own_file
 from vesalius.data.journal import read_object
 from vesalius.data.progress import progress
@@ -47,7 +48,7 @@ Shards = Literal["parquet", "webdataset"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(Settled):
     """Write a dataset folder as Parquet or WebDataset shards.
 
     `vesalius finetune --data` and `plan` take the folder of shards as it stands, and so do `data check` and `datasets`.

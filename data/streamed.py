@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vesalius.data.cells import damage, open_parquet, read_cell
+from vesalius.data.counted import counted
 from vesalius.data.inside import MAX_FILE
 from vesalius.data.journal import read_object
 from vesalius.data.record import Record, check_types, holds_shards, stream_records
@@ -185,7 +186,7 @@ def stream_packed(root: Path) -> Iterator[tuple[Record, Spot, Spot | None]]:
         except _damage(path) as error:
             raise _damaged(path, error) from None
         if count != facts["num_records"]:
-            raise _damaged(path, f"{count} records where the manifest names {facts['num_records']}")
+            raise _damaged(path, f"{counted(count, 'record')} where the manifest names {facts['num_records']}")
 
 
 def _damage(path: Path) -> tuple[type[BaseException], ...]:

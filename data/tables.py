@@ -12,6 +12,7 @@ from typing import Any
 
 from vesalius.data.cells import Cell
 from vesalius.data.cleaning import cleaned
+from vesalius.data.counted import counted
 from vesalius.data.encodings import text_lines
 from vesalius.data.labels import labels_in
 from vesalius.data.layouts import is_roco, layout_of, roco_rows
@@ -173,7 +174,7 @@ def _cleaned(row: dict[str, Any], where: str) -> dict[str, Any]:
             raise ValueError(f"{where}: column {key} {error}") from None
         num_removed += removed
     if num_removed:
-        columns["cleaned"] = f"{num_removed} control characters removed"
+        columns["cleaned"] = f"{counted(num_removed, 'control character')} removed"
     return columns
 
 

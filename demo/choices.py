@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from vesalius.data.counted import counted
 from vesalius.data.modality import MODALITIES, modality_in
 from vesalius.models.support import SIDES, WEAK, Support
 
@@ -19,7 +20,7 @@ def told(name: str, count: int) -> str:
     """A choice with the number of images behind it."""
     if not count:
         return f"{name} ({NONE})"
-    images = "1 training image" if count == 1 else f"{count} training images"
+    images = counted(count, "training image")
     return f"{name} ({images}{', few' if count < WEAK else ''})"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vesalius.data.fields import Settled
+
 
 @dataclass(frozen=True, kw_only=True)
-class DemoConfig:
+class DemoConfig(Settled):
     """Open the browser application: prompts in, synthetic pictures out."""
 
     base: str = "nano"
@@ -26,6 +28,7 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         """ValueError where a value cannot be."""
+        super().__post_init__()
         if not 1 <= self.port <= 65535:
             raise ValueError(f"--port {self.port}: expected 1 to 65535")
         if self.max_queue < 1 or self.keep_minutes < 1:

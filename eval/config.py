@@ -8,9 +8,11 @@ from typing import Literal
 
 import tyro
 
+from vesalius.data.fields import Settled
+
 
 @dataclass(frozen=True, kw_only=True)
-class EvalConfig:
+class EvalConfig(Settled):
     """Score a samples folder against real images: fidelity, obedience to the prompt, closeness to training images."""
 
     samples: tyro.conf.Positional[Path]

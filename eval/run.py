@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vesalius.data.counted import counted
 from vesalius.data.image import read_image
 from vesalius.data.record import digest_file, load_records, write_atomic, write_json
 from vesalius.eval.config import EvalConfig
@@ -79,7 +80,7 @@ def evaluate(config: EvalConfig) -> dict[str, Any]:
     write_page(
         config.out / "report.html",
         "Evaluation of a synthetic set",
-        f"{len(samples)} samples from {config.samples.resolve().name}",
+        f"{counted(len(samples), 'sample')} from {config.samples.resolve().name}",
         sections,
     )
     return result

@@ -10,6 +10,8 @@ from typing import Literal
 
 import tyro
 
+from vesalius.data.fields import Settled
+
 # Name -> the names that SkyPilot's catalog and dstack's (gpuhunt's) give it. Left out are those that the CUDA builds
 # of torch no longer run on, such as V100, and those that clouds call differently, such as A6000.
 GPUS = {
@@ -33,7 +35,7 @@ STORES = ("s3://", "gs://")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CloudConfig:
+class CloudConfig(Settled):
     """Write a task file with which SkyPilot or dstack runs a fine-tuning recipe on rented GPUs. Nothing is rented."""
 
     recipe: tyro.conf.Positional[Path]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vesalius.data.fields import Settled
 from vesalius.data.prompt import SECTIONS
 
 REAL_FLOOR = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
+class FinetuneConfig(Settled):
     """Fine-tune a LoRA adapter on images and their reports. The same line continues a run that was stopped."""
 
     data: tuple[Path, ...]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.card import Tally, table
+from vesalius.data.counted import counted
 from vesalius.data.record import read_rows, write_atomic
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.pictures import read_rows_of
@@ -52,7 +53,7 @@ def write_run_card(
         *(("![Drawn on the way, from the same noise](pictures.png)", "") if drawn else ()),
         *(f"{i + 1}. {request.prompt}" for i, request in enumerate(requests if drawn else ())),
         *("", "## Trained on", ""),
-        f"{tally.num_records} images, {len(trainset.held_out)} others for the validation loss.",
+        f"{counted(tally.num_records, 'image')}, {counted(len(trainset.held_out), 'other')} for the validation loss.",
         *("", *table("Modality", tally.modalities), *table("Source and licence", tally.sources)),
         *("Carry the attribution that these licences ask for wherever the weights go.", ""),
         *("## Made with", "", "```json", json.dumps(_told(config), indent=1, default=str), "```", ""),

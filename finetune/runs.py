@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from vesalius.data.fields import Settled
+
 State = Literal["running", "finished", "stopped", "new", "damaged"]
 LOCKS = Path("/proc/locks")
 MARKS = ("checkpoints", "losses.jsonl", "adapter")
@@ -24,7 +26,7 @@ CLOSED = {"images", "raw16", "checkpoints", "cache", "adapter"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunsConfig:
+class RunsConfig(Settled):
     """The fine-tuning runs below some folders, newest first."""
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path(),)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vesalius.data.counted import counted
 from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean, prompts_of, sections
 from vesalius.data.record import Record, digest_file
@@ -69,7 +70,8 @@ class Trainset:
             shown = [sum(map(len, (r.text for _, r in self.train))), sum(len(w[-1]) for w in self.wordings)]
             part = f", {shown[1] / max(shown[0], 1):.0%} of the reports' letters shown" if section else ""
             print(
-                f"{len(self.train)} training and {len(self.held_out)} validation records; {len(texts)} texts, "
+                f"{len(self.train)} training and {counted(len(self.held_out), 'validation record')}; "
+                f"{counted(len(texts), 'text')}, "
                 f"{len(chunks) / len(texts):.1%} need more than one context of {tokenizer.model_max_length}, "
                 f"100 % of tokens kept{part}",
                 file=sys.stderr,

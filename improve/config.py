@@ -7,11 +7,12 @@ from pathlib import Path
 
 import tyro
 
+from vesalius.data.fields import Settled
 from vesalius.finetune.config import REAL_FLOOR, FinetuneConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImproveConfig:
+class ImproveConfig(Settled):
     """Rounds of generate, score, gate, add back, fine-tune, promote or roll back.
 
     The same line continues a stopped loop.
@@ -77,7 +78,7 @@ class ImproveConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatusConfig:
+class StatusConfig(Settled):
     """Where a loop stands: its rounds, what was accepted, what was decided."""
 
     folder: tyro.conf.Positional[Path]

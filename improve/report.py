@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from vesalius.data.counted import counted
 from vesalius.data.record import read_rows
 from vesalius.eval.pictures import curve_svg, image_uri
 from vesalius.eval.report import Figure, Section, Table, write_page
@@ -32,7 +33,7 @@ def write_report(folder: Path) -> Path:
         ),
     )
     path = folder / "report.html"
-    write_page(path, "Self-improvement loop", f"{len(rounds)} rounds in {folder.resolve().name}", sections)
+    write_page(path, "Self-improvement loop", f"{counted(len(rounds), 'round')} in {folder.resolve().name}", sections)
     return path
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
+
+from vesalius.inference.draw_config import DrawConfig
 
 MAX_RATIO = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
-    """Add synthetic records to a dataset's training split, more of what is rare. The same line continues."""
+class AugmentConfig(DrawConfig):
+    """Add synthetic records to a dataset's training split, more of what is rare. The same line continues.
+
+    Adapters should have seen the training split alone.
+    """
 
     folder: tyro.conf.Positional[Path]
     """dataset folder to augment; its val and test splits are taken over as they are"""
@@ -23,11 +27,6 @@ class AugmentConfig:
     """synthetic records for each training record that is there, up to 20"""
     balance: str = "label"
     """field that is to come out balanced: label, modality, organ, or a further column of the dataset"""
-    base: str = "nano"
-    """nano, a diffusers folder, or a hub id"""
-    adapter: tuple[str, ...] = ()
-    """run folders of `vesalius finetune`, adapter folders or nano-fast; PATH:0.7 for a share; several
-    are added up; they should have seen the training split alone"""
     seed: int = 0
     """seed of the choice of captions and of the pictures"""
     steps: int | None = None
@@ -36,12 +35,6 @@ class AugmentConfig:
     """classifier-free guidance scale; none: what the adapter was made for, else 3"""
     size: tuple[int, int] | None = None
     """height and width in pixels; none: the square that the base was made for"""
-    batch_size: int = 8
-    """pictures drawn at once; changes speed and memory, never a picture"""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 is twice as fast where hardware has it, a few grey levels off; auto: that where it has, else fp32"""
-    device: str = "auto"
-    """cpu, cuda, or auto"""
     json: bool = False
     """print the counts as one JSON object"""
     dry_run: bool = False

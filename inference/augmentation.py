@@ -5,6 +5,7 @@ Captions of training records, and no others, are the prompts. Real records are t
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import heapq
 import json
@@ -12,8 +13,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from vesalius.data.counted import counted
 from vesalius.data.derive import MARK, Move, derive, settled
 from vesalius.data.modality import find_modality
 from vesalius.data.prompt import prompts_of
@@ -23,6 +25,9 @@ from vesalius.inference.config import GenerateConfig
 from vesalius.inference.request import Request
 from vesalius.inference.run import check_settings, draw_requests
 from vesalius.inference.sample import Sample, sample_seed, stream_samples
+
+if TYPE_CHECKING:
+    from vesalius.inference.memory import MemoryPlan
 
 SOURCE = "vesalius augment"
 FIELDS = ("label", "modality", "organ")
@@ -34,7 +39,7 @@ class AugmentSummary:
     """What an augmented dataset holds: records by split, and of each value how many train records and how many drawn.
 
     samples: the folder of the drawings with their recipes. num_without: training records that lack the field; they are
-    taken over, and nothing is drawn for them.
+    taken over, and nothing is drawn for them. memory: how drawing keeps to its budget, where it has one.
     """
 
     path: Path
@@ -43,6 +48,7 @@ class AugmentSummary:
     there: dict[str, int]
     drawn: dict[str, int]
     num_without: int = 0
+    memory: MemoryPlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +90,8 @@ def augment_dataset(config: AugmentConfig) -> AugmentSummary:
         splits={**plan.splits, "train": plan.splits["train"] + len(plan.requests)},
     )  # fmt: skip
     run = GenerateConfig(
-        prompts=config.folder.resolve(), out=samples, base=config.base, adapter=config.adapter, seed=config.seed,
-        steps=config.steps, guidance=config.guidance, size=config.size, batch_size=config.batch_size,
-        precision=config.precision, device=config.device, json=config.json,
+        **config.drawing(), prompts=config.folder.resolve(), out=samples, seed=config.seed, steps=config.steps,
+        guidance=config.guidance, size=config.size, json=config.json, dry_run=config.dry_run,
     )  # fmt: skip
     check_settings(run)
     rows = [digest_file(path) for path, _ in metadata_files(config.folder)]
@@ -95,10 +100,14 @@ def augment_dataset(config: AugmentConfig) -> AugmentSummary:
         "adapter": list(config.adapter), "steps": config.steps,
         "guidance": config.guidance, "size": list(config.size) if config.size else None,
         "precision": config.precision, "rows_before": rows,
+        **({"scheduler": config.scheduler} if config.scheduler else {}),
     }  # fmt: skip
-    if _is_done(config, told) or config.dry_run:
+    if _is_done(config, told):
         return summary
     drawn = draw_requests(run, Requests(config, plan), rows=rows, ratio=config.ratio, balance=config.balance)
+    summary = dataclasses.replace(summary, memory=drawn.memory)
+    if config.dry_run:
+        return summary
     if not drawn.finished:
         raise KeyboardInterrupt  # the same line continues
 
@@ -108,7 +117,7 @@ def augment_dataset(config: AugmentConfig) -> AugmentSummary:
             yield _synthetic(samples, sample, source, config.balance)
 
     note = (
-        f"{drawn.num_samples} synthetic training records were drawn under captions of the training split, "
+        f"{counted(drawn.num_samples, 'synthetic training record')} drawn under captions of the training split, "
         f"more of what is rare by {config.balance} (base {config.base}); val and test are as they were"
     )
     derive(
@@ -154,7 +163,9 @@ def plan_augmentation(config: AugmentConfig) -> Plan:
         )
     num = round(config.ratio * num_real)
     if not num:
-        raise ValueError(f"--ratio {config.ratio:g} of {num_real} training records makes no picture; raise it")
+        raise ValueError(
+            f"--ratio {config.ratio:g} of {counted(num_real, 'training record')} makes no picture; raise it"
+        )
     there = {value: len(records) + mute[value] for value, records in members.items()}
     drawn = filling_shares(there, num)
     requests: list[Request] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -59,9 +59,19 @@ class Batcher:
     What a future's caller cancels before its drawing began is not drawn.
     """
 
-    def __init__(self, generator: Generator, watcher: Watcher, *, batch_size: int, max_queue: int, wait: float) -> None:
-        """max_queue: pictures that may wait. wait: seconds that the oldest waits for company."""
-        self._generator, self._watcher = generator, watcher
+    def __init__(
+        self,
+        generator: Generator,
+        watcher: Watcher,
+        *,
+        batch_size: int,
+        max_queue: int,
+        wait: float,
+        check: Callable[[BatchKey], None] | None = None,
+    ) -> None:
+        """max_queue: pictures that may wait. wait: seconds that the oldest waits for company. check: raises ValueError
+        for what there is no room to draw."""
+        self._generator, self._watcher, self._check = generator, watcher, check
         self._batch_size, self._max_queue, self._wait = batch_size, max_queue, wait
         self._changed = threading.Condition()
         self._jobs: list[_Job] = []
@@ -153,7 +163,10 @@ class Batcher:
     def _count(self, job: _Job) -> None:
         """Set the group of a job, or drop it with the reason."""
         try:
-            job.group = (job.sampling, self._generator.batch_key(job.request, job.sampling))
+            key = self._generator.batch_key(job.request, job.sampling)
+            if self._check is not None:
+                self._check(key)
+            job.group = (job.sampling, key)
         except Exception as error:
             with self._changed:
                 self._jobs = [other for other in self._jobs if other is not job]

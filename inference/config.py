@@ -8,20 +8,25 @@ from typing import Annotated, Literal
 
 import tyro
 
+from vesalius.inference.draw_config import DrawConfig
+
 GUIDANCE = 3.0
 """How strictly a prompt is followed where neither the user nor the adapter says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateConfig:
+class GenerateConfig(DrawConfig):
     """Draw images from prompts. The same line continues a run that was stopped."""
 
     prompt: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """one or more prompts; each names its modality (CT, MRI, H&E, X-ray ...) unless --modality does"""
     prompts: Path | None = None
-    """prompts: text, one a line; .jsonl, .csv or .tsv with `text` and `modality`; or a dataset, for its captions"""
+    """prompts: text, one a line; .jsonl, .csv, .tsv or .parquet with `text`, `modality`, and for rows with pictures of
+    their own `image`, `mask`, `strength`; or a dataset, for its captions"""
     split: Literal["train", "val", "test"] = "train"
     """split whose captions are the prompts, where --prompts is a dataset"""
+    start: Literal["noise", "image", "mask"] = "noise"
+    """where --prompts is a dataset: from noise, each record's image, or that with only what its mask shows drawn"""
     grid: tuple[str, ...] = ()
     """prompts by combination: modality=CT,MRI finding=nodule,mass side=left,right size=20 count=2 language=en,zh"""
     vary: tuple[str, ...] = ()
@@ -32,10 +37,6 @@ class GenerateConfig:
     """seed of the run; every picture gets its own from it"""
     out: Path
     """samples folder"""
-    base: str = "nano"
-    """nano, a diffusers folder, or a hub id"""
-    adapter: tuple[str, ...] = ()
-    """run folders of `vesalius finetune`, adapter folders or nano-fast; PATH:0.7 for a share; several are added up"""
     modality: str | None = None
     """modality of all prompts"""
     steps: int | None = None
@@ -44,8 +45,6 @@ class GenerateConfig:
     """classifier-free guidance scale, 1 is without; none: what the adapter was made for, else 3"""
     negative: str = ""
     """what the picture should not show"""
-    scheduler: str | None = None
-    """ddim, dpm++, euler, euler-a, heun, lcm, unipc ...; none: what the adapter was made for, else the base's"""
     image: Path | None = None
     """picture to start from in place of noise: a PNG, for CT with Hounsfield units one of 16 bits"""
     mask: Path | None = None
@@ -55,8 +54,6 @@ class GenerateConfig:
     --mask"""
     size: tuple[int, int] | None = None
     """height and width in pixels, in steps of the base's coarsest cell; none: the square that the base was made for"""
-    batch_size: int = 8
-    """pictures drawn at once; changes speed and memory, and of a picture at most a few pixels by one grey level"""
     sink: Literal["png", "dicom", "imagefolder", "parquet", "webdataset"] = "png"
     """how samples are written: files of PNG or DICOM, or a dataset (folder or shards) that `finetune --data` takes"""
     shard_size: int = 1000
@@ -75,14 +72,6 @@ class GenerateConfig:
     reuse: int = 1
     """every how many steps the denoiser's deep levels run; 2 is up to twice as fast, for other pictures: by how much is
     printed. 1: at every step"""
-    memory: str | None = None
-    """peak memory: 3GB, 512MB ..., or auto for what is free; chooses precision, batch, and which weights come and go"""
-    attention: Literal["auto", "sdpa", "xformers"] = "auto"
-    """attention kernel; auto: scaled-dot-product attention of torch"""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 is twice as fast where hardware has it, a few grey levels off; auto: that where it has, else fp32"""
-    device: str = "auto"
-    """cpu, cuda, or auto"""
     json: bool = False
     """print one JSON object instead of progress"""
     dry_run: bool = False

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from vesalius.data.counted import counted
 from vesalius.data.progress import Progress
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.work import Work
@@ -56,7 +57,7 @@ def draw_local(job: Job, begin: Begin, num_whole: int) -> None:
     devices, work = _devices(job.config), job.work
     undone = len(work.undone())
     if len(devices) > undone and not job.config.json:
-        few = f"{undone} shard{'s' if undone > 1 else ''} for {len(devices)} processes"
+        few = f"{counted(undone, 'shard')} for {len(devices)} processes"
         print(f"generate: {few}; a smaller --shard-size makes more", file=sys.stderr)
     devices = devices[:undone]
     if len(devices) == 1:
@@ -241,7 +242,7 @@ def _ended(job: Job, process: subprocess.Popen[bytes], rank: int, num_left: int)
     if process.returncode:
         code = process.returncode
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"stopped with {code}"
-        rest = f"{num_left} go on" if num_left else "none is left"
+        rest = f"{num_left} {'goes' if num_left == 1 else 'go'} on" if num_left else "none is left"
         print(f"generate: worker {rank} (process {process.pid}) {how}; {rest}", file=sys.stderr, flush=True)
 
 

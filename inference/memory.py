@@ -21,6 +21,7 @@ from vesalius.models.machine import free_memory, has_bf16, held_memory
 
 if TYPE_CHECKING:
     from vesalius.inference.config import GenerateConfig
+    from vesalius.inference.service_config import ServeConfig
 
 Offload = Literal["none", "model", "group", "sequential"]
 UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
@@ -40,6 +41,8 @@ OFFLOADS: dict[str, tuple[Offload, ...]] = {
     "cpu": ("none", "model", "sequential"), "cuda": ("none", "model", "group", "sequential"),
 }  # fmt: skip
 """Where weights may go, from the fastest on. On a processor there is no second memory for blocks to wait in."""
+MOST_CHUNKS = 4
+"""Contexts of the longest prompt that a service takes which has a budget: some three hundred words."""
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 WORDS = {
     # Of the shape of Stable Diffusion 1.5: 13.8 s of one core a step, and 12.0 s where freed memory is kept.
@@ -118,6 +121,14 @@ def find_precision(name: Literal["auto", "fp32", "bf16"], device: str) -> Litera
     return name if name != "auto" else "bf16" if has_bf16(device) else "fp32"
 
 
+def check_attention(attention: str, device: str) -> None:
+    """ValueError where a kernel is asked for that this machine lacks."""
+    if attention == "xformers" and (device.startswith("cpu") or importlib.util.find_spec("xformers") is None):
+        raise ValueError(
+            "--attention xformers: needs an NVIDIA GPU and the package; install vesalius[xformers] there, or use sdpa"
+        )
+
+
 def free_on(device: str) -> int:
     """Bytes that this process may come to hold on a device."""
     import torch
@@ -146,10 +157,7 @@ def plan_memory(
     guided: whether each step asks twice. ValueError where nothing fits, with the least that would.
     """
     kind, free = device.partition(":")[0], free_on(device)
-    if attention == "xformers" and (kind == "cpu" or importlib.util.find_spec("xformers") is None):
-        raise ValueError(
-            "--attention xformers: needs an NVIDIA GPU and the package; install vesalius[xformers] there, or use sdpa"
-        )
+    check_attention(attention, device)
     budget = int(MARGIN * free) if budget is None else budget
     half = find_precision(precision, device) == "bf16"
     needs = _Needs(base, kind, half=half, size=size, chunks=chunks, guided=guided, adapters=adapters)
@@ -195,6 +203,21 @@ def plan_run(config: GenerateConfig, longest: str, num: int) -> MemoryPlan | Non
         config.base, device=find_device(config.device), budget=budget, precision=config.precision,
         attention=config.attention, batch_size=min(config.batch_size, max(1, num)), size=config.size,
         chunks=max(len(split_chunks(tokenizer, text)) for text in texts), guided=guidance > 1,
+        adapters=[share.adapter for share in parse_adapters(config.adapter)],
+    )  # fmt: skip
+
+
+def plan_service(config: ServeConfig) -> MemoryPlan | None:
+    """The plan of an image service, for pictures of the base's own size and prompts of MOST_CHUNKS contexts; None where
+    it has no budget. ValueError as `parse_memory` and `plan_memory`."""
+    if config.memory is None:
+        return None
+    from vesalius.inference.generator import find_device
+    from vesalius.models.adapter_mix import parse_adapters
+
+    return plan_memory(
+        config.base, device=find_device(config.device), budget=parse_memory(config.memory), precision=config.precision,
+        attention=config.attention, batch_size=config.batch_size, chunks=MOST_CHUNKS,
         adapters=[share.adapter for share in parse_adapters(config.adapter)],
     )  # fmt: skip
 

@@ -1,25 +1,32 @@
 """Where prompts come from: text, JSON lines, a table with columns, or the captions of a dataset.
 
-    stream_prompts(path)    text (one a line), .jsonl, .csv, .tsv, a dataset folder, or a folder of shards
+    stream_prompts(path)    text (one a line), .jsonl, .csv, .tsv, .parquet, a dataset folder, or a folder of shards
 
 They come one by one, so that millions need no more memory than a few. A table's columns may have any of the names that
-`vesalius.data.names` knows; columns beside them are left alone.
+`vesalius.data.names` knows; `image`, `mask` and `strength` give a row a picture of its own to start from
+(`vesalius.inference.prompt_pictures`); columns beside them are left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vesalius.data.archive import Place
+from vesalius.data.cells import is_parquet
 from vesalius.data.encodings import MAX_LINE
+from vesalius.data.inside import own_file
 from vesalius.data.modality import find_modality
 from vesalius.data.names import ALIASES, is_told, key_of, near
 from vesalius.data.prompt import prompts_of
 from vesalius.data.record import SPLITS, Finding, Record, check_types, stream_records
-from vesalius.data.streamed import shards_of, stream_packed
+from vesalius.data.streamed import Packed, shards_of, stream_packed
 from vesalius.data.text_rows import Numbered, delimited, json_rows
+from vesalius.inference.prompt_pictures import LeftOut, Start, StartsFrom, parquet_rows, start_of_record, start_of_row
 
 JSON_SUFFIXES, TABLE_SUFFIXES = (".jsonl", ".ndjson"), (".csv", ".tsv")
 TEXTS = ("caption", "prompt", *(name for name in ALIASES["text"] if name not in ("caption", "prompt")))
@@ -31,7 +38,7 @@ class Prompt:
     """One prompt. findings: what it asks for, where that is known.
 
     group: prompts of one group differ in one thing and are drawn from the same seeds; "" for a prompt of its own.
-    value: what that one thing is in this prompt.
+    value: what that one thing is in this prompt. start: the picture that its row brings, and how it is used.
     """
 
     text: str
@@ -39,15 +46,17 @@ class Prompt:
     findings: tuple[Finding, ...] = ()
     group: str = ""
     value: str = ""
+    start: Start | None = None
 
 
-def stream_prompts(path: Path, split: str = "train") -> Iterator[Prompt]:
+def stream_prompts(path: Path, split: str = "train", starts: StartsFrom = "noise") -> Iterator[Prompt]:
     """The prompts of a file, or the captions of one split of a dataset folder or a folder of shards, one by one.
 
     A dataset's metadata.jsonl is such a file: each record's caption is a prompt, or its text where it has none.
+    starts: what each prompt of a dataset starts from: noise, its record's image, or that with what its mask leaves.
     ValueError, on the way, names file and line, or what the dataset lacks.
     """
-    prompts = _captions(path, split) if path.is_dir() else _of_file(path)
+    prompts = _captions(path, split, starts) if path.is_dir() else _of_file(path, starts)
     empty = True
     for prompt in prompts:
         empty = False
@@ -56,17 +65,21 @@ def stream_prompts(path: Path, split: str = "train") -> Iterator[Prompt]:
         raise ValueError(f"{path}: holds no prompt")
 
 
-def _of_file(path: Path) -> Iterator[Prompt]:
+def _of_file(path: Path, starts: StartsFrom) -> Iterator[Prompt]:
     if not path.is_file():  # of a pipe nothing could be read a second time, as going on needs
         raise ValueError(
-            f"{path}: no such prompts file (text, one prompt a line; .jsonl, .csv or .tsv with `text` and `modality`; "
-            "or a dataset folder)"
+            f"{path}: no such prompts file (text, one prompt a line; .jsonl, .csv, .tsv or .parquet with `text` and "
+            "`modality`; or a dataset folder)"
         )
     kind = path.suffix.lower()
     if kind == ".json":
         raise ValueError(f"{path}: expected JSON lines; write one object a line and name the file .jsonl")
     if kind in (*JSON_SUFFIXES, *TABLE_SUFFIXES):
-        yield from _from_rows(path, json_rows(path) if kind in JSON_SUFFIXES else _table_rows(path))
+        yield from _from_rows(path, json_rows(path) if kind in JSON_SUFFIXES else _table_rows(path), starts)
+    elif is_parquet(path):
+        yield from _from_rows(path, parquet_rows(path, lambda names: _check_header(path, names)), starts)
+    elif starts != "noise":
+        raise ValueError(f"{path}: --start {starts} needs a dataset; a text has no pictures")
     else:
         yield from (Prompt(text=text) for line in _lines(path) if (text := line.strip()))
 
@@ -84,27 +97,53 @@ def _lines(path: Path) -> Iterator[str]:
             raise ValueError(f"{path}: not UTF-8 text from line {number + 1} on; save the prompts as UTF-8") from None
 
 
-def _captions(root: Path, split: str) -> Iterator[Prompt]:
+def _captions(root: Path, split: str, starts: StartsFrom) -> Iterator[Prompt]:
     """What training shows of each record first: its caption, or its text where it has none."""
     if split not in SPLITS:
         raise ValueError(f"--split {split}: expected one of {', '.join(SPLITS)}")
     seen: set[str] = set()
-    empty = True
+    empty, lacks = True, "captions"
     # Where the images of shards lie, which `dataset_records` remembers, is of no use here and would fill the memory
-    packed = (record for record, _, _ in stream_packed(root)) if shards_of(root) else None
-    for record in stream_records(root) if packed is None else packed:
+    wanted = {"noise": (), "image": ("file_name",), "mask": ("file_name", "mask")}[starts]
+    for record, image, mask in _packed(root) if shards_of(root) else _loose(root, split, wanted):
         seen.add(record.split)
         if record.split == split and (told := prompts_of(record)):
-            empty = False
-            yield Prompt(text=told[0], modality=_modality(record.modality, root), findings=record.findings)
+            try:
+                start = start_of_record(image, mask, starts, f"{root}: {record.file_name}")
+            except LeftOut:
+                lacks = "captions with a mask that shows something"
+                continue
+            empty, kind = False, _modality(record.modality, root)
+            yield Prompt(text=told[0], modality=kind, findings=record.findings, start=start)
     if empty:
         has = ", ".join(sorted(seen)) or "none"
-        raise ValueError(f"{root}: no captions in split '{split}' (has: {has}); give --split, or another dataset")
+        raise ValueError(f"{root}: no {lacks} in split '{split}' (has: {has}); give --split, or another dataset")
+
+
+def _loose(root: Path, split: str, wanted: Sequence[str]) -> Iterator[tuple[Record, Place | None, Place | None]]:
+    """The records of a dataset folder, with the wanted files of one split. ValueError where one leads out of it."""
+    for record in stream_records(root):
+        names = {name: getattr(record, name) for name in wanted if record.split == split}
+        image, mask = (own_file(root, names[name]) if names.get(name) else None for name in ("file_name", "mask"))
+        yield record, image, mask
+
+
+def _packed(root: Path) -> Iterator[tuple[Record, Place, Place | None]]:
+    for record, image, mask in stream_packed(root):
+        there = Packed(root, record.mask, mask) if record.mask and mask else None
+        yield record, Packed(root, record.file_name, image), there
 
 
 def _table_rows(path: Path) -> Iterator[Numbered]:
     """(first line, row) of a CSV or TSV. ValueError at once where no column holds prompts."""
     header, rows = delimited(path)
+    keys = _check_header(path, header)
+    for number, cells in rows:
+        yield number, cells if isinstance(cells, ValueError) else dict(zip(keys, map(str.strip, cells), strict=True))
+
+
+def _check_header(path: Path, header: Sequence[str]) -> list[str]:
+    """The keys of a table's columns. ValueError where none holds prompts."""
     keys = [key_of(name) for name in header]
     if not {*keys} & {*TEXTS, "findings"}:
         hint = near("text", header)
@@ -112,15 +151,17 @@ def _table_rows(path: Path) -> Iterator[Numbered]:
             f"{path}:1: no column of prompts; {hint or 'the header has: ' + (', '.join(header[:20]) or 'nothing')}. "
             "Name it text, prompt or caption in the first line"
         )
-    for number, cells in rows:
-        yield number, cells if isinstance(cells, ValueError) else dict(zip(keys, map(str.strip, cells), strict=True))
+    return keys
 
 
-def _from_rows(path: Path, rows: Iterable[Numbered]) -> Iterator[Prompt]:
+def _from_rows(path: Path, rows: Iterable[Numbered], starts: StartsFrom) -> Iterator[Prompt]:
     for number, row in rows:
         if isinstance(row, ValueError):
             raise row
-        yield _prompt({key_of(name): value for name, value in row.items()}, f"{path}:{number}")
+        told, where = {key_of(name): value for name, value in row.items()}, f"{path}:{number}"
+        with suppress(LeftOut):
+            start = start_of_row(told, path.parent, starts, where)
+            yield dataclasses.replace(_prompt(told, where), start=start)
 
 
 def _prompt(row: Mapping[str, Any], where: str) -> Prompt:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from vesalius.data.archive import Place
 from vesalius.data.image import Shape
 from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_in
 from vesalius.data.record import Finding
@@ -18,13 +19,21 @@ class Source:
 
     strength: how far it is taken back into noise before it is drawn anew, above 0 (nothing changes) up to 1 (only what
     survives full noise is kept). mask: an image of its size, white where it is drawn anew; elsewhere it stays as it is.
+    above: the grey of a mask from which on it counts as white; 0 of masks that number what they show, as those of
+    datasets do. where: the row that brought it, such as "prompts.csv:7"; "" of a picture that is not of one row.
     """
 
-    image: Path
+    image: Place
     strength: float = 0.6
-    mask: Path | None = None
+    mask: Place | None = None
+    above: int = 127
+    where: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        """A text is taken for a path. ValueError where the strength is none."""
+        for name in ("image", "mask"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
         if not 0 < self.strength <= 1:
             raise ValueError(f"--strength {self.strength:g}: expected a number above 0, up to 1")
 
@@ -44,6 +53,11 @@ class Request:
     size: Shape | None = None
     group: str = ""
     source: Source | None = None
+
+    def __post_init__(self) -> None:
+        """A list is taken for a size."""
+        if isinstance(self.size, list):
+            object.__setattr__(self, "size", tuple(self.size))
 
 
 @dataclass(frozen=True, kw_only=True)

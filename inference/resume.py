@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections.abc import Mapping, Sequence
 
+from vesalius.data.counted import counted
 from vesalius.data.progress import Progress
 from vesalius.data.record import write_atomic
 from vesalius.inference.request import Request
 from vesalius.inference.sample import WORK, Sample, check_prompts, read_samples, sample_lines
 from vesalius.inference.sinks import Sink
+from vesalius.inference.source import source_facts
 from vesalius.inference.work import Requests, Work, walk
 
 AHEAD = 10_000
 """Lines of a finished folder that are read ahead of the requests. Other releases wrote them in the order of drawing."""
+STARTED = ("source_sha256", "mask_sha256", "strength")
+"""What tells of a sample which picture it was drawn from, and how far."""
 LONG = 10_000
 """Pictures from which on it is told how far looking is."""
 
@@ -53,8 +58,8 @@ def _cut(work: Work, source: Requests) -> None:
     there += sum(1 for _ in rows)
     if there > work.plan.num_requests and waiting:
         raise ValueError(
-            f"{work.out}: holds {there} samples, and now {work.plan.num_requests} are asked for; the prompts have "
-            "changed, so give another --out"
+            f"{work.out}: holds {counted(there, 'sample')}, and {work.plan.num_requests} are asked for now; the "
+            "prompts have changed, so give another --out"
         )
 
 
@@ -81,4 +86,20 @@ def _of_shard(work: Work, sink: Sink, shard: int, requests: list[Request]) -> li
         whole = list(work.manifest(shard, sink.folder).whole.values())
     there = {sample.file_name: sample for sample in whole}
     check_prompts(work.out, there, {r.file_name: (r.prompt, r.seed) for r in requests})
+    _check_starts(work, there, requests)
     return whole
+
+
+def _check_starts(work: Work, there: Mapping[str, Sample], requests: Sequence[Request]) -> None:
+    """ValueError where a sample that is there was drawn from another picture than its row brings now."""
+    for request in requests:
+        source, sample = request.source, there.get(request.file_name)
+        if sample is None or ((source is None or not source.where) and not sample.source):
+            continue
+        now = source_facts(source, 1) if source else {}
+        if any(now.get(name, "") != (getattr(sample, name) or "") for name in STARTED):
+            place = source.where if source and source.where else request.file_name
+            raise ValueError(
+                f"{place}: {work.out / request.file_name} was drawn from another picture, mask or strength than is "
+                "asked for now; change it back, or give another --out"
+            )

@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vesalius.data.counted import counted
+
 if TYPE_CHECKING:
     import torch
 
@@ -53,7 +55,7 @@ class ReuseCost:
     seconds: float
 
     def __str__(self) -> str:
-        pictures = f"{self.num} picture{'s' if self.num > 1 else ''}"
+        pictures = counted(self.num, "picture")
         if self.psnr == float("inf"):
             return f"reuse of features every {self.every} steps: in so few steps there is nothing to reuse"
         return (

@@ -18,25 +18,25 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vesalius.data.prompt import clean
-from vesalius.data.record import digest_file, hold
+from vesalius.data.record import hold
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.engines import Launch, check_engine, draw_launched, draw_local, draw_ray
-from vesalius.inference.generator import check_size, usual_sampling
+from vesalius.inference.generator import check_size, find_device, usual_sampling
 from vesalius.inference.memory import MemoryPlan, plan_run, settled
 from vesalius.inference.prompts import Prompt, stream_prompts
-from vesalius.inference.request import Request, Sampling, Source, request_modality
+from vesalius.inference.request import Request, Sampling, request_modality
 from vesalius.inference.resume import take_up
 from vesalius.inference.sample import WORK, Sample, claim_folder, sample_seed, stream_samples
 from vesalius.inference.sinks import SHARDED, check_prompt, check_sink, name_in, open_sink, recipe_settings
-from vesalius.inference.source import check_source
-from vesalius.inference.work import Requests, Work, make_plan
+from vesalius.inference.starts import StartCheck, check_starts, source_of, start_digests
+from vesalius.inference.work import Plan, Requests, Work, make_plan
 from vesalius.inference.worker import Job
-from vesalius.models.adapter_mix import parse_adapters, sampling_of_adapters
+from vesalius.models.adapter_mix import parse_adapters, sampling_of_adapters, told_apart
 from vesalius.models.base import drawn_sizes, scheduler_config
 from vesalius.models.support import support_of, weak_prompts
 
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 100_000
 """Most characters of a prompt: of a report of that length each step asks about a hundred contexts."""
-STRENGTH, MASKED = 0.6, 1.0
-"""How far a picture goes back into noise where nothing is said, and where a mask keeps all else."""
 UNSETTLED = ("out", "json", "batch_size", "dry_run", "engine", "workers", "memory", "attention", "image", "mask")
 """Fields that do not change what is drawn; the line that goes on may have others. Of pictures the digests count."""
 
@@ -56,7 +54,8 @@ class GenerateSummary:
     """What a run did; the samples are in the folder (`load_samples`).
 
     num_samples: pictures of the whole run, in num_shards shards. num_drawn: those that were drawn now. finished:
-    whether all are there; if not, the same line continues. memory: how it keeps to its budget, where it has one.
+    whether all are there; if not, the same line continues. num_started: of the samples, that start from a picture.
+    memory: how it keeps to its budget, where it has one.
     """
 
     path: Path
@@ -65,13 +64,14 @@ class GenerateSummary:
     num_shards: int
     num_drawn: int = 0
     finished: bool = False
+    num_started: int = 0
     memory: MemoryPlan | None = None
 
 
 def stream_requests(config: GenerateConfig) -> Iterator[Request]:
     """All pictures of a run in order, each with its seed and file name. ValueError, on the way, where a prompt names no
     modality, is empty or is no text."""
-    empty, start = True, source_of(config)
+    empty = True
     for index, prompt in enumerate(_prompts(config)):
         empty = False
         if not any(c.isprintable() and not c.isspace() for c in clean(prompt.text)):
@@ -87,7 +87,7 @@ def stream_requests(config: GenerateConfig) -> Iterator[Request]:
             raise ValueError(f"prompt {index + 1} holds characters that are not Unicode; write it as UTF-8") from None
         first = Request(
             prompt=prompt.text, seed=0, modality=config.modality or prompt.modality, findings=prompt.findings,
-            size=config.size, group=prompt.group, source=start,
+            size=config.size, group=prompt.group, source=source_of(config, prompt),
         )  # fmt: skip
         modality = request_modality(first).name
         for i in range(config.num):
@@ -102,7 +102,7 @@ def stream_requests(config: GenerateConfig) -> Iterator[Request]:
 def _prompts(config: GenerateConfig) -> Iterator[Prompt]:
     yield from (Prompt(text=p) for p in config.prompt)
     if config.prompts:
-        yield from stream_prompts(config.prompts, config.split)
+        yield from stream_prompts(config.prompts, config.split, config.start)
     if combined := combinations_of(config):
         yield from combined.prompts
 
@@ -118,38 +118,34 @@ def check_settings(config: GenerateConfig) -> None:
         raise ValueError(
             f"--reuse {config.reuse}: expected at least 1, with which the whole denoiser runs at every step"
         )
+    check_starts(config)
 
 
-def source_of(config: GenerateConfig) -> Source | None:
-    """The picture that a run starts from. ValueError where what belongs to one is given without it."""
-    if config.image is None:
-        for name in ("mask", "strength"):
-            if getattr(config, name) is not None:
-                raise ValueError(f"--{name} needs --image, the picture to start from")
-        return None
-    strength = config.strength if config.strength is not None else MASKED if config.mask else STRENGTH
-    return Source(image=config.image, strength=strength, mask=config.mask)
-
-
-def start_digests(config: GenerateConfig) -> dict[str, str]:
-    """sha256 of the picture that a run starts from and of its mask, by name. ValueError where one cannot be used."""
-    start = source_of(config)
-    if start is None:
-        return {}
-    steps = config.steps
-    check_source(start, usual_sampling(config.base, config.adapter, config.scheduler)[0] if steps is None else steps)
-    files = {"image": start.image, "mask": start.mask}
-    return {f"{name}_sha256": digest_file(path) for name, path in files.items() if path is not None}
-
-
-def check_scheduler(config: GenerateConfig) -> None:
-    """ValueError where --scheduler cannot walk the noise levels of the base, or of an adapter that has its own."""
+def check_models(config: GenerateConfig, plan: Plan, memory: MemoryPlan | None) -> None:
+    """ValueError where base, adapters, scheduler, sizes or kernel are none that can be drawn with, as far as that shows
+    without loading weights."""
+    from vesalius.inference.memory import check_attention
     from vesalius.inference.schedulers import make_scheduler
+    from vesalius.models.fit import check_adapters, check_base
 
-    told = sampling_of_adapters(parse_adapters(config.adapter))
+    shares = parse_adapters(config.adapter)
+    check_base(config.base)
+    check_sizes(config, plan)
+    check_adapters(config.base, shares)
+    check_attention(config.attention, find_device(config.device))
+    if len(shares) > 1 and memory is not None and memory.device == "cpu" and (memory.parts_leave or memory.casts):
+        raise ValueError(told_apart(len(shares)))
+    told = sampling_of_adapters(shares)
     levels = told.scheduler if told else scheduler_config(config.base)
     if config.scheduler and levels:
         make_scheduler(config.scheduler, levels)
+
+
+def check_sizes(config: GenerateConfig, plan: Plan) -> None:
+    """ValueError where the base cannot draw a size that is asked for."""
+    edge, unit = drawn_sizes(config.base)
+    for size in plan.sizes:
+        check_size(config.base, size, edge, unit)
 
 
 @lru_cache(maxsize=1)
@@ -198,22 +194,29 @@ def draw_requests(config: GenerateConfig, source: Requests, **settings: Any) -> 
 
 
 def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], launch: Launch | None) -> GenerateSummary:
+    @cache
+    def usual() -> tuple[int, float]:
+        return usual_sampling(config.base, config.adapter, config.scheduler)
+
     # Read all
     former = Work.plan_in(config.out)
+    starts = StartCheck(config, lambda: usual()[0] if config.steps is None else config.steps)
     plan, same = make_plan(
         source, config.shard_size if config.sink in SHARDED else None, most=config.shard_size, former=former,
-        check=partial(check_prompt, config), quiet=config.json,
+        checks=(partial(check_prompt, config), starts.look), quiet=config.json,
     )  # fmt: skip
+    starts.end()
     summary = GenerateSummary(
         path=config.out, num_prompts=plan.num_requests // config.num, num_samples=plan.num_requests,
-        num_shards=plan.num_shards,
+        num_shards=plan.num_shards, num_started=starts.num,
     )  # fmt: skip
     memory = plan_run(config, plan.longest, plan.num_requests)
     summary = dataclasses.replace(summary, memory=memory)
-    steps, guidance = config.steps, config.guidance
-    if steps is None or guidance is None or config.dry_run:  # else it need not be there, where all samples are
-        usual = usual_sampling(config.base, config.adapter, config.scheduler)
-        steps, guidance = usual[0] if steps is None else steps, usual[1] if guidance is None else guidance
+    if config.dry_run:
+        usual()
+    # Where both are told and all samples are there, the base need not be
+    steps = usual()[0] if config.steps is None else config.steps
+    guidance = usual()[1] if config.guidance is None else config.guidance
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in UNSETTLED}
     fields |= settled(config, memory)
     recipe: dict[str, Any] = json.loads(
@@ -222,10 +225,7 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
     recipe = recipe_settings(config, recipe)
     claim_folder(config.out, recipe, write=False)
     if config.dry_run:
-        for size in plan.sizes:
-            check_size(config.base, size, *drawn_sizes(config.base))
-        if config.scheduler:
-            check_scheduler(config)
+        check_models(config, plan, memory)
         return summary
 
     with hold(config.out):
@@ -240,6 +240,8 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
             )
 
         # Draw
+        if num_whole < plan.num_requests:
+            check_sizes(config, plan)
         job = Job(
             config=config, source=source, plan=plan, steps=steps, guidance=guidance, folder=str(Path.cwd()),
             precision=fields["precision"], memory=memory,
@@ -252,6 +254,8 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
             if num_whole < plan.num_requests:
                 if memory is not None:
                     print(memory.line(), file=sys.stderr)
+                if note := starts.note():
+                    print(f"note: {note}", file=sys.stderr)
                 asked = ((r.prompt, request_modality(r).name, r.findings) for r in source())
                 for line in weak_prompts(support_of(config.base, config.adapter), asked):
                     print(f"warning: {line}", file=sys.stderr)

@@ -18,7 +18,8 @@ from starlette.requests import ClientDisconnect
 
 from vesalius.data.image import Picture, png_bytes
 from vesalius.inference.batching import Batcher, ClosedError, FullError
-from vesalius.inference.generator import Generator
+from vesalius.inference.generator import BatchKey, Generator
+from vesalius.inference.memory import MOST_CHUNKS, MemoryPlan
 from vesalius.inference.service_config import ServeConfig
 from vesalius.inference.service_metrics import ServiceMetrics
 from vesalius.inference.service_request import MAX_BODY, Order, RequestError, read_order
@@ -37,15 +38,18 @@ MOST_IGNORED = 64 * MAX_BODY
 class Service:
     """One generator and all that is needed to share it. key: what clients must show; None: nothing."""
 
-    def __init__(self, generator: Generator, config: ServeConfig, key: str | None = None) -> None:
+    def __init__(
+        self, generator: Generator, config: ServeConfig, key: str | None = None, memory: MemoryPlan | None = None
+    ) -> None:  # fmt: skip
+        """memory: the plan that the generator draws by; what it has no room for is refused."""
         self.generator, self.config, self.metrics = generator, config, ServiceMetrics()
         self.closing = False
         self.started = int(time.time())
         self._key = key.encode() if key else None
         self._support = support_of(config.base, config.adapter)
         self.batcher = Batcher(
-            generator, self.metrics, batch_size=config.batch_size, max_queue=config.max_queue,
-            wait=config.batch_wait_ms / 1000,
+            generator, self.metrics, batch_size=memory.batch_size if memory else config.batch_size,
+            max_queue=config.max_queue, wait=config.batch_wait_ms / 1000, check=self._check_room if memory else None,
         )  # fmt: skip
         self.metrics.watch(lambda: self.batcher.num_waiting)
 
@@ -59,6 +63,15 @@ class Service:
         """What clients call the base with its adapters."""
         names = [Path(share.adapter).resolve().name for share in parse_adapters(self.config.adapter)]
         return "+".join([self.base_name, *names])
+
+    def _check_room(self, key: BatchKey) -> None:
+        """ValueError for a picture that the memory's budget was not made for."""
+        edge = self.generator.base.image_size
+        if key.shape[0] * key.shape[1] > edge * edge or key.num_chunks > MOST_CHUNKS:
+            raise ValueError(
+                f"This service draws within a budget of memory: pictures of up to {edge}x{edge}, and prompts of up to "
+                f"{MOST_CHUNKS} contexts, of which this one fills {key.num_chunks}; ask for less"
+            )
 
     def close(self) -> None:
         """Refuse new work; what was accepted is still drawn."""

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+
+from vesalius.inference.draw_config import DrawConfig
 
 KEY_VARIABLE = "VESALIUS_API_KEY"
 """The environment variable that holds the key; a flag would be seen in the list of processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeConfig:
+class ServeConfig(DrawConfig):
     """Serve images over HTTP, in the words of OpenAI's images API. A key is read from $VESALIUS_API_KEY."""
 
-    base: str = "nano"
-    """nano, a diffusers folder, or a hub id"""
-    adapter: tuple[str, ...] = ()
-    """run folders of `vesalius finetune`, adapter folders or nano-fast; PATH:0.7 for a share; several are added up"""
     host: str = "127.0.0.1"
     """address to listen on; any but this machine's own needs a key, or --insecure"""
     port: int = 8000
     """port to listen on; 0: one that is free, which is printed"""
-    batch_size: int = 8
-    """images drawn at once; changes speed and memory, never an image"""
     batch_wait_ms: int = 5
     """milliseconds that a first request waits for others to be drawn with"""
     max_queue: int = 64
@@ -36,10 +31,6 @@ class ServeConfig:
     """seconds until a request is given up (504)"""
     insecure: bool = False
     """listen on other addresses without a key: whoever reaches them may draw"""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 is twice as fast where hardware has it, a few grey levels off; auto: that where it has, else fp32"""
-    device: str = "auto"
-    """cpu, cuda, or auto"""
     json: bool = False
     """print one JSON object where the address would be told"""
     dry_run: bool = False
@@ -47,6 +38,7 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         """ValueError where a value cannot be."""
+        super().__post_init__()
         if not 0 <= self.port <= 65535:
             raise ValueError(f"--port {self.port}: expected 1 to 65535, or 0 for one that is free")
         for name in ("batch_size", "max_queue", "max_images", "max_steps"):

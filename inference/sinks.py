@@ -21,6 +21,7 @@ from vesalius.data.image import Picture, png_bytes, recipe_texts
 from vesalius.data.record import open_atomic, write_atomic
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.content_credentials import check_seal, open_seal
+from vesalius.inference.request import Request
 from vesalius.inference.sample import WORK, Sample, sample_lines
 
 Write = Callable[[Path, Sample, Picture], Sample]
@@ -30,7 +31,7 @@ Samples = Callable[[], Iterator[Sample]]
 Seal = Callable[[bytes], bytes]
 """What is done to the bytes of a PNG before they are written: `bytes` leaves them as they are."""
 SHARDED = ("parquet", "webdataset")
-LATER = {"c2pa_cert": None, "c2pa_timestamp": None, "reuse": 1, "scheduler": None, "strength": None}
+LATER = {"c2pa_cert": None, "c2pa_timestamp": None, "reuse": 1, "scheduler": None, "strength": None, "start": "noise"}
 """Settings that folders of earlier releases do not have, and what they are where nobody uses them."""
 READERS = 8
 """Threads that look whether files are whole."""
@@ -123,12 +124,13 @@ def check_sink(config: GenerateConfig) -> None:
         raise ValueError(f"--shard-size {config.shard_size}: expected at least 1 picture in a shard")
 
 
-def check_prompt(config: GenerateConfig, text: str) -> None:
+def check_prompt(config: GenerateConfig, request: Request) -> None:
     """ValueError, before anything is drawn, where a sink cannot hold a prompt."""
     if config.sink != "dicom":
         return
     from vesalius.inference.secondary_capture import MAX_PROMPT
 
+    text = request.prompt
     length = len(text) + len(config.negative)
     if length > MAX_PROMPT:
         raise ValueError(

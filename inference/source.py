@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from vesalius.data.image import (
     Shape,
     fit_image,
     image_shape,
+    is_transparent,
     load_fitted,
     read_image,
     read_recipe,
     to_tensor_range,
 )
-from vesalius.data.modality import find_modality
+from vesalius.data.modality import Modality, find_modality
 from vesalius.data.record import digest_file
 from vesalius.inference.request import Request, Source, request_modality
 
@@ -46,12 +48,26 @@ class Start:
         return cells
 
 
-def check_source(source: Source, steps: int) -> None:
-    """ValueError where image, mask or strength of a source cannot be used; nothing is fitted or drawn for it."""
-    check_strength(source, steps)
+KEPT = 8
+"""Opened pictures that are kept: a run draws many from one, or each from its own."""
+
+
+def check_source(source: Source, steps: int, modality: str, shape: Shape) -> bool:
+    """ValueError where image, mask or strength of a source cannot be used for pictures of that height and width; it
+    begins with the row that brought it. Returns whether something of the image is transparent."""
+    try:
+        check_strength(source, steps)
+        return _check_files(source, modality, shape, _stamp(source))
+    except ValueError as error:
+        raise ValueError(f"{source.where}: {str(error).removeprefix('--')}" if source.where else str(error)) from None
+
+
+@lru_cache(maxsize=KEPT)
+def _check_files(source: Source, modality: str, shape: Shape, stamp: object) -> bool:
     read_image(source.image)
     if source.mask is not None:
-        _read_mask(source)
+        _fit_mask(source, find_modality(modality), shape)
+    return is_transparent(source.image)
 
 
 def check_strength(source: Source, steps: int) -> None:
@@ -66,10 +82,10 @@ def _read_mask(source: Source) -> NDArray[np.uint8]:
     """The mask of a source, HW1 uint8, 255 where it is drawn anew. ValueError where it is none for this image."""
     assert source.mask is not None
     grey = read_image(source.mask).max(axis=2, keepdims=True)
-    with Image.open(source.mask) as image:
+    with Image.open(source.mask if isinstance(source.mask, Path) else source.mask.open()) as image:
         if "A" in image.getbands():  # what is transparent is not painted
             grey = np.minimum(grey, np.asarray(ImageOps.exif_transpose(image).getchannel("A"))[..., None])
-    shown: NDArray[np.uint8] = np.where(grey > 127, 255, 0).astype(np.uint8)
+    shown: NDArray[np.uint8] = np.where(grey > source.above, 255, 0).astype(np.uint8)
     height, width = image_shape(source.image)
     if shown.shape[:2] != (height, width):
         raise ValueError(
@@ -78,31 +94,43 @@ def _read_mask(source: Source) -> NDArray[np.uint8]:
         )
     if not shown.any():
         raise ValueError(
-            f"{source.mask}: is black all over, at most {grey.max()}; paint white (above 127) what is to be drawn anew"
+            f"{source.mask}: is black all over, at most {grey.max()}; paint white (above {source.above}) what is to be "
+            "drawn anew"
         )
     return shown
 
 
-def _stamp(source: Source) -> tuple[tuple[int, int], ...]:
-    """What tells that a source's files changed."""
-    files = [path.stat() for path in (source.image, source.mask) if path is not None]
-    return tuple((file.st_mtime_ns, file.st_size) for file in files)
-
-
-@lru_cache(maxsize=32)
-def _open(source: Source, modality: str, shape: Shape, stamp: object) -> Start:
-    """`source` as the model sees it, in a shape. Kept, since a run draws many pictures from one."""
-    kind = find_modality(modality)
-    pixels = to_tensor_range(load_fitted(source.image, kind, shape))
-    if source.mask is None:
-        return Start(pixels=pixels, strength=source.strength)
+def _fit_mask(source: Source, kind: Modality, shape: Shape) -> NDArray[np.bool_]:
+    """The mask of a source, fitted as its image is, HW bool. ValueError as `_read_mask`, and where nothing is left."""
     mask = fit_image(_read_mask(source), kind, shape)[..., 0] > 127
     if not mask.any():
         raise ValueError(
             f"{source.mask}: what is white lies outside of what is drawn, {shape[0]} x {shape[1]} pixels from the "
             "middle of the image; give --size, or paint larger"
         )
-    return Start(pixels=pixels, strength=source.strength, mask=mask)
+    return mask
+
+
+def _stamp(source: Source) -> tuple[tuple[int, int], ...]:
+    """What tells that a source's files changed. ValueError where one is not there."""
+    files = []
+    for path in (source.image, source.mask):
+        if path is not None:
+            try:
+                files.append(path.stat())
+            except (FileNotFoundError, NotADirectoryError):
+                raise ValueError(f"{path}: no such image file") from None
+    return tuple((file.st_mtime_ns, file.st_size) for file in files)
+
+
+@lru_cache(maxsize=KEPT)
+def _open(source: Source, modality: str, shape: Shape, stamp: object) -> Start:
+    """`source` as the model sees it, in a shape. Kept, since a run draws many pictures from one."""
+    kind = find_modality(modality)
+    pixels = to_tensor_range(load_fitted(source.image, kind, shape))
+    if source.mask is None:
+        return Start(pixels=pixels, strength=source.strength)
+    return Start(pixels=pixels, strength=source.strength, mask=_fit_mask(source, kind, shape))
 
 
 def open_starts(batch: Sequence[Request], shape: Shape, steps: int) -> list[Start]:
@@ -136,16 +164,17 @@ def source_facts(source: Source, depth: int) -> dict[str, Any]:
 
     A synthetic source, which has a recipe, is a generation of its own.
     """
-    return _facts(source, depth, _stamp(source))
+    facts = _facts(source, _stamp(source))
+    return {**facts, "depth": max(depth, facts["depth"])}
 
 
-@lru_cache(maxsize=32)
-def _facts(source: Source, depth: int, stamp: object) -> dict[str, Any]:
+@lru_cache(maxsize=KEPT)
+def _facts(source: Source, stamp: object) -> dict[str, Any]:
     try:
         below = int(read_recipe(source.image).get("depth", 0))
     except (ValueError, TypeError, AttributeError, OSError):
         below = 0
     return {
-        "source": source.image.name, "source_sha256": digest_file(source.image), "strength": source.strength,
-        "mask_sha256": digest_file(source.mask) if source.mask else "", "depth": max(depth, 1 + below),
+        "source": source.image.name or str(source.image), "source_sha256": digest_file(source.image),
+        "mask_sha256": digest_file(source.mask) if source.mask else "", "strength": source.strength, "depth": 1 + below,
     }  # fmt: skip

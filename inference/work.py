@@ -75,18 +75,19 @@ def make_plan(
     *,
     most: int,
     former: Plan | None,
-    check: Callable[[str], None],
+    checks: Iterable[Callable[[Request], None]] = (),
     quiet: bool,
 ) -> tuple[Plan, bool]:
     """Read all requests once: count and check them. Returns the plan, and whether the former one's requests begin it.
 
-    shard_size None: at most `most`, fewer in a short run. check: raises ValueError for a prompt that the sink cannot
-    hold. ValueError too as the source raises it.
+    shard_size None: at most `most`, fewer in a short run. checks: raise ValueError for a request that cannot be drawn
+    or written. ValueError too as the source raises it.
     """
     digest, sizes, same, longest = Digest(), dict[Shape | None, None](), former is None, ""
     with Progress("reading prompts", former.num_requests if former else None, quiet=quiet) as bar:
         for request in source():
-            check(request.prompt)
+            for check in checks:
+                check(request)
             modality = request_modality(request).name
             digest.add(request.file_name, request.prompt, request.seed, modality, request.findings)
             sizes[request.size] = None

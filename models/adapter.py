@@ -54,6 +54,14 @@ class AdapterCard:
     modalities: tuple[str, ...] = ()
     sampling: Sampling | None = None
 
+    def check_base(self, folder: Path, base: str, digest: str) -> None:
+        """ValueError where the adapter in a folder was trained on another base than that of a name and digest."""
+        if self.base_digest != digest:
+            raise ValueError(
+                f"{folder}: trained on base '{self.base}' ({self.base_digest[:12]}), not on '{base}' ({digest[:12]}); "
+                f"give --base {self.base}"
+            )
+
 
 def write_adapter(
     folder: Path, denoiser: Any, card: AdapterCard, text_encoder: Any = None, text_encoder_2: Any = None
@@ -147,11 +155,8 @@ def apply_adapter(base: Base, run: Path | str, weight: float = 1.0) -> str:
     folder = adapter_folder(run)
     refuse_code(folder)
     card = read_card(folder)
-    if card is not None and card.base_digest != base.digest:
-        raise ValueError(
-            f"{folder}: trained on base '{card.base}' ({card.base_digest[:12]}), "
-            f"not on '{base.name}' ({base.digest[:12]}); give --base {card.base}"
-        )
+    if card is not None:
+        card.check_base(folder, base.name, base.digest)
     for part, place in part_folders(folder).items():
         if getattr(base.pipeline, part, None) is None:
             raise ValueError(f"{place}: does not fit base '{base.name}', which has no {part}; give its own --base")

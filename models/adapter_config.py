@@ -9,9 +9,12 @@ from typing import Literal
 
 import tyro
 
+from vesalius.data.counted import counted
+from vesalius.data.fields import Settled
+
 
 @dataclass(frozen=True, kw_only=True)
-class AdapterExportConfig:
+class AdapterExportConfig(Settled):
     """Write an adapter as the one file that other programs read."""
 
     adapter: tyro.conf.Positional[Path]
@@ -27,7 +30,7 @@ class AdapterExportConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdapterCheckConfig:
+class AdapterCheckConfig(Settled):
     """Load an adapter in plain diffusers and in Vesalius, and compare what they make of it."""
 
     adapter: tyro.conf.Positional[Path]
@@ -46,7 +49,7 @@ class AdapterCheckConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdapterMergeConfig:
+class AdapterMergeConfig(Settled):
     """Blend adapters of one base into a new adapter."""
 
     adapters: tyro.conf.Positional[tuple[Path, ...]]
@@ -68,9 +71,11 @@ class AdapterMergeConfig:
         """ValueError where the numbers do not fit together. Cheap: nothing is read."""
         num = len(self.adapters)
         if num < 2:
-            raise ValueError(f"got {num} adapter{'s' * (num != 1)} to blend; name two or more")
+            raise ValueError(f"got {counted(num, 'adapter')} to blend; name two or more")
         if self.weights and len(self.weights) != num:
-            raise ValueError(f"--weights has {len(self.weights)} numbers for {num} adapters; give one for each")
+            raise ValueError(
+                f"--weights has {counted(len(self.weights), 'number')} for {counted(num, 'adapter')}; give one for each"
+            )
         for weight in self.weights:
             if not math.isfinite(weight):
                 raise ValueError(f"--weights holds {weight}; expected finite numbers, such as 0.7 0.3")
@@ -86,7 +91,7 @@ class AdapterMergeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdapterFuseConfig:
+class AdapterFuseConfig(Settled):
     """Bake an adapter into a copy of its base, an ordinary diffusers folder."""
 
     adapter: tyro.conf.Positional[Path]

@@ -67,6 +67,28 @@ def apply_adapters(base: Base, shares: Sequence[Share]) -> str | None:
     want to be drawn with in different ways, or where one of several is a DoRA: what it adds depends on the weights that
     it meets.
     """
+    check_together(shares)
+    if len(shares) > 1 and any(getattr(getattr(base.pipeline, p, None), "weights_on_shelf", False) for p in PARTS):
+        raise ValueError(told_apart(len(shares)))
+    digests = [apply_adapter(base, share.adapter, share.weight) for share in shares]
+    if not shares:
+        return None
+    if len(shares) == 1 and shares[0].weight == 1:
+        return digests[0]
+    told = sorted(f"{digest}*{share.weight:g}" for digest, share in zip(digests, shares, strict=True))
+    return " + ".join(told)
+
+
+def told_apart(num: int) -> str:
+    """What is said of several adapters where a memory plan has no room for all weights."""
+    return (
+        f"{num} adapters cannot be added to weights that come and go; raise --memory, or make one of them with "
+        "`vesalius adapter merge`"
+    )
+
+
+def check_together(shares: Sequence[Share]) -> None:
+    """ValueError where adapters cannot be added up: two want to be drawn with in different ways, or one is a DoRA."""
     sampling_of_adapters(shares)
     for share in shares if len(shares) > 1 else ():
         for place in part_folders(folder := adapter_folder(share.adapter)).values():
@@ -75,18 +97,6 @@ def apply_adapters(base: Base, shares: Sequence[Share]) -> str | None:
                     f"{folder}: is a DoRA, which cannot be added to others; draw with it alone, or bake it into the "
                     "base with `vesalius adapter fuse` first"
                 )
-    if len(shares) > 1 and any(getattr(getattr(base.pipeline, p, None), "weights_on_shelf", False) for p in PARTS):
-        raise ValueError(
-            f"{len(shares)} adapters cannot be added to weights that come and go; raise --memory, or make one of them "
-            "with `vesalius adapter merge`"
-        )
-    digests = [apply_adapter(base, share.adapter, share.weight) for share in shares]
-    if not shares:
-        return None
-    if len(shares) == 1 and shares[0].weight == 1:
-        return digests[0]
-    told = sorted(f"{digest}*{share.weight:g}" for digest, share in zip(digests, shares, strict=True))
-    return " + ".join(told)
 
 
 def read_cards(shares: Iterable[Share]) -> list[AdapterCard]:

@@ -156,6 +156,7 @@ def open_base(
 
     try:
         large = is_large(folder)
+        check_words(folder, large)
         kind, more = (StableDiffusionXLPipeline, {}) if large else (StableDiffusionPipeline, {"safety_checker": None})
         dtypes = (
             {"unet": _stored_dtype(folder / "unet"), "default": torch.float32} if denoiser_as_stored else torch.float32
@@ -187,6 +188,13 @@ def _stored_dtype(folder: Path) -> Any:
 def is_large(folder: Path) -> bool:
     """Whether a base is of SDXL's shape. Raises NOT_A_BASE where its index is none."""
     return bool(json.loads((folder / "model_index.json").read_bytes()).get("_class_name") == XL)
+
+
+def check_words(folder: Path, large: bool) -> None:
+    """OSError where scheduler or tokenizer of a base are missing: in its place transformers would make an empty one."""
+    for part in ("scheduler", "tokenizer", *(("tokenizer_2",) if large else ())):
+        if not any((folder / part).glob("*.json")):
+            raise OSError(f"{part}/ is missing or empty")
 
 
 def not_a_base(name: str, error: Exception) -> ValueError:

@@ -178,13 +178,20 @@ def stored_tensors(folder: Path) -> dict[str, tuple[Path, str, tuple[int, ...]]]
     """
     found: dict[str, tuple[Path, str, tuple[int, ...]]] = {}
     for path in _weight_files(folder):
-        try:
-            with safe_open(path, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118 (no mapping)
-                    part = file.get_slice(key)
-                    found[key] = path, part.get_dtype(), tuple(part.get_shape())
-        except SafetensorError as error:
-            raise ValueError(f"{path}: damaged ({error}); copy the base's folder again, or use --base nano") from None
+        found |= file_tensors(path, "copy the base's folder again, or use --base nano")
+    return found
+
+
+def file_tensors(path: Path, remedy: str) -> dict[str, tuple[Path, str, tuple[int, ...]]]:
+    """The same of one file. ValueError, which ends with the remedy, where it is damaged."""
+    found: dict[str, tuple[Path, str, tuple[int, ...]]] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 (no mapping)
+                part = file.get_slice(key)
+                found[key] = path, part.get_dtype(), tuple(part.get_shape())
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged ({error}); {remedy}") from None
     return found
 
 

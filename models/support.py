@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from vesalius.data.counted import counted
 from vesalius.data.modality import find_modality
 from vesalius.data.record import Finding, read_state, write_atomic
 from vesalius.models.adapter import EMBEDDED
@@ -167,6 +168,8 @@ class Support:
         side: Any = sides.pop() if len(sides) == 1 else None
         found: dict[str, Finding] = {}
         for phrase in sorted(self._kinds, key=len, reverse=True):
+            if phrase not in asked:  # hundreds are not, and a pattern of each would take longer than all the rest
+                continue
             pattern = re.compile(rf"(?<![a-z0-9]){re.escape(phrase)}(?:s|es)?(?![a-z0-9])")
             if pattern.search(asked):
                 asked = pattern.sub(" ", asked)  # a "lung nodule" is not a "nodule" beside it
@@ -260,7 +263,7 @@ def _descending(counts: dict[str, int]) -> dict[str, int]:
 
 
 def _images(count: int) -> str:
-    return "no image" if count == 0 else "1 image" if count == 1 else f"{count} images"
+    return counted(count, "image") if count else "no image"
 
 
 def _told(finding: Finding) -> str:

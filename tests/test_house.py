@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", "cli")
 HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "PIL")
 LIGHT = (
-    "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "inference.config",
-    "inference.augment_config", "inference.service_config", "cli.serve",
-    "eval.config", "finetune.config", "finetune.base_config", "finetune.cloud", "finetune.cloud_config", "finetune.distill_config",
+    "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "data.fields",
+    "inference.config", "inference.draw_config", "inference.augment_config", "inference.service_config", "cli.serve",
+    "eval.config", "finetune.config", "finetune.base_config", "finetune.cloud",
+    "finetune.cloud_config", "finetune.distill_config",
     "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config", "demo.config",
     "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.plan", "cli.runs", "cli.doctor",
     "eval.explain_config", "eval.readers_config", "cli.explain", "cli.readers",

@@ -8,6 +8,7 @@ import pytest
 
 from vesalius.cli.doctor import PACKAGES, DoctorConfig, doctor, examine
 from vesalius.cli.main import CHECK, DONE
+from vesalius.data.counted import counted
 from vesalius.models.base import base_folder
 
 
@@ -29,7 +30,7 @@ def test_a_problem_is_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == (CHECK if facts["problems"] else DONE)
     assert doctor(DoctorConfig()) == code
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == ("all well" if code == DONE else f"{len(facts['problems'])} problems")
+    assert lines[-1] == ("all well" if code == DONE else counted(len(facts["problems"]), "problem"))
     assert sum(line.startswith("problem: ") for line in lines) == len(facts["problems"])
 
 

@@ -196,7 +196,7 @@ def test_a_build_that_set_rows_aside_is_partly_done(call: Call, tmp_path: Path) 
     assert "cases.csv:3" in stopped[2]
     code, out, _ = call("data", "build", table, "--out", tmp_path / "b", "--keep-going")
     assert code == PARTIAL
-    assert "1 bad rows" in out
+    assert "1 bad row in" in out
     code, out, _ = call("data", "build", table, "--out", tmp_path / "c", "--keep-going", "--json")
     assert (code, len(one_object(out)["quarantined"])) == (PARTIAL, 1)
 

@@ -112,9 +112,15 @@ def test_a_dry_run_checks_base_and_address_and_serves_nothing(
     assert capsys.readouterr().out.startswith(f"would serve {tiny_base.name} at http://127.0.0.1:")
     assert main([*words, "--base", str(tiny_base), "--json"]) == DONE
     assert json.loads(capsys.readouterr().out)["dry_run"] is True
+    drawing = ("--scheduler", "euler", "--memory", "3GB", "--attention", "sdpa", "--precision", "fp32")
+    assert main([*words, "--base", str(tiny_base), *drawing]) == DONE
+    assert "memory: about" in capsys.readouterr().out
     for bad, remedy in (
         (("--base", "no/such/base"), "no/such/base"),
         (("--base", str(tiny_base), "--adapter", "no/such/run"), "no/such/run"),
+        (("--base", str(tiny_base), "--scheduler", "eular"), "did you mean 'euler'"),
+        (("--base", str(tiny_base), "--memory", "1MB"), "too little"),
+        (("--base", str(tiny_base), "--attention", "xformers"), "xformers"),
         (("--host", "0.0.0.0"), "VESALIUS_API_KEY"),
         (("--host", "no.such.host.invalid"), "--host"),
     ):

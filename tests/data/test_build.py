@@ -111,7 +111,7 @@ def test_split_column_wins_and_a_divided_patient_is_noted(tmp_path: Path) -> Non
     folder = source(tmp_path / "a", 4, patient_id="p", split=lambda i: ("train", "dev", "test", "train")[i])
     summary = run(folder, out=tmp_path / "out")
     assert summary.splits == {"train": 4, "val": 2, "test": 2}
-    assert "1 patients or groups are in more than one split" in summary.notes[0]
+    assert "1 patient or group is in more than one split" in summary.notes[0]
     assert run(folder, out=tmp_path / "anew", resplit=True).splits == {"train": 8}
 
 

@@ -57,7 +57,7 @@ def test_images_that_were_not_searched_are_counted(
     request.addfinalizer(can_search.cache_clear)
     scan(tmp_path / "a.dcm", "", "US")
     summary = build(BuildConfig(sources=(tmp_path / "a.dcm",), out=tmp_path / "out", json=True))
-    assert "1 images of kinds that often have text burned in were not searched" in summary.notes[0]
+    assert "1 image of kinds that often have text burned in was not searched" in summary.notes[0]
 
 
 def test_written_name_is_found_and_a_side_marker_is_not(tmp_path: Path) -> None:

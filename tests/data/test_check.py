@@ -105,7 +105,7 @@ def test_same_image_twice_in_one_split_is_a_warning(folder: Path) -> None:
     shutil.copy(folder / first.file_name, folder / second.file_name)
     edit(folder, "val", 1, sha256=str(first.sha256))
     summary = run(folder)
-    assert any("1 images repeat" in w for w in summary.warnings)
+    assert any("1 image repeats" in w for w in summary.warnings)
     assert not any("same image" in p for p in summary.problems)
 
 

@@ -101,7 +101,7 @@ def test_plain_texts_are_named_for_accession_number_or_study(tmp_path: Path) -> 
     texts, notes = built(tmp_path, tmp_path / "r")
     assert texts == {"0": "Report nought.", "1": "左肺结节。", "2": "MRI slice."}
     assert notes[0] == (
-        "2 of 3 reports paired with 3 images; 1 reports name none of these images, 1 images have no report"
+        "2 of 3 reports paired with 3 images; 1 report names none of these images, 1 image has no report"
     )
 
 
@@ -176,7 +176,7 @@ def test_structured_reports_among_the_images_are_paired_and_not_refused(tmp_path
     texts, notes = built(tmp_path, tmp_path / "in")
     assert "A nodule in the left lung." in texts["1"]
     assert texts["0"] == "MRI slice."
-    assert notes[0].startswith("1 of 1 reports paired with 1 images")
+    assert notes[0].startswith("1 of 1 report paired with 1 image")
 
 
 def test_structured_report_without_its_flag_says_how_to_use_it(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.trainset import choose_trainset
 from vesalius.inference import AugmentConfig, augment
 from vesalius.inference.augmentation import Requests, augment_dataset, filling_shares, plan_augmentation
+from vesalius.inference.sample import load_samples
 
 
 @pytest.fixture(scope="module")
@@ -272,3 +273,24 @@ def test_other_processes_plan_the_same_requests_anew(phantoms: Path, tmp_path: P
     sent = pickle.dumps(Requests(asked, plan))
     assert len(sent) < 2000
     assert pickle.loads(sent)() == plan.requests
+
+
+def test_it_is_drawn_with_the_scheduler_and_within_the_memory_that_are_asked_for(
+    phantoms: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    asked: dict[str, object] = {"base": str(tiny_base), "ratio": 0.1, "scheduler": "euler"}
+    run = config(phantoms, tmp_path / "more", memory="3GB", precision="fp32", attention="sdpa", **asked)
+    summary = augment_dataset(run)
+    assert summary.memory is not None
+    assert summary.memory.budget == 3 * 10**9
+    assert {s.scheduler for s in load_samples(summary.samples)} == {"euler"}
+    for changes, message in (
+        ({"scheduler": "eular"}, "did you mean 'euler'"),
+        ({"memory": "3"}, "did you mean 3GB"),
+        ({"memory": "1MB"}, "too little"),
+        ({"attention": "xformers", "memory": "3GB"}, "xformers"),
+    ):
+        bad = config(phantoms, tmp_path / "none", dry_run=True, **{**asked, **changes})
+        with pytest.raises(ValueError, match=message):
+            augment_dataset(bad)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["more", "more-samples"]

@@ -242,6 +242,8 @@ def test_what_cannot_be_asked_of_the_command_line_cannot_be_asked_of_a_generator
         ({"adapter": ("missing",)}, "no adapter there"),
         ({"scheduler": "foo"}, "--scheduler 'foo' is not known"),
         ({"size": (33, 32)}, "size 33 x 32: base .* draws edges of 16 to 64 pixels in steps of"),
+        ({"adapter": ("nano-fast",)}, "nano-fast: trained on base"),
+        ({"attention": "xformers"}, "--attention xformers: needs an NVIDIA GPU"),
     ],
 )
 def test_a_dry_run_finds_what_the_run_would_refuse(

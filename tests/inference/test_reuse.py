@@ -215,3 +215,17 @@ def test_reuse_below_one_is_refused(every: int, tiny_base: Path, tmp_path: Path)
         Generator(str(tiny_base), reuse=every)
     with pytest.raises(ValueError, match="--reuse"):
         draw_samples(GenerateConfig(prompt=PROMPTS, out=tmp_path / "s", base=str(tiny_base), reuse=every))
+
+
+def test_the_benchmark_tells_which_findings_reuse_loses(tiny_base: Path) -> None:
+    from benchmarks.reuse_findings import measure_findings
+
+    generator = Generator(str(tiny_base))
+    costs = measure_findings(generator, 4, steps=5, every=(1, 2))
+    assert generator.reuse == 1
+    assert {c.question for c in costs if c.every == 2} >= {"present"}
+    for cost in costs:
+        assert cost.num > 0
+        assert round((cost.reused - cost.full) * cost.num) == cost.won - cost.lost
+        assert cost.every > 1 or cost.lost == cost.won == 0
+    assert str(costs[0]).startswith("5 steps, deep levels every 1: present right ")

@@ -249,3 +249,27 @@ def test_a_recipe_draws_the_same_again_from_the_same_picture(tiny_base: Path, pi
     assert [s.sha256 for s in one] == [s.sha256 for s in two]
     rows = [json.loads(line) for line in (tmp_path / "a" / "metadata.jsonl").read_text().splitlines()]
     assert {row["strength"] for row in rows} == {0.5}
+
+
+def test_what_is_transparent_in_a_picture_is_black_and_told(
+    tiny_base: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What colours hide there does not show."""
+    from PIL import Image
+
+    shown = np.asarray(Image.open(picture))
+    clear = np.zeros((32, 32), np.uint8)
+    clear[:16] = 255
+    write_png(tmp_path / "black.png", np.where(clear > 0, shown, 0).astype(np.uint8)[..., None])
+    for hidden in (0, 200):
+        layers = [np.where(clear > 0, shown, hidden).astype(np.uint8)] * 3
+        Image.fromarray(np.stack([*layers, clear], axis=2)).save(tmp_path / f"{hidden}.png")
+        Image.fromarray(np.stack([layers[0], clear], axis=2), "LA").save(tmp_path / f"grey-{hidden}.png")
+    names = ("black", "0", "200", "grey-0", "grey-200")
+    runs = [config(tiny_base, tmp_path / f"{name}.png", tmp_path / name, num=1) for name in names]
+    assert len({s.read_bytes() for s in (tmp_path / f"{name}.png" for name in names)}) == 5
+    pictures = [read_image(run.out / samples_of(run)[0].file_name) for run in runs]
+    for other in pictures[1:]:
+        assert np.array_equal(pictures[0], other)
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"note: {run.image}: transparent in places, which are taken for black" for run in runs[1:]]

@@ -39,7 +39,7 @@ for num in map(int, sys.argv[3:]):
         file.writelines(f"Chest CT with a nodule, case {i}.\\n" for i in range(num))
     config = GenerateConfig(prompts=folder / "prompts.txt", out=folder / "s", modality="CT", json=True)
     source = partial(stream_requests, config)
-    plan, _ = make_plan(source, None, most=1000, former=None, check=lambda _: None, quiet=True)
+    plan, _ = make_plan(source, None, most=1000, former=None, quiet=True)
     assert plan.num_requests == num
     work = Work(config.out, plan).begin()
     for shard, requests in walk(source, plan):
@@ -69,7 +69,7 @@ def test_many_need_no_more_memory_than_few(tmp_path: Path, what: str, few: int, 
 @pytest.mark.parametrize(("num", "size"), [(1, 64), (64, 64), (1000, 64), (1100, 128), (20_000, 1000)])
 def test_a_short_run_has_smaller_shards_so_that_several_can_share_it(tmp_path: Path, num: int, size: int) -> None:
     source = partial(stream_requests, GenerateConfig(prompt=("Chest CT",), num=num, out=tmp_path))
-    plan, _ = make_plan(source, None, most=1000, former=None, check=lambda _: None, quiet=True)
+    plan, _ = make_plan(source, None, most=1000, former=None, quiet=True)
     assert plan.shard_size == size
     shards = dict(walk(source, plan))
     assert [len(shards[i]) for i in range(plan.num_shards)] == [plan.length(i) for i in range(plan.num_shards)]

@@ -106,7 +106,7 @@ def test_a_dry_run_writes_no_blend(make_adapter: MakeAdapter, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"weights": (0.5,)}, "1 numbers for 2 adapters"),
+        ({"weights": (0.5,)}, "1 number for 2 adapters"),
         ({"weights": (0.5, float("nan"))}, "--weights holds nan"),
         ({"weights": (0.5, float("inf"))}, "--weights holds inf"),
         ({"weights": (0.0, 0.0)}, "all 0"),
