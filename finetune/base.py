@@ -32,12 +32,12 @@ from vesalius.finetune.examples import gather
 from vesalius.finetune.latents import cached_latents, cached_views
 from vesalius.finetune.launch import make_accelerator, watch_signals
 from vesalius.finetune.masks import lesion_grid
-from vesalius.finetune.objective import denoising_loss
 from vesalius.finetune.optimizer import MatrixOptimizer
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights, batch_indices, slot_generator, slot_seed
 from vesalius.models.architecture import NANO, Architecture, make_denoiser, make_sampler, make_scheduler
 from vesalius.models.base import digest_folder
+from vesalius.models.objective import denoising_loss
 from vesalius.models.text import encode, tokenize
 
 OUTER = ("conv_in", "conv_out", "time_embedding", "add_embedding")
