@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vesalius.data.image import to_tensor_range
 from vesalius.data.progress import progress
@@ -29,11 +30,9 @@ from vesalius.models.objective import denoising_loss, training_scheduler
 from vesalius.models.text import embed, size_condition, split_chunks
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from vesalius.inference.generator import Generator
 
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 TIMES = (0.1, 0.2, 0.3, 0.5)
 """Timesteps, as shares of the schedule: at its ends all images are alike, noise alone or no task at all."""
