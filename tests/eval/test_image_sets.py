@@ -79,8 +79,8 @@ CORRUPTIONS = {
     "noise power": lambda x: torch.nn.functional.avg_pool2d(x.float(), 3, 1, 1).round().to(torch.uint8),
     "grey levels": lambda x: (x.float() * 0.8 + 20).to(torch.uint8),
     "Hounsfield units": lambda x: (x.float() * 0.8 + 20).to(torch.uint8),
-    "haematoxylin, mean": lambda x: (255 - (255 - x.float()) * 0.5).to(torch.uint8),
-    "eosin, mean": lambda x: (255 - (255 - x.float()) * 0.5).to(torch.uint8),
+    "haematoxylin, mean": lambda x: (255 - (255 - x.float()) * 0.3).to(torch.uint8),
+    "eosin, mean": lambda x: (255 - (255 - x.float()) * 0.3).to(torch.uint8),
 }
 
 
