@@ -175,7 +175,7 @@ def against_floor(ours: Rows, real: Rows, distance: Distance, *, seed: int = 0) 
         floors.append(distance(first, second))
     made = []
     for drawn in (values, floors):
-        low, high = np.nanpercentile(drawn, (2.5, 97.5))
+        low, high = np.nanpercentile(drawn, (2.5, 97.5))  # NaN where a draw has nothing stained
         made.append(Estimate(value=float(np.nanmean(drawn)), low=float(low), high=float(high), num_a=num, num_b=num))
     return made[0], made[1]
 
@@ -217,6 +217,9 @@ def measure(
                 one, two = one[np.isfinite(one[:, 0])], two[np.isfinite(two[:, 0])]
                 spectra[group] = [np.nanmean(x, axis=0).tolist() for x in (one, two)]
             for what, (distance, unit) in kind.distances.items():
+                if not np.isfinite([distance(one, two), distance(two, two)]).all():
+                    rows.append({**row, "what": what, "note": "not in these pictures"})
+                    continue
                 value, floor = against_floor(one, two, distance, seed=seed)
                 rows.append({**row, "what": what, "unit": unit, "value": asdict(value), "floor": asdict(floor)})
     return {"rows": rows, "frequencies": FREQUENCIES.tolist(), "spectra": spectra}

@@ -79,8 +79,8 @@ CORRUPTIONS = {
     "noise power": lambda x: torch.nn.functional.avg_pool2d(x.float(), 3, 1, 1).round().to(torch.uint8),
     "grey levels": lambda x: (x.float() * 0.8 + 20).to(torch.uint8),
     "Hounsfield units": lambda x: (x.float() * 0.8 + 20).to(torch.uint8),
-    "haematoxylin, mean": lambda x: (255 - (255 - x.float()) * 0.3).to(torch.uint8),
-    "eosin, mean": lambda x: (255 - (255 - x.float()) * 0.3).to(torch.uint8),
+    "haematoxylin, mean": lambda x: (x.float() * 0.5).to(torch.uint8),
+    "eosin, mean": lambda x: (x.float() * 0.5).to(torch.uint8),
 }
 
 
@@ -103,6 +103,13 @@ def test_a_set_like_the_real_one_is_at_the_floor_and_a_corrupted_one_is_not(
     assert found["same"]["value"]["low"] <= found["same"]["floor"]["high"]
     assert found["worse"]["value"]["low"] > found["worse"]["floor"]["high"]
     assert found["worse"]["value"]["low"] > found["same"]["value"]["high"]
+
+
+def test_tiles_of_bare_glass_have_a_share_and_no_stain() -> None:
+    real, glass = pictures("pathology", range(20)), torch.full((10, 3, 64, 64), 240, dtype=torch.uint8)
+    found = {r.get("what"): r for r in measure(glass, ["pathology"] * 10, real, ["pathology"] * 20)["rows"]}
+    assert found["eosin, mean"]["note"] == "not in these pictures"
+    assert found["stained share"]["value"]["value"] > 0.3
 
 
 def test_groups_are_apart_and_what_cannot_be_measured_is_said() -> None:
