@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vesalius.data.phantom import PhantomConfig
     from vesalius.data.sample import SampleConfig
     from vesalius.data.shards import ExportConfig
+    from vesalius.eval.compare_config import CompareConfig
     from vesalius.eval.config import EvalConfig
     from vesalius.finetune.cloud_config import CloudConfig
     from vesalius.finetune.config import FinetuneConfig
@@ -242,6 +243,22 @@ def evaluate(config: EvalConfig) -> int:
         print_json(result)
     else:
         print("nothing computed" if config.dry_run else f"report: {config.out / 'report.html'}")
+    return DONE
+
+
+def compare(config: CompareConfig) -> int:
+    from vesalius.eval.compare import compare
+    from vesalius.eval.image_metrics import UNITS, told
+
+    result = compare(config)
+    if config.json:
+        print_json(result)
+    elif config.dry_run:
+        print(f"would compare {result['pairs']} pairs, {result['masks']} with masks")
+    else:
+        for name, row in result["metrics"].items():
+            print(f"{name:<14} {told(row, UNITS.get(name, ''))}")
+        print(f"report: {config.out / 'report.html'}")
     return DONE
 
 

@@ -42,15 +42,17 @@ def overfitted(tiny_base: Path, members: Group) -> Generator:
     pipeline = base.pipeline
     scheduler = training_scheduler(pipeline.scheduler.config)
     denoiser = pipeline.unet.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=6e-3)
     with torch.no_grad():
         pixels = members.images.float() / 127.5 - 1
         latents = pipeline.vae.encode(pixels).latent_dist.mean * pipeline.vae.config.scaling_factor
         hidden = torch.cat([embed(pipeline, [text], 1)[0] for text in members.texts])
     draw = torch.Generator().manual_seed(0)
     last = scheduler.config.num_train_timesteps - 1
-    for _ in range(125):
-        timesteps = (torch.rand(len(latents), generator=draw) * 0.5 * last).long()
+    for _ in range(155):
+        timesteps = (
+            (torch.tensor(TIMES)[torch.randint(len(TIMES), (len(latents),), generator=draw)] * last).round().long()
+        )
         noise = torch.randn(latents.shape, generator=draw)
         condition = [(torch.arange(len(latents)), hidden)]
         denoising_loss(denoiser, scheduler, latents, noise, timesteps, condition).mean().backward()
