@@ -103,6 +103,16 @@ def test_a_leak_between_the_splits_does_not_hide_copies(pictures: dict[str, torc
         assert row["copies"]["value"] == 1
 
 
+def test_a_limit_that_near_copies_among_the_held_out_pull_down_is_said(pictures: dict[str, torch.Tensor]) -> None:
+    noise = torch.randint(-2, 3, pictures["train"][:8].shape, generator=torch.Generator().manual_seed(0))
+    near = (pictures["train"][:8].int() + noise).clamp(0, 255).to(torch.uint8)
+    leaked = torch.cat([pictures["held_out"][:100], near])
+    found = measure(**sets({**pictures, "held_out": leaked}))
+    found["pairs"] = []
+    (text,) = [line for line in sections(found, [], [])[0].text if "lie so near" in line]
+    assert "MRI by pixels" in text
+
+
 def test_pictures_of_the_own_patient_set_no_limit() -> None:
     train = torch.randn(100, 8, generator=torch.Generator().manual_seed(0))
     held_out = train + 0.05 * torch.randn(100, 8, generator=torch.Generator().manual_seed(1))  # a second slice of each
