@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from vesalius.data.phantom import KINDS, ORGANS, RULES
+from vesalius.data.phantom import KINDS, ORGANS, RULES, draw_phantom
 from vesalius.data.prompt import clean, is_chinese, swap_sides
 from vesalius.data.record import Finding, Record
 from vesalius.data.wording import hard_negatives, reword
@@ -30,6 +30,10 @@ from vesalius.models.witness_network import FINDINGS, Witness
 
 GATES = ("judge", "witness", "reader")
 """Networks of this package that could gate, and that could measure."""
+MOST_PHANTOMS = 300
+FIRST_PHANTOM = 10 * 1_000_003
+"""The seed of the first phantom drawn here; no training set comes near it."""
+SIZE = 128
 CHANGES = {"side": "side", "denial": "negation", "claim": "negation"}
 """Names of the ways in which `hard_negatives` makes findings false, as attributes of the table."""
 
@@ -263,6 +267,29 @@ def phantom_like(records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(sorted(m for m, all_phantoms in drawn.items() if all_phantoms and m in RULES))
 
 
+def phantoms_of(cases: Sequence[Case], phantoms: Collection[str], seed: int) -> tuple[list[Case], torch.Tensor]:
+    """Phantoms that really have what was asked, of at most `MOST_PHANTOMS` cases at random: cases, uint8 [N, 3, H, W].
+
+    What the reader gets wrong of them is its own error, in the very mix of findings that the samples were asked for.
+    Cases whose findings no phantom can have are passed over.
+    """
+    from vesalius.eval.scorecard_obedience import as_seen
+
+    mine = [c for c in cases if c.modality in phantoms and c.modality in RULES and c.findings]
+    order = np.random.default_rng(seed).permutation(len(mine)).tolist()
+    kept: list[Case] = []
+    drawn: list[torch.Tensor] = []
+    for number in order[:MOST_PHANTOMS]:
+        case = mine[number]
+        try:
+            phantom = draw_phantom(FIRST_PHANTOM + number, case.modality, size=SIZE, findings=case.findings)
+        except ValueError:
+            continue
+        kept.append(case)
+        drawn.append(torch.from_numpy(as_seen(phantom)))
+    return kept, torch.stack(drawn) if drawn else torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8)
+
+
 def answers(
     cases: Sequence[Case], images: torch.Tensor, net: Networks, *, phantoms: Collection[str] = (), seed: int = 0
 ) -> list[Answer]:
@@ -287,17 +314,22 @@ def measure(
     seed: int = 0,
 ) -> dict[str, Any]:
     """Obedience per attribute, network and modality, beside the same network's rate on real images under their own
-    captions, as JSON; shares with Wilson's interval.
+    captions, as JSON; shares of the questions with Wilson's interval. Beside the reader stands its rate on phantoms
+    that have the very findings (`phantoms_of`).
 
-    gated_by: names of the networks that accepted these samples; they measure nothing. phantoms: modalities of which
-    both sets are like phantoms, which the reader can measure. ValueError where counts differ, or no network is left.
+    gated_by: names of the networks that accepted these samples; they measure nothing. phantoms: modalities whose
+    samples are like phantoms, which the reader can measure. ValueError where counts differ, or no network is left.
     """
     for name, each, stack in (("samples", cases, images), ("real images", real, real_images)):
         if len(each) != len(stack) or not len(each):
             raise ValueError(f"obedience: {len(each)} {name}, and {len(stack)} pictures of them; give as many")
     left = net.without(gated_by) if gated_by else net
     ours = answers(cases, images, left, phantoms=phantoms, seed=seed)
-    theirs = answers(real, real_images, left, phantoms=phantoms, seed=seed)
+    theirs = answers(real, real_images, replace(left, reader=None), seed=seed)
+    if left.reader is not None:
+        known, drawn = phantoms_of(cases, phantoms, seed)
+        told = [a._replace(place=len(real) + a.place) for a in reader_answers(left.reader, known, drawn, phantoms)]
+        real, theirs = [*real, *known], theirs + told
     rows = []
     modalities = sorted({c.modality for c in cases})
     keys = sorted({(a.attribute, a.network) for a in ours})
@@ -315,7 +347,7 @@ def measure(
                         "real": asdict(share(counted[1])) if counted[1] else None,
                     }
                 )  # fmt: skip
-    return {"rows": rows, "gated_by": sorted(gated_by), "num_samples": len(cases), "num_real": len(real)}
+    return {"rows": rows, "gated_by": sorted(gated_by), "num_samples": len(cases), "num_real": len(real_images)}
 
 
 ORDER = (
@@ -349,7 +381,7 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
                 "negation or a finding, or than with another prompt of the modality; half is chance. Agreement is "
                 "weak on negation, so look at the findings beside it.",
                 "Side, size and count are asked of findings that are seen. The reader measures where real images are "
-                "phantoms.",
+                "phantoms; beside it stands its rate on phantoms that have the very findings.",
                 *(
                     [f"These samples were gated by the {gated}, which therefore measures nothing here."]
                     if gated

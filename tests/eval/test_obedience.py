@@ -16,6 +16,7 @@ from vesalius.eval.obedience import (
     measure,
     networks,
     phantom_like,
+    phantoms_of,
     sections,
 )
 from vesalius.eval.scores import Case, case_of_record, read_images
@@ -67,7 +68,12 @@ def test_pictures_of_what_was_asked_obey_by_every_network_and_equal_sets_score_a
     assert measured["other prompt exchanged", "judge"] > 0.7
     assert measured["size within 25 %", "reader"] > 0.7
     assert {"negation exchanged", "finding exchanged"} <= {attribute for attribute, _ in measured}
-    assert all(row["samples"] == row["real"] for row in found["rows"])  # type: ignore[attr-defined]
+    for row in found["rows"]:  # type: ignore[attr-defined]
+        if row["network"] != "reader":
+            assert row["samples"] == row["real"]
+        elif row["of"] == "all":  # its own error, on other phantoms of the same findings
+            assert row["real"]["value"] == pytest.approx(row["samples"]["value"], abs=0.25)
+            assert row["real"]["num"] > 10
     json.dumps(found)
 
 
@@ -138,6 +144,14 @@ def test_the_reader_measures_pictures_like_phantoms_alone(shown: Shown) -> None:
     drawn = Record(file_name="a", text="", modality="MRI", origin="phantom")
     assert phantom_like([drawn, replace(drawn, modality="CT")]) == ("CT", "MRI")
     assert phantom_like([drawn, replace(drawn, origin="real")]) == ()
+
+
+def test_findings_that_no_phantom_has_are_passed_over() -> None:
+    known = Case(path=Path("a"), text="", modality="MRI", findings=(Finding(kind="mass", side="left"),))
+    cases = [known, replace(known, findings=(Finding(kind="fracture"),)), replace(known, modality="X-ray")]
+    kept, images = phantoms_of(cases, ("MRI", "X-ray"), seed=0)
+    assert kept == [known]
+    assert images.shape == (1, 3, 128, 128)
 
 
 def test_pictures_that_do_not_fit_the_prompts_are_refused(shown: Shown) -> None:
