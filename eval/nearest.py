@@ -62,6 +62,29 @@ def crops(images: torch.Tensor) -> list[torch.Tensor]:
     return views
 
 
+class PixelViews:
+    """The views of `PixelDetector` in one row of features, so that they are computed and kept as any detector's are.
+
+    mirrored: `flips`, of what is searched; else `crops`, of what is searched in.
+    """
+
+    resize = "bilinear, antialiased"
+    window = "model"
+
+    def __init__(self, *, mirrored: bool) -> None:
+        self.name = "pixels, mirrored" if mirrored else "pixels, cropped"
+        self.image_size, self._turn, self._pixels = 128, flips if mirrored else crops, PixelDetector()
+        self.digest = f"{self._pixels.digest}, {4 if mirrored else len(CROPS)} views"
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 [N, 3, H, W] -> float32 [N, V * 256]."""
+        return torch.cat([self._pixels(view) for view in self._turn(images)], 1)
+
+    def split(self, features: torch.Tensor) -> list[torch.Tensor]:
+        """The views out of the row."""
+        return list(features.split(self._pixels.size**2, 1))
+
+
 def nearest(
     queries: Views,
     references: Views,

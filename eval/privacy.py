@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from vesalius.eval.metrics import share, share_with_bound
-from vesalius.eval.nearest import PixelDetector, Views, crops, flips, nearest
+from vesalius.eval.nearest import PixelViews, Views, nearest
 
 PERCENTILE = 1.0
 """Of the distances of unseen real images; a perfect generator has so many percent of its samples below it."""
@@ -82,11 +82,9 @@ def picture_set(
     role: samples and held-out images are searched, training images are searched in. Thumbnails of the first are
     mirrored, of the second cropped; networks see each picture as it is.
     """
-    pixels = PixelDetector()
-    turn = flips if role == "searched" else crops
+    pixels = PixelViews(mirrored=role == "searched")
     parts = images.split(chunk) if len(images) else (images,)
-    seen = [[pixels(view) for view in turn(part)] for part in parts]
-    views: dict[str, Views] = {pixels.name: [torch.cat(view) for view in zip(*seen, strict=True)]}
+    views: dict[str, Views] = {"pixels": pixels.split(torch.cat([pixels(part) for part in parts]))}
     for name, detect in detectors.items():
         views[name] = [torch.cat([detect(part) for part in parts])]
     return PictureSet(views=views, modalities=modalities, patients=patients, names=names)

@@ -9,7 +9,7 @@ import torch
 
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import Finding, Record, load_records
-from vesalius.eval.obedience import (
+from vesalius.eval.answers import (
     answers,
     contrasts,
     independent,
