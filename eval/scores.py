@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean, swap_sides
 from vesalius.data.record import Finding, Record
 from vesalius.eval.metrics import nearest_distances
+from vesalius.eval.strata import subgroups_of
 from vesalius.inference.sample import Sample
 from vesalius.models.judge_network import Judge, attribute_names
 
@@ -22,26 +23,41 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One picture to be scored, sample or record alike: where it lies, what its text says."""
+    """One picture to be scored, sample or record alike: where it lies, what its text says.
+
+    label: of the record; of a sample, that of the records whose text is its prompt. shows: findings of those records,
+    which the prompt need not name. patient: None where it is not known, and of samples. subgroups: of persons, name ->
+    value, as `vesalius.eval.strata` reads them.
+    """
 
     path: Path
     text: str
     modality: str
     findings: tuple[Finding, ...] = ()
+    label: str | None = None
+    shows: tuple[str, ...] = ()
+    patient: str | None = None
+    subgroups: Mapping[str, str] = field(default_factory=dict)
 
 
 def case_of_sample(folder: Path, sample: Sample) -> Case:
     """A sample under its prompt, in Hounsfield units where it has them: so are the real images it is compared with."""
     path = folder / (sample.raw16 or sample.file_name)
-    return Case(path=path, text=sample.text, modality=sample.modality, findings=sample.findings)
+    return Case(
+        path=path, text=sample.text, modality=sample.modality, findings=sample.findings,
+        subgroups=subgroups_of({}, sample.text),
+    )  # fmt: skip
 
 
 def case_of_record(folder: Path, record: Record) -> Case:
     """A record under its caption, or its text where it has none: what a prompt for it would be."""
-    modality = find_modality(record.modality).name
+    modality, text = find_modality(record.modality).name, record.caption or record.text
     return Case(
-        path=folder / record.file_name, text=record.caption or record.text, modality=modality, findings=record.findings
-    )
+        path=folder / record.file_name, text=text, modality=modality, findings=record.findings, label=record.label,
+        
+        patient=f"{record.source}: {record.patient_id}" if record.source and record.patient_id else record.patient_id,
+        subgroups=subgroups_of(record.extra, record.text),
+    )  # fmt: skip
 
 
 def read_images(cases: Sequence[Case], size: int, what: str, *, quiet: bool = False) -> torch.Tensor:
@@ -61,10 +77,15 @@ class Scorer:
       nearest_train   distance to the nearest reference image of the modality, in the judge's embedding
     """
 
-    def __init__(self, judge: Judge, references: Sequence[Case], *, quiet: bool = False) -> None:
+    def __init__(
+        self, judge: Judge, references: Sequence[Case], *, embeddings: torch.Tensor | None = None, quiet: bool = False
+    ) -> None:
+        """embeddings: the judge's of the references, float32 [N, C], where they are at hand."""
         self.judge, self.references = judge, list(references)
-        images = read_images(references, judge.config.image_size, "reading reference images", quiet=quiet)
-        self.embeddings = judge.embed_images(images)
+        if embeddings is None:
+            images = read_images(references, judge.config.image_size, "reading reference images", quiet=quiet)
+            embeddings = judge.embed_images(images)
+        self.embeddings = embeddings
         self.modalities = np.array([c.modality for c in references])
 
     def __call__(self, cases: Sequence[Case], images: torch.Tensor) -> list[Scores]:

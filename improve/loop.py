@@ -32,6 +32,7 @@ from vesalius.data.record import (
     write_json,
 )
 from vesalius.eval.config import EvalConfig
+from vesalius.eval.fidelity import kid_by_modality
 from vesalius.eval.gates import Verdict, calibrate, check_enough, judge_sample
 from vesalius.eval.metrics import nearest_distances
 from vesalius.eval.run import evaluate
@@ -140,8 +141,13 @@ def train_and_evaluate(
         merged = merge_real(config, config.out / "reference")
         evaluate(
             EvalConfig(
-                samples=folder / "eval-samples", real=merged, out=folder / "eval", seed=config.seed, json=config.json
-            )
+                samples=folder / "eval-samples",
+                real=merged,
+                out=folder / "eval",
+                cache=config.out / "features",
+                seed=config.seed,
+                json=config.json,
+            )  # fmt: skip
         )
 
 
@@ -165,7 +171,10 @@ def merge_real(config: ImproveConfig, folder: Path) -> Path:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.unlink(missing_ok=True)
                 target.symlink_to((source / record.file_name).resolve())
-                records.append(dataclasses.replace(record, file_name=name, mask=None))
+                patient = (
+                    record.patient_id and f"{number}-{record.patient_id}"
+                )  # one dataset's numbers are not another's
+                records.append(dataclasses.replace(record, file_name=name, mask=None, patient_id=patient))
         write_dataset(folder, records)
     return folder
 
@@ -312,11 +321,8 @@ def decide(first: Path, champion: Path, challenger: Path, index: int) -> dict[st
 
 def facts_of(folder: Path) -> dict[str, Any]:
     """Validation loss of a round, and its KID per modality by the witness, which filtered none of its pictures."""
-    rows = json.loads((folder / "eval" / "report.json").read_text())["fidelity"]
-    return {
-        "validation": validation_of(folder / "run"),
-        "kid": {r["modality"]: r["kid"] for r in rows if r["detector"] == "witness" and "kid" in r},
-    }
+    report = json.loads((folder / "eval" / "report.json").read_text())
+    return {"validation": validation_of(folder / "run"), "kid": kid_by_modality(report, "witness")}
 
 
 def validation_of(run: Path) -> float:

@@ -1,0 +1,216 @@
+"""The part `fidelity`: how far samples are from real images, and how much of them they reach, by each detector."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from vesalius.eval.context import Context, Which
+from vesalius.eval.diversity import MIN_SPREAD, NAMES, Spread, spread_with_floor
+from vesalius.eval.fidelity_page import fidelity_sections
+from vesalius.eval.frechet import frechet_endless, frechet_floor, images_needed
+from vesalius.eval.metrics import MIN_IMAGES, Float64, kernel_distance_with_interval, mean_with_interval, real_floor
+from vesalius.eval.pairs import measure_pairs
+from vesalius.eval.report import Section
+from vesalius.eval.strata import strata_of
+from vesalius.models.detector import WINDOWS_TOLD
+
+WHICH: tuple[Which, ...] = ("samples", "real")
+ALL = "all"
+"""The row of all modalities together."""
+MOST_STRATA = 12
+"""Parts of a modality that are measured on their own, those with most real images first."""
+
+
+def measure(context: Context) -> dict[str, Any]:
+    """Distances, reach and diversity overall, per modality and per part of it, with what may be concluded of them."""
+    rows, groups = [], []
+    for which in WHICH:
+        context.read(which, context.detectors)
+    pooled = pool(context) if len(context.modalities) > 1 else None
+    for detector in context.detectors:
+        ours, theirs = context.features("samples", detector), context.features("real", detector)
+        named = {"detector": detector.name, "digest": detector.digest}
+        if pooled is not None:
+            found, _ = compare(ours, theirs[pooled], seed=context.config.seed)
+            rows.append({"modality": ALL, **named, **found})
+        for modality in context.modalities:
+            mine, real = context.samples.of(modality), context.real.of(modality)
+            found, spread = compare(ours[mine], theirs[real], seed=context.config.seed)
+            rows.append({"modality": modality, **named, **found})
+            for row in compare_strata(context, modality, ours, theirs, spread):
+                groups.append({**row, "detector": detector.name})
+    rows.sort(key=lambda row: (row["modality"] != ALL, row["modality"]))
+    groups.sort(key=lambda row: (row["modality"], row["group"]))
+    return {
+        "detectors": [
+            {
+                "name": d.name, "digest": d.digest, "image_size": d.image_size, "resize": d.resize,
+                "window": WINDOWS_TOLD[d.window], "num_features": context.features("real", d).shape[1],
+                "num_samples": len(context.samples.cases), "num_real": len(context.real.cases),
+            }
+            for d in context.detectors
+        ],
+        "rows": rows, "conclusions": conclude(rows), "groups": groups, "group_notes": strata_notes(context),
+        "within_prompt": measure_pairs(context),
+        "sizes": {name: dict(s.sizes.most_common(20)) for name, s in _sets(context)},
+        "modes": {name: dict(s.modes.most_common(20)) for name, s in _sets(context)},
+    }  # fmt: skip
+
+
+def sections(result: Mapping[str, Any], context: Context) -> list[Section]:
+    return fidelity_sections(result)
+
+
+def compare(samples: torch.Tensor, real: torch.Tensor, *, seed: int = 0) -> tuple[dict[str, Any], Spread | None]:
+    """All distances and shares of two sets of features, float32 [N, C] and [M, C], each beside its floor.
+
+    Where a set is too small for one, that one lacks, and `notes` says how many images it needs.
+    """
+    (num, size), total = samples.shape, len(real)
+    row: dict[str, Any] = {"num_samples": num, "num_real": total, "notes": []}
+
+    def enough(what: str, on_each_side: int, for_floor: int) -> bool:
+        if num >= on_each_side and total >= for_floor:
+            return True
+        row["notes"].append(f"{what} needs {on_each_side} samples and {for_floor} real images, got {num} and {total}")
+        return False
+
+    if enough("KID", MIN_IMAGES, 2 * MIN_IMAGES):
+        row["kid"] = asdict(kernel_distance_with_interval(samples, real, seed=seed))
+        row["floor"] = asdict(real_floor(real, seed=seed))
+    least = images_needed(size)
+    if enough(f"FD of {size} features", least, 2 * least):
+        row["frechet"] = asdict(frechet_endless(samples, real, seed=seed))
+        row["frechet_floor"] = asdict(frechet_floor(real, seed=seed))
+    spread = None
+    if enough("Reach and diversity", MIN_SPREAD, MIN_SPREAD):
+        spread = spread_with_floor(samples, real, seed=seed)
+        for name in NAMES:
+            row[name] = {**asdict(spread.ours[name]), "floor": asdict(spread.floor[name])}
+    return row, spread
+
+
+def pool(context: Context) -> list[int]:
+    """Real images of all modalities in the shares that the samples have, as many as there are: else the mixture would
+    be what is compared."""
+    rng = np.random.default_rng(context.config.seed)
+    asked, there = (Counter(c.modality for c in s.cases) for s in (context.samples, context.real))
+    times = min(there[m] / asked[m] for m in asked)
+    places: list[int] = []
+    for modality in context.modalities:
+        mine = context.real.of(modality)
+        places += rng.permutation(mine)[: round(times * asked[modality])].tolist()
+    return sorted(places)
+
+
+def compare_strata(
+    context: Context, modality: str, ours: torch.Tensor, theirs: torch.Tensor, spread: Spread | None
+) -> list[dict[str, Any]]:
+    """Parts of a modality: KID of the samples that are of it, and the share of its real images that samples cover.
+
+    The second needs to know of real images alone what they show and of whom.
+    """
+    mine, real = context.samples.of(modality), context.real.of(modality)
+    drawn, there = ([strata_of(s.cases[i]) for i in p] for s, p in ((context.samples, mine), (context.real, real)))
+    rows = []
+    for name in chosen_strata(there):
+        a = [i for i, strata in zip(mine, drawn, strict=True) if name in strata]
+        places = [k for k, strata in enumerate(there) if name in strata]
+        b = [real[k] for k in places]
+        row: dict[str, Any] = {"modality": modality, "group": name, "num_samples": len(a), "num_real": len(b)}
+        if len(a) >= MIN_IMAGES and len(b) >= 2 * MIN_IMAGES:
+            row["kid"] = asdict(kernel_distance_with_interval(ours[a], theirs[b], seed=context.config.seed))
+            row["floor"] = asdict(real_floor(theirs[b], seed=context.config.seed))
+        if spread is not None:
+            row["coverage"] = _mean(spread.covered[places])
+            row["coverage_floor"] = _mean(spread.covered_floor[places])
+        rows.append(row)
+    return rows
+
+
+def chosen_strata(strata: Sequence[tuple[str, ...]]) -> list[str]:
+    """Parts that have enough real images and are not all of them, the most frequent first."""
+    counts = Counter(name for names in strata for name in names)
+    return [n for n, count in counts.most_common() if 2 * MIN_IMAGES <= count < len(strata)][:MOST_STRATA]
+
+
+def strata_notes(context: Context) -> list[str]:
+    """Why a modality has no parts."""
+    notes = []
+    for modality in context.modalities:
+        there = [strata_of(context.real.cases[i]) for i in context.real.of(modality)]
+        if chosen_strata(there):
+            continue
+        names = sorted({name for strata in there for name in strata})
+        if not names:
+            why = "real images have no label, no findings and no word on whom they show"
+        elif len(names) == 1:
+            why = f"one class only ({names[0]})"
+        else:
+            why = f"none of {len(names)} findings and groups has {2 * MIN_IMAGES} real images beside others"
+        notes.append(f"{modality} is not looked at in parts: {why}.")
+    return notes
+
+
+QUESTIONS = {
+    "distance": (
+        "farther from real images than those are from one another", "not told from real images at these numbers",
+    ),
+    "coverage": ("reaches less of the real images than those reach of one another", "reaches as much of them as they"),
+}  # fmt: skip
+
+
+def conclude(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What detectors agree on, per modality: distance by KID, reach by coverage, each beyond its and the floor's
+    interval. Where they do not, or one alone was asked, there is no conclusion."""
+    found = []
+    for modality in dict.fromkeys(row["modality"] for row in rows):
+        for question, (yes, no) in QUESTIONS.items():
+            said = {
+                row["detector"]: answer
+                for row in rows
+                if row["modality"] == modality and (answer := is_worse(row, question)) is not None
+            }
+            if not said:
+                continue
+            for_it, against = [d for d, a in said.items() if a], [d for d, a in said.items() if not a]
+            if len(said) == 1:
+                told = f"no conclusion: {next(iter(said))} alone was asked; name a second detector"
+            elif for_it and against:
+                told = f"no conclusion: {', '.join(for_it)} finds it {yes}; {', '.join(against)} does not"
+            else:
+                told = yes if for_it else no
+            found.append({"modality": modality, "question": question, "worse": said, "conclusion": told})
+    return found
+
+
+def is_worse(row: Mapping[str, Any], question: str) -> bool | None:
+    """Whether a row is worse than its floor beyond both intervals; None where it was not measured."""
+    if question == "distance":
+        return bool(row["kid"]["low"] > row["floor"]["high"]) if "kid" in row else None
+    coverage = row.get("coverage")
+    return bool(coverage["high"] < coverage["floor"]["low"]) if coverage else None
+
+
+def kid_by_modality(report: Mapping[str, Any], detector: str) -> dict[str, dict[str, Any]]:
+    """KID with its interval per modality by one detector, out of a report's JSON."""
+    fidelity = report["fidelity"]
+    rows = (
+        fidelity if isinstance(fidelity, list) else fidelity["rows"]
+    )  # a list is of a loop begun before there were parts
+    return {r["modality"]: r["kid"] for r in rows if r["detector"] == detector and "kid" in r and r["modality"] != ALL}
+
+
+def _mean(values: Float64) -> dict[str, Any] | None:
+    known = values[~np.isnan(values)]
+    return asdict(mean_with_interval(known.tolist())) if len(known) >= MIN_IMAGES else None
+
+
+def _sets(context: Context) -> list[tuple[str, Any]]:
+    return [("samples", context.samples), ("real", context.real)]

@@ -1,0 +1,144 @@
+"""What the page says of fidelity: conclusions first, then the tables they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vesalius.eval.diversity import NAMES
+from vesalius.eval.report import Section, Table
+
+
+def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
+    """Conclusions and tables; then parts of the set, where there are some; then what measured it."""
+    told = [f"{c['modality']}: {c['conclusion']}." for c in result["conclusions"]]
+    notes = [
+        f"{row['modality']}, {row['detector']}: {note}." for row in result["rows"] for note in row["notes"]
+    ]  # fmt: skip
+    found = [
+        Section(
+            title="Fidelity and diversity",
+            text=[
+                *told,
+                "Every number stands beside that of real images against other real images, which is what a perfect "
+                "generator would have. There is a conclusion only where all detectors agree beyond the intervals.",
+                *sizes_told(result),
+            ],
+            tables=[distance_table(result), reach_table(result), pairs_table(result)],
+        )
+    ]  # fmt: skip
+    if result["groups"] or result["group_notes"]:
+        found.append(
+            Section(
+                title="By finding and group",
+                text=[
+                    "Coverage is the share of the group's real images that have a sample in their neighbourhood.",
+                    *result["group_notes"],
+                ],
+                tables=[groups_table(result)] if result["groups"] else [],
+            )
+        )
+    found.append(Section(title="What measured it", text=short(notes), tables=[detectors_table(result)]))
+    return found
+
+
+def short(notes: Sequence[str], most: int = 6) -> list[str]:
+    """The first notes, and how many more there are: the JSON has all."""
+    rest = [f"{len(notes) - most} more of the kind are in report.json."] if len(notes) > most else []
+    return [*notes[:most], *rest]
+
+
+def sizes_told(result: Mapping[str, Any]) -> list[str]:
+    """A line where pictures differ in size or mode within or between the sets."""
+    lines = []
+    for what, word in (("sizes", "sizes"), ("modes", "modes")):
+        ours, theirs = result[what]["samples"], result[what]["real"]
+        if len({*ours, *theirs}) > 1:
+            named = "; ".join(
+                f"{name} {', '.join(f'{v} ({n})' for v, n in list(counts.items())[:3])}{', ...' * (len(counts) > 3)}"
+                for name, counts in (("samples", ours), ("real images", theirs))
+            )
+            lines.append(f"The pictures differ in {word} ({named}); all are read alike before they are compared.")
+    return lines
+
+
+def distance_table(result: Mapping[str, Any]) -> Table:
+    rows = []
+    for row in result["rows"]:
+        frechet, floor = row.get("frechet"), row.get("frechet_floor")
+        rows.append([
+            row["modality"], row["detector"], interval(row.get("kid"), 4), interval(row.get("floor"), 4),
+            interval(frechet and frechet["endless"], 2), interval(floor and floor["endless"], 2),
+            str(row["num_samples"]), str(row["num_real"]),
+        ])  # fmt: skip
+    head = ("modality", "detector", "KID (95 %)", "real against real", "FD, endless (95 %)", "real against real",
+            "samples", "real")  # fmt: skip
+    return Table(head=head, rows=rows)
+
+
+def reach_table(result: Mapping[str, Any]) -> Table:
+    rows = []
+    for row in result["rows"]:
+        cells = [beside(row.get(name), 1 if name == "vendi" else 2) for name in NAMES]
+        each = str(row["coverage"]["num_a"]) if "coverage" in row else "-"
+        rows.append([row["modality"], row["detector"], *cells, each])
+    return Table(head=("modality", "detector", *(f"{name} (real)" for name in NAMES), "images a draw"), rows=rows)
+
+
+def pairs_table(result: Mapping[str, Any]) -> Table:
+    rows = []
+    for row in result["within_prompt"]:
+        ours, theirs = row["samples"], row["real"]
+        by = {"label": "of one label", "modality": "of the modality (no label known)"}[row["by"]]
+        rows.append([
+            row["modality"], interval(ours, 3) if ours else row["note"], interval(theirs, 3), by,
+            str(ours["num"]) if ours else "0", str(theirs["num"]) if theirs else "0",
+        ])  # fmt: skip
+    head = ("modality", "MS-SSIM within a prompt", "of real pairs", "which are", "prompts", "labels")
+    return Table(head=head, rows=rows)
+
+
+def groups_table(result: Mapping[str, Any]) -> Table:
+    rows = []
+    for row in result["groups"]:
+        ours, floor = row.get("coverage"), row.get("coverage_floor")
+        rows.append([
+            f"{row['modality']}, {row['group']}", row["detector"], interval(row.get("kid"), 4),
+            interval(row.get("floor"), 4), interval(ours, 2), interval(floor, 2), str(row["num_samples"]),
+            str(row["num_real"]),
+        ])  # fmt: skip
+    head = (
+        "group",
+        "detector",
+        "KID (95 %)",
+        "real against real",
+        "coverage (95 %)",
+        "by real images",
+        "samples",
+        "real",
+    )
+    return Table(head=head, rows=rows)
+
+
+def detectors_table(result: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            d["name"], d["digest"][:12] or "unknown", f"Lanczos to {d['image_size']}, then {d['resize']}", d["window"],
+            str(d["num_features"]), f"{d['num_samples']} and {d['num_real']}",
+        ]
+        for d in result["detectors"]
+    ]  # fmt: skip
+    return Table(head=("detector", "digest", "resize", "window", "features", "samples and real"), rows=rows)
+
+
+def interval(row: Mapping[str, Any] | None, digits: int) -> str:
+    if row is None:
+        return "-"
+    return f"{row['value']:.{digits}f} ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
+
+
+def beside(row: Mapping[str, Any] | None, digits: int) -> str:
+    """A value, and that of real images."""
+    if row is None:
+        return "-"
+    return f"{row['value']:.{digits}f} ({row['floor']['value']:.{digits}f})"
