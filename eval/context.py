@@ -16,9 +16,9 @@ import torch
 from vesalius.data.image import read_image
 from vesalius.data.record import digest_file, load_records
 from vesalius.eval.config import EvalConfig
-from vesalius.eval.features import ImageSet, feature_folder, features_of, open_images, read_chunks
+from vesalius.eval.features import ImageSet, feature_folder, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, check_enough, judge_sample
-from vesalius.eval.scores import Case, Scorer, Scores, case_of_record, case_of_sample
+from vesalius.eval.scores import Case, JudgeReading, Scorer, Scores, case_of_record, case_of_sample
 from vesalius.eval.strata import with_labels
 from vesalius.inference.sample import Sample, load_samples
 from vesalius.models.detector import Detector, JudgeDetector
@@ -134,7 +134,8 @@ class Context:
 
     def read(self, which: Which, detectors: Sequence[Detector]) -> None:
         """Have the features of a set by several detectors, with its pictures read once."""
-        lacking = [d for d in detectors if (which, d.name) not in self._features]
+        lacking = [self._asked(d) for d in detectors if (which, d.name) not in self._features]
+        lacking = [d for d in lacking if (which, d.name) not in self._features]
         folder, quiet = self.config.cache or feature_folder(), self.config.json
         found = features_of(lacking, self.set_of(which), folder, quiet=quiet)
         self._features.update({(which, d.name): f for d, f in zip(lacking, found, strict=True)})
@@ -142,7 +143,14 @@ class Context:
     def features(self, which: Which, detector: Detector) -> torch.Tensor:
         """Features of a set, float32 [N, C] in the order of its cases."""
         self.read(which, [detector])
+        if isinstance(detector, JudgeDetector):
+            embedded = self.embeddings(which)
+            return embedded * math.sqrt(embedded.shape[1])
         return self._features[which, detector.name]
+
+    def _asked(self, detector: Detector) -> Detector:
+        """The judge looks at a picture once, for its features and for the scores."""
+        return JudgeReading(detector.judge) if isinstance(detector, JudgeDetector) else detector
 
     @cached_property
     def judge_detector(self) -> JudgeDetector:
@@ -154,8 +162,10 @@ class Context:
 
     def embeddings(self, which: Which) -> torch.Tensor:
         """The judge's unit embeddings of a set, float32 [N, C]."""
-        features = self.features(which, self.judge_detector)
-        return features / math.sqrt(features.shape[1])
+        return JudgeReading(self.judge).split(self._reading(which))[1]
+
+    def _reading(self, which: Which) -> torch.Tensor:
+        return self.features(which, JudgeReading(self.judge))
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -164,17 +174,11 @@ class Context:
     @cached_property
     def scores(self) -> list[Scores]:
         """Scores of the samples (`Scorer`)."""
-        return self._score(self.samples)
+        return self.scorer.score(self.samples.cases, self._reading("samples"))
 
     @cached_property
     def real_scores(self) -> list[Scores]:
-        return self._score(self.real)
-
-    def _score(self, images: ImageSet) -> list[Scores]:
-        rows: list[Scores] = []
-        for pictures in read_chunks(images.cases, self.judge.config.image_size, "model"):
-            rows += self.scorer(images.cases[len(rows) : len(rows) + len(pictures)], pictures)
-        return rows
+        return self.scorer.score(self.real.cases, self._reading("real"))
 
     @cached_property
     def thresholds(self) -> dict[str, Thresholds]:

@@ -201,9 +201,8 @@ def is_worse(row: Mapping[str, Any], question: str) -> bool | None:
 def kid_by_modality(report: Mapping[str, Any], detector: str) -> dict[str, dict[str, Any]]:
     """KID with its interval per modality by one detector, out of a report's JSON."""
     fidelity = report["fidelity"]
-    rows = (
-        fidelity if isinstance(fidelity, list) else fidelity["rows"]
-    )  # a list is of a loop begun before there were parts
+    # A list is of a loop that was begun before there were parts.
+    rows = fidelity if isinstance(fidelity, list) else fidelity["rows"]
     return {r["modality"]: r["kid"] for r in rows if r["detector"] == detector and "kid" in r and r["modality"] != ALL}
 
 

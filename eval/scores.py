@@ -16,6 +16,7 @@ from vesalius.data.record import Finding, Record
 from vesalius.eval.metrics import nearest_distances
 from vesalius.eval.strata import subgroups_of
 from vesalius.inference.sample import Sample
+from vesalius.models.detector import Window
 from vesalius.models.judge_network import Judge, attribute_names
 
 Scores = dict[str, float]
@@ -65,6 +66,29 @@ def read_images(cases: Sequence[Case], size: int, what: str, *, quiet: bool = Fa
     return torch.from_numpy(load_stack([(c.path, c.modality) for c in cases], size, what=what, quiet=quiet))
 
 
+class JudgeReading:
+    """All that scores need of a picture, in one pass and in the shape of a detector's features, so that it is kept as
+    those are: contrast, the judge's unit embedding, its probabilities of each modality and of each attribute."""
+
+    name = "judge reading"
+    resize = "none"
+    window: Window = "model"
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge, self.digest, self.image_size = judge, judge.digest, judge.config.image_size
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        contrast = images.float().mean(1).flatten(1).std(1)
+        return torch.cat([contrast[:, None], *self.judge.look(images)], 1)
+
+    def split(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Contrast [N], embedding, modality and attributes out of what was made."""
+        config = self.judge.config
+        sizes = [1, config.embedding, len(config.modalities), len(config.attributes)]
+        contrast, embedded, modality, attributes = rows.split(sizes, 1)
+        return contrast[:, 0], embedded, modality, attributes
+
+
 class Scorer:
     """Scores pictures with the judge against one set of reference images (the training images).
 
@@ -90,17 +114,23 @@ class Scorer:
 
     def __call__(self, cases: Sequence[Case], images: torch.Tensor) -> list[Scores]:
         """Scores of each case, whose pictures are uint8 [N, 3, H, W]."""
-        embedded = self.judge.embed_images(images)
+        return self.score(cases, JudgeReading(self.judge)(images))
+
+    def score(self, cases: Sequence[Case], reading: torch.Tensor) -> list[Scores]:
+        """The same from what `JudgeReading` made of the pictures."""
+        contrast, embedded, modality, attributes = JudgeReading(self.judge).split(reading)
         prompts = [clean(c.text) for c in cases]
-        agreement = (embedded * self.judge.embed_texts(prompts)).sum(1)
-        swapped = (embedded * self.judge.embed_texts([swap_sides(p) or p for p in prompts])).sum(1)
-        modality, attributes = self.judge.read(images)
+        swaps = [swap_sides(p) or p for p in prompts]
+        texts = list(dict.fromkeys([*prompts, *swaps]))
+        place, known = {text: i for i, text in enumerate(texts)}, self.judge.embed_texts(texts)
+        agreement = (embedded * known[[place[p] for p in prompts]]).sum(1)
+        swapped = (embedded * known[[place[p] for p in swaps]]).sum(1)
         names = self.judge.config.modalities
         nearest, _ = self.nearest(cases, embedded)
         rows: list[Scores] = []
         for i, case in enumerate(cases):
             row = {
-                "contrast": float(images[i].float().mean(0).std()),
+                "contrast": float(contrast[i]),
                 "modality": float(modality[i, names.index(case.modality)]) if case.modality in names else 0.0,
                 "agreement": float(agreement[i]),
                 "nearest_train": float(nearest[i]),

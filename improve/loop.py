@@ -147,7 +147,7 @@ def train_and_evaluate(
                 cache=config.out / "features",
                 seed=config.seed,
                 json=config.json,
-            )  # fmt: skip
+            )
         )
 
 
