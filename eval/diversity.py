@@ -57,18 +57,18 @@ def reach(samples: torch.Tensor, real: torch.Tensor) -> Reach:
     ours, theirs = samples.numpy(), real.numpy()
     near_ours, (near_theirs, dense) = radii(ours, NEAREST)[0], radii(theirs, NEAREST, NEAREST_DENSE)
 
-    def look(distances: Float64, start: int) -> tuple[Any, ...]:
-        mine = near_ours[start : start + len(distances), None]
+    start, precise, density = 0, 0, 0
+    recalled, covered = np.zeros((2, len(theirs)), dtype=bool)
+    for distances in pairwise_distances_chunked(ours, theirs, working_memory=64):
         within = distances <= dense
-        return (distances <= near_theirs).any(1), (distances <= mine).any(0), within.sum(1), within.any(0)
-
-    parts = list(pairwise_distances_chunked(ours, theirs, reduce_func=look, working_memory=64))
-    covered: Bool = np.any([p[3] for p in parts], axis=0)
+        precise += int((distances <= near_theirs).any(1).sum())
+        recalled |= (distances <= near_ours[start : start + len(distances), None]).any(0)
+        density += int(within.sum())
+        covered |= within.any(0)
+        start += len(distances)
     return Reach(
-        precision=float(np.concatenate([p[0] for p in parts]).mean()),
-        recall=float(np.any([p[1] for p in parts], axis=0).mean()),
-        density=float(np.concatenate([p[2] for p in parts]).mean() / NEAREST_DENSE),
-        coverage=float(covered.mean()), covered=covered,
+        precision=precise / len(ours), recall=float(recalled.mean()),
+        density=density / len(ours) / NEAREST_DENSE, coverage=float(covered.mean()), covered=covered,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,8 @@ def measure(context: Context) -> dict[str, Any]:
         "detectors": [
             {
                 "name": d.name, "digest": d.digest, "image_size": d.image_size, "resize": d.resize,
-                "window": WINDOWS_TOLD[d.window], "num_features": context.features("real", d).shape[1],
+                "window": d.window, "window_told": WINDOWS_TOLD[d.window],
+                "num_features": context.features("real", d).shape[1],
                 "num_samples": len(context.samples.cases), "num_real": len(context.real.cases),
             }
             for d in context.detectors
@@ -70,15 +71,15 @@ def sections(result: Mapping[str, Any], context: Context) -> list[Section]:
 def compare(samples: torch.Tensor, real: torch.Tensor, *, seed: int = 0) -> tuple[dict[str, Any], Spread | None]:
     """All distances and shares of two sets of features, float32 [N, C] and [M, C], each beside its floor.
 
-    Where a set is too small for one, that one lacks, and `notes` says how many images it needs.
+    Where a set is too small for one, that one lacks, and `needs` says how many images there should be.
     """
     (num, size), total = samples.shape, len(real)
-    row: dict[str, Any] = {"num_samples": num, "num_real": total, "notes": []}
+    row: dict[str, Any] = {"num_samples": num, "num_real": total, "needs": {}}
 
     def enough(what: str, on_each_side: int, for_floor: int) -> bool:
         if num >= on_each_side and total >= for_floor:
             return True
-        row["notes"].append(f"{what} needs {on_each_side} samples and {for_floor} real images, got {num} and {total}")
+        row["needs"][what] = {"samples": on_each_side, "real": for_floor}
         return False
 
     if enough("KID", MIN_IMAGES, 2 * MIN_IMAGES):
@@ -208,7 +209,10 @@ def kid_by_modality(report: Mapping[str, Any], detector: str) -> dict[str, dict[
 
 def _mean(values: Float64) -> dict[str, Any] | None:
     known = values[~np.isnan(values)]
-    return asdict(mean_with_interval(known.tolist())) if len(known) >= MIN_IMAGES else None
+    if len(known) < MIN_IMAGES:
+        return None
+    found = mean_with_interval(known.tolist())
+    return asdict(replace(found, low=max(0.0, found.low), high=min(1.0, found.high)))
 
 
 def _sets(context: Context) -> list[tuple[str, Any]]:

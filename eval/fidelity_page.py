@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from vesalius.eval.diversity import NAMES
@@ -12,9 +12,6 @@ from vesalius.eval.report import Section, Table
 def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
     """Conclusions and tables; then parts of the set, where there are some; then what measured it."""
     told = [f"{c['modality']}: {c['conclusion']}." for c in result["conclusions"]]
-    notes = [
-        f"{row['modality']}, {row['detector']}: {note}." for row in result["rows"] for note in row["notes"]
-    ]  # fmt: skip
     found = [
         Section(
             title="Fidelity and diversity",
@@ -26,7 +23,7 @@ def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
             ],
             tables=[distance_table(result), reach_table(result), pairs_table(result)],
         )
-    ]  # fmt: skip
+    ]
     if result["groups"] or result["group_notes"]:
         found.append(
             Section(
@@ -38,14 +35,20 @@ def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
                 tables=[groups_table(result)] if result["groups"] else [],
             )
         )
-    found.append(Section(title="What measured it", text=short(notes), tables=[detectors_table(result)]))
+    windows = {d["window"]: d["window_told"] for d in result["detectors"]}
+    text = [*(f"Window '{name}': {told}." for name, told in windows.items()), *needs_told(result)]
+    found.append(Section(title="What measured it", text=text, tables=[detectors_table(result)]))
     return found
 
 
-def short(notes: Sequence[str], most: int = 6) -> list[str]:
-    """The first notes, and how many more there are: the JSON has all."""
-    rest = [f"{len(notes) - most} more of the kind are in report.json."] if len(notes) > most else []
-    return [*notes[:most], *rest]
+def needs_told(result: Mapping[str, Any]) -> list[str]:
+    """How many images each metric needs that was not computed, and how many there were."""
+    lines: dict[str, list[str]] = {}
+    for row in result["rows"]:
+        for what, need in row["needs"].items():
+            line = f"{what} by {row['detector']} needs {need['samples']} samples and {need['real']} real images"
+            lines.setdefault(line, []).append(f"{row['modality']} has {row['num_samples']} and {row['num_real']}")
+    return [f"{line}: {', '.join(there)}." for line, there in lines.items()]
 
 
 def sizes_told(result: Mapping[str, Any]) -> list[str]:
@@ -123,7 +126,7 @@ def groups_table(result: Mapping[str, Any]) -> Table:
 def detectors_table(result: Mapping[str, Any]) -> Table:
     rows = [
         [
-            d["name"], d["digest"][:12] or "unknown", f"Lanczos to {d['image_size']}, then {d['resize']}", d["window"],
+            d["name"], d["digest"][:12] or "unknown", resize_told(d), d["window"],
             str(d["num_features"]), f"{d['num_samples']} and {d['num_real']}",
         ]
         for d in result["detectors"]
@@ -142,3 +145,8 @@ def beside(row: Mapping[str, Any] | None, digits: int) -> str:
     if row is None:
         return "-"
     return f"{row['value']:.{digits}f} ({row['floor']['value']:.{digits}f})"
+
+
+def resize_told(detector: Mapping[str, Any]) -> str:
+    own = "" if detector["resize"] == "none" else f", then {detector['resize']}"
+    return f"Lanczos to {detector['image_size']}{own}"
