@@ -58,7 +58,12 @@ def open_folders(config: EvalConfig, parts: Collection[str], *, needs_train: boo
             f"{config.real}: split '{config.split}' has no images of {', '.join(sorted(modalities))}, "
             "which the samples are of"
         )
-    train = [c for c in _cases(config.train or config.real, "train") if c.modality in modalities]
+    try:
+        train = [c for c in _cases(config.train or config.real, "train") if c.modality in modalities]
+    except ValueError:
+        if needs_train or config.train is not None:
+            raise
+        train = []  # a folder of real images alone is enough for what needs no others
     check_folders(config, samples)
     for name, count in Counter(c.modality for c in real).items():
         check_enough(name, count, f"{config.split} (of {config.real})")
