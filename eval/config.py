@@ -24,7 +24,7 @@ class EvalConfig:
     split: Literal["train", "val", "test"] = "test"
     """split of --real that the samples are compared with"""
     parts: tuple[str, ...] = ("fidelity", "obedience", "copies", "gates")
-    """what is measured, in the order of the page"""
+    """what is measured, in the order of the page: fidelity, obedience, copies, gates"""
     detector: tuple[str, ...] = ("judge", "witness")
     """networks whose features are compared, better two than one: judge, witness, texture, inception, a folder or hub id
     of a vision model of transformers (CLIP, SigLIP, DINOv2 ...), module:function or file.py:function"""

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from vesalius.data.image import Uint8, fit_image, load_square, read_image
+from vesalius.data.image import MAX_PIXELS, Uint8, fit_image, load_square, read_image
 from vesalius.data.modality import find_modality
 from vesalius.data.progress import Progress
 from vesalius.eval.scores import Case
@@ -38,8 +37,8 @@ R = TypeVar("R")
 class ImageSet:
     """Pictures that open, with the sha256 of each file. unreadable: why others do not, each naming its file.
 
-    kept: places of those that open in the list that was looked at. sizes, modes: how many there are of each height x
-    width, and of each of Pillow's modes.
+    kept: places of those that open in the list that was looked at. sizes, modes: height x width and Pillow's mode of
+    each.
     """
 
     name: str
@@ -47,8 +46,8 @@ class ImageSet:
     digests: list[str]
     kept: list[int]
     unreadable: tuple[str, ...] = ()
-    sizes: Counter[str]
-    modes: Counter[str]
+    sizes: list[str]
+    modes: list[str]
 
     def of(self, modality: str) -> list[int]:
         """Places of the pictures of a modality."""
@@ -58,20 +57,17 @@ class ImageSet:
 def open_images(name: str, cases: Sequence[Case], *, quiet: bool = False) -> ImageSet:
     """Look at each file once. What cannot be opened is left out and named, never replaced by something else."""
     kept: list[int] = []
-    digests: list[str] = []
     bad: list[str] = []
-    sizes, modes = Counter[str](), Counter[str]()
+    seen: list[tuple[str, str, str]] = []
     with Progress(f"looking at {name}", len(cases), quiet=quiet) as bar:
         for i, found in enumerate(in_threads(_look, cases)):
             bar.step()
             if isinstance(found, str):
                 bad.append(found)
                 continue
-            digest, size, mode = found
             kept.append(i)
-            digests.append(digest)
-            sizes[size] += 1
-            modes[mode] += 1
+            seen.append(found)
+    digests, sizes, modes = ([row[k] for row in seen] for k in range(3))
     return ImageSet(
         name=name, cases=[cases[i] for i in kept], digests=digests, kept=kept, unreadable=tuple(bad), sizes=sizes,
         modes=modes,
@@ -84,14 +80,16 @@ def _look(case: Case) -> tuple[str, str, str] | str:
         content = case.path.read_bytes()
     except FileNotFoundError:
         return f"{case.path}: no such image file"
+    size, mode, is_whole = "", "", False
     try:
         with Image.open(BytesIO(content)) as image:
-            size, mode, is_png = f"{image.height} x {image.width}", image.mode, image.format == "PNG"
-            if is_png:
+            size, mode = f"{image.height} x {image.width}", image.mode
+            if image.format == "PNG" and image.width * image.height <= MAX_PIXELS:
                 image.verify()  # its own check sums, which is much quicker than to decode it
-    except Exception:
-        is_png = False
-    if not is_png:
+                is_whole = True
+    except Exception:  # Pillow raises of all kinds; `read_image` says what is wrong
+        is_whole = False
+    if not is_whole:
         try:
             read_image(case.path, content)
         except ValueError as error:

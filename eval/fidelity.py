@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vesalius.data.modality import find_modality
 from vesalius.eval.context import Context, Which
 from vesalius.eval.diversity import MIN_SPREAD, NAMES, Spread, spread_with_floor
 from vesalius.eval.fidelity_page import fidelity_sections
@@ -59,8 +60,9 @@ def measure(context: Context) -> dict[str, Any]:
         ],
         "rows": rows, "conclusions": conclude(rows), "groups": groups, "group_notes": strata_notes(context),
         "within_prompt": measure_pairs(context),
-        "sizes": {name: dict(s.sizes.most_common(20)) for name, s in _sets(context)},
-        "modes": {name: dict(s.modes.most_common(20)) for name, s in _sets(context)},
+        "sizes": {name: dict(Counter(s.sizes).most_common(20)) for name, s in _sets(context)},
+        "modes": {name: dict(Counter(s.modes).most_common(20)) for name, s in _sets(context)},
+        "hounsfield": hounsfield_notes(context),
     }  # fmt: skip
 
 
@@ -145,17 +147,39 @@ def strata_notes(context: Context) -> list[str]:
     """Why a modality has no parts."""
     notes = []
     for modality in context.modalities:
-        there = [strata_of(context.real.cases[i]) for i in context.real.of(modality)]
-        if chosen_strata(there):
-            continue
-        names = sorted({name for strata in there for name in strata})
-        if not names:
-            why = "real images have no label, no findings and no word on whom they show"
-        elif len(names) == 1:
-            why = f"one class only ({names[0]})"
-        else:
-            why = f"none of {len(names)} findings and groups has {2 * MIN_IMAGES} real images beside others"
-        notes.append(f"{modality} is not looked at in parts: {why}.")
+        why = why_no_strata([strata_of(context.real.cases[i]) for i in context.real.of(modality)])
+        if why:
+            notes.append(f"{modality} is not looked at in parts: {why}.")
+    return notes
+
+
+def why_no_strata(strata: Sequence[tuple[str, ...]]) -> str | None:
+    """Why there is no part to look at on its own; None where there is one."""
+    if chosen_strata(strata):
+        return None
+    counts = Counter(name for names in strata for name in names)
+    if not counts:
+        return "its real images have no label, no findings and no word on whom they show"
+    if set(counts.values()) == {len(strata)}:
+        return f"its real images are of one class only ({', '.join(sorted(counts))})"
+    return f"none of {len(counts)} findings and groups has {2 * MIN_IMAGES} real images beside others"
+
+
+def hounsfield_notes(context: Context) -> list[str]:
+    """Where CT has Hounsfield units in one set and not in the other, so that a model sees other colours in each."""
+    notes = []
+    for modality in (m for m in context.modalities if find_modality(m).windows):
+        shares = []
+        for images in (context.samples, context.real):
+            mine = images.of(modality)
+            shares.append((sum(images.modes[i].startswith(("I", "F")) for i in mine), len(mine)))
+        (ours, num), (theirs, total) = shares
+        if {ours / num, theirs / total} - {0.0} and ours / num != theirs / total:
+            notes.append(
+                f"{modality}: {ours} of {num} samples and {theirs} of {total} real images have Hounsfield units; a "
+                "detector with the window 'model' sees those in colours and the others in grey, and its numbers tell "
+                "that first. Compare sets that are alike in it."
+            )
     return notes
 
 

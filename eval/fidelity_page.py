@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vesalius.eval.diversity import NAMES
+from vesalius.eval.pictures import intervals_svg
 from vesalius.eval.report import Section, Table
 
 
@@ -17,11 +18,13 @@ def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
             title="Fidelity and diversity",
             text=[
                 *told,
+                *result["hounsfield"],
                 "Every number stands beside that of real images against other real images, which is what a perfect "
                 "generator would have. There is a conclusion only where all detectors agree beyond the intervals.",
                 *sizes_told(result),
             ],
             tables=[distance_table(result), reach_table(result), pairs_table(result)],
+            plots=distance_plots(result),
         )
     ]
     if result["groups"] or result["group_notes"]:
@@ -39,6 +42,18 @@ def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
     text = [*(f"Window '{name}': {told}." for name, told in windows.items()), *needs_told(result)]
     found.append(Section(title="What measured it", text=text, tables=[detectors_table(result)]))
     return found
+
+
+def distance_plots(result: Mapping[str, Any]) -> list[str]:
+    """KID over its floor, one plot a detector: their scales differ."""
+    plots = []
+    for detector in result["detectors"]:
+        rows = [r for r in result["rows"] if r["detector"] == detector["name"] and "kid" in r]
+        if rows:
+            values = {r["modality"]: (r["kid"]["value"], r["kid"]["low"], r["kid"]["high"]) for r in rows}
+            floors = {r["modality"]: (r["floor"]["low"], r["floor"]["high"]) for r in rows}
+            plots.append(intervals_svg(values, floors, x="KID (95 %)", title=f"Distance by {detector['name']}"))
+    return plots
 
 
 def needs_told(result: Mapping[str, Any]) -> list[str]:
@@ -61,7 +76,7 @@ def sizes_told(result: Mapping[str, Any]) -> list[str]:
                 f"{name} {', '.join(f'{v} ({n})' for v, n in list(counts.items())[:3])}{', ...' * (len(counts) > 3)}"
                 for name, counts in (("samples", ours), ("real images", theirs))
             )
-            lines.append(f"The pictures differ in {word} ({named}); all are read alike before they are compared.")
+            lines.append(f"The pictures differ in {word}: {named}.")
     return lines
 
 

@@ -101,13 +101,13 @@ def test_pictures_that_do_not_open_are_named_and_left_out(cases: list[Case], tmp
         assert name in line
 
 
-def test_sizes_and_modes_are_counted(tmp_path: Path) -> None:
+def test_sizes_and_modes_are_told(tmp_path: Path) -> None:
     shapes = {"a": (32, 32, 1), "b": (32, 48, 3), "c": (32, 32, 1)}
     for name, shape in shapes.items():
         write_png(tmp_path / f"{name}.png", np.zeros(shape, np.uint8))
     found = open_images("x", [Case(path=tmp_path / f"{n}.png", text="", modality="MRI") for n in shapes], quiet=True)
-    assert found.sizes == {"32 x 32": 2, "32 x 48": 1}
-    assert found.modes == {"L": 2, "RGB": 1}
+    assert found.sizes == ["32 x 32", "32 x 48", "32 x 32"]
+    assert found.modes == ["L", "RGB", "L"]
 
 
 def test_features_that_are_no_numbers_are_refused_with_the_picture(cases: list[Case]) -> None:

@@ -18,7 +18,7 @@ from vesalius.data.image import Uint8, png_bytes, read_image
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.eval.config import EvalConfig
-from vesalius.eval.fidelity import conclude, kid_by_modality
+from vesalius.eval.fidelity import conclude, kid_by_modality, why_no_strata
 from vesalius.eval.run import PARTS, evaluate
 from vesalius.inference.sample import Sample, sample_lines
 
@@ -165,6 +165,24 @@ def test_a_function_is_a_detector_and_is_named_in_the_report(data: Path, others:
     # Three features are few enough for an extrapolation from 60 samples.
     row = next(r for r in result["fidelity"]["rows"] if (r["modality"], r["detector"]) == ("MRI", "mean_colour"))
     assert row["frechet"]["endless"]["low"] <= row["frechet_floor"]["endless"]["high"]
+
+
+def test_a_set_that_has_no_parts_says_why() -> None:
+    assert why_no_strata([("shows mass",)] * 30 + [()] * 30) is None
+    assert "no label" in str(why_no_strata([()] * 60))
+    assert "one class only (shows mass)" in str(why_no_strata([("shows mass",)] * 60))
+    assert "none of 2 findings and groups has 20" in str(why_no_strata([("a",)] * 19 + [("b",)] * 9))
+
+
+def test_ct_with_and_without_hounsfield_units_is_told(tmp_path: Path) -> None:
+    plain = PhantomConfig(num=60, seed=1, size=32, modalities=("CT",), val=0, test=0.7, out=tmp_path / "a", json=True)
+    real = write_phantoms(plain)
+    other = write_phantoms(dataclasses.replace(plain, num=20, seed=9, test=0, out=tmp_path / "b"))
+    samples = write_samples(tmp_path / "samples", other)
+    result = evaluate(config(samples, real, parts=("fidelity",)), ["texture"])
+    (note,) = result["fidelity"]["hounsfield"]
+    assert note.startswith("CT: 0 of 20 samples and ")
+    assert "no conclusion: texture alone was asked" in conclusions(result, "distance")["CT"]
 
 
 def test_an_older_report_is_read_for_its_kid() -> None:
