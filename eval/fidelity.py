@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -48,6 +48,7 @@ def measure(context: Context) -> dict[str, Any]:
                 groups.append({**row, "detector": detector.name})
     rows.sort(key=lambda row: (row["modality"] != ALL, row["modality"]))
     groups.sort(key=lambda row: (row["modality"], row["group"]))
+    unlike = hounsfield_notes(context)
     return {
         "detectors": [
             {
@@ -58,11 +59,12 @@ def measure(context: Context) -> dict[str, Any]:
             }
             for d in context.detectors
         ],
-        "rows": rows, "conclusions": conclude(rows), "groups": groups, "group_notes": strata_notes(context),
+        "rows": rows, "conclusions": conclude(rows, unlike and [ALL, *unlike]),
+        "groups": groups, "group_notes": strata_notes(context),
         "within_prompt": measure_pairs(context),
         "sizes": {name: dict(Counter(s.sizes).most_common(20)) for name, s in _sets(context)},
         "modes": {name: dict(Counter(s.modes).most_common(20)) for name, s in _sets(context)},
-        "hounsfield": hounsfield_notes(context),
+        "hounsfield": unlike,
     }  # fmt: skip
 
 
@@ -165,9 +167,9 @@ def why_no_strata(strata: Sequence[tuple[str, ...]]) -> str | None:
     return f"none of {len(counts)} findings and groups has {2 * MIN_IMAGES} real images beside others"
 
 
-def hounsfield_notes(context: Context) -> list[str]:
-    """Where CT has Hounsfield units in one set and not in the other, so that a model sees other colours in each."""
-    notes = []
+def hounsfield_notes(context: Context) -> dict[str, str]:
+    """Modalities with Hounsfield units in one set and not in the other, so that a model sees other colours in each."""
+    notes = {}
     for modality in (m for m in context.modalities if find_modality(m).windows):
         shares = []
         for images in (context.samples, context.real):
@@ -175,7 +177,7 @@ def hounsfield_notes(context: Context) -> list[str]:
             shares.append((sum(images.modes[i].startswith(("I", "F")) for i in mine), len(mine)))
         (ours, num), (theirs, total) = shares
         if {ours / num, theirs / total} - {0.0} and ours / num != theirs / total:
-            notes.append(
+            notes[modality] = (
                 f"{modality}: {ours} of {num} samples and {theirs} of {total} real images have Hounsfield units; a "
                 "detector with the window 'model' sees those in colours and the others in grey, and its numbers tell "
                 "that first. Compare sets that are alike in it."
@@ -187,13 +189,14 @@ QUESTIONS = {
     "distance": (
         "farther from real images than those are from one another", "not told from real images at these numbers",
     ),
-    "coverage": ("reaches less of the real images than those reach of one another", "reaches as much of them as they"),
+    "coverage": ("reaches less of real images than those do of one another", "reaches as much as real images do"),
 }  # fmt: skip
 
 
-def conclude(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def conclude(rows: Sequence[Mapping[str, Any]], unlike: Collection[str] = ()) -> list[dict[str, Any]]:
     """What detectors agree on, per modality: distance by KID, reach by coverage, each beyond its and the floor's
-    interval. Where they do not, or one alone was asked, there is no conclusion."""
+    interval. Where they do not, or one alone measured it, there is no conclusion, nor for modalities that are `unlike`
+    in how their pictures are stored."""
     found = []
     for modality in dict.fromkeys(row["modality"] for row in rows):
         for question, (yes, no) in QUESTIONS.items():
@@ -205,8 +208,10 @@ def conclude(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if not said:
                 continue
             for_it, against = [d for d, a in said.items() if a], [d for d, a in said.items() if not a]
-            if len(said) == 1:
-                told = f"no conclusion: {next(iter(said))} alone was asked; name a second detector"
+            if modality in unlike:
+                told = "no conclusion: Hounsfield units in one set and greys in the other"
+            elif len(said) == 1:
+                told = f"no conclusion: {next(iter(said))} alone measured it; it takes two detectors"
             elif for_it and against:
                 told = f"no conclusion: {', '.join(for_it)} finds it {yes}; {', '.join(against)} does not"
             else:

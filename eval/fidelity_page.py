@@ -12,18 +12,16 @@ from vesalius.eval.report import Section, Table
 
 def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
     """Conclusions and tables; then parts of the set, where there are some; then what measured it."""
-    told = [f"{c['modality']}: {c['conclusion']}." for c in result["conclusions"]]
     found = [
         Section(
             title="Fidelity and diversity",
             text=[
-                *told,
-                *result["hounsfield"],
+                *result["hounsfield"].values(),
                 "Every number stands beside that of real images against other real images, which is what a perfect "
                 "generator would have. There is a conclusion only where all detectors agree beyond the intervals.",
                 *sizes_told(result),
             ],
-            tables=[distance_table(result), reach_table(result), pairs_table(result)],
+            tables=[conclusions_table(result), distance_table(result), reach_table(result), pairs_table(result)],
             plots=distance_plots(result),
         )
     ]
@@ -78,6 +76,15 @@ def sizes_told(result: Mapping[str, Any]) -> list[str]:
             )
             lines.append(f"The pictures differ in {word}: {named}.")
     return lines
+
+
+def conclusions_table(result: Mapping[str, Any]) -> Table:
+    told = {(c["modality"], c["question"]): c["conclusion"] for c in result["conclusions"]}
+    rows = [
+        [m, *(told.get((m, question), "no conclusion: too few images") for question in ("distance", "coverage"))]
+        for m in dict.fromkeys(row["modality"] for row in result["rows"])
+    ]
+    return Table(head=("modality", "are samples as near as real images?", "do they reach as much?"), rows=rows)
 
 
 def distance_table(result: Mapping[str, Any]) -> Table:
@@ -156,10 +163,11 @@ def interval(row: Mapping[str, Any] | None, digits: int) -> str:
 
 
 def beside(row: Mapping[str, Any] | None, digits: int) -> str:
-    """A value, and that of real images."""
+    """A value with half its interval, and that of real images."""
     if row is None:
         return "-"
-    return f"{row['value']:.{digits}f} ({row['floor']['value']:.{digits}f})"
+    half = row["high"] - row["value"]
+    return f"{row['value']:.{digits}f} \u00b1 {half:.{digits}f} ({row['floor']['value']:.{digits}f})"
 
 
 def resize_told(detector: Mapping[str, Any]) -> str:
