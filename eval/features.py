@@ -25,7 +25,7 @@ from vesalius.eval.scores import Case
 from vesalius.models.detector import Detector, Window
 
 CHUNK = 256
-"""Pictures that are in memory at once."""
+"""Pictures of 128 pixels that are in memory at once; of larger ones fewer."""
 READING = 1
 """Goes up where `read_square` reads pictures otherwise than before: what was kept until then is not used."""
 
@@ -106,8 +106,11 @@ def read_square(case: Case, size: int, window: Window) -> Uint8:
     return np.repeat(image, 3 // image.shape[2], axis=2).transpose(2, 0, 1)
 
 
-def read_chunks(cases: Sequence[Case], size: int, window: Window, *, chunk: int = CHUNK) -> Iterator[torch.Tensor]:
+def read_chunks(
+    cases: Sequence[Case], size: int, window: Window, *, chunk: int | None = None
+) -> Iterator[torch.Tensor]:
     """The pictures of the cases in turn, uint8 [n, 3, size, size] each. ValueError names one that does not open."""
+    chunk = chunk or max(1, CHUNK * 128**2 // size**2)
     for start in range(0, len(cases), chunk):
         part = cases[start : start + chunk]
         images = np.empty((len(part), 3, size, size), dtype=np.uint8)

@@ -38,7 +38,7 @@ def measure(context: Context) -> dict[str, Any]:
         ours, theirs = context.features("samples", detector), context.features("real", detector)
         named = {"detector": detector.name, "digest": detector.digest}
         if pooled is not None:
-            found, _ = compare(ours, theirs[pooled], seed=context.config.seed)
+            found, _ = compare(ours[pooled[0]], theirs[pooled[1]], seed=context.config.seed)
             rows.append({"modality": ALL, **named, **found})
         for modality in context.modalities:
             mine, real = context.samples.of(modality), context.real.of(modality)
@@ -101,17 +101,15 @@ def compare(samples: torch.Tensor, real: torch.Tensor, *, seed: int = 0) -> tupl
     return row, spread
 
 
-def pool(context: Context) -> list[int]:
-    """Real images of all modalities in the shares that the samples have, as many as there are: else the mixture would
-    be what is compared."""
+def pool(context: Context) -> tuple[list[int], list[int]]:
+    """Samples of all modalities that have real images, and real images in the shares that those samples have, as many
+    as there are: else the mixture would be what is compared."""
     rng = np.random.default_rng(context.config.seed)
-    asked, there = (Counter(c.modality for c in s.cases) for s in (context.samples, context.real))
-    times = min(there[m] / asked[m] for m in asked)
-    places: list[int] = []
-    for modality in context.modalities:
-        mine = context.real.of(modality)
-        places += rng.permutation(mine)[: round(times * asked[modality])].tolist()
-    return sorted(places)
+    shared = [m for m in context.modalities if context.real.of(m)]
+    ours = {m: context.samples.of(m) for m in shared}
+    times = min(len(context.real.of(m)) / len(ours[m]) for m in shared)
+    theirs = [i for m in shared for i in rng.permutation(context.real.of(m))[: round(times * len(ours[m]))].tolist()]
+    return sorted(i for m in shared for i in ours[m]), sorted(theirs)
 
 
 def compare_strata(
@@ -159,6 +157,8 @@ def why_no_strata(strata: Sequence[tuple[str, ...]]) -> str | None:
     """Why there is no part to look at on its own; None where there is one."""
     if chosen_strata(strata):
         return None
+    if not strata:
+        return "it has no real images"
     counts = Counter(name for names in strata for name in names)
     if not counts:
         return "its real images have no label, no findings and no word on whom they show"
@@ -176,7 +176,7 @@ def hounsfield_notes(context: Context) -> dict[str, str]:
             mine = images.of(modality)
             shares.append((sum(images.modes[i].startswith(("I", "F")) for i in mine), len(mine)))
         (ours, num), (theirs, total) = shares
-        if {ours / num, theirs / total} - {0.0} and ours / num != theirs / total:
+        if total and ours / num != theirs / total:
             notes[modality] = (
                 f"{modality}: {ours} of {num} samples and {theirs} of {total} real images have Hounsfield units; a "
                 "detector with the window 'model' sees those in colours and the others in grey, and its numbers tell "

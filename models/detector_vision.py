@@ -30,6 +30,9 @@ class VisionDetector:
         self.digest, self.batch_size = digest_folder(folder), batch_size
         self.model, self.kind = open_vision_model(folder)
         row = image_settings(folder)
+        channels = getattr(getattr(self.model.config, "vision_config", self.model.config), "num_channels", 3)
+        if channels != 3:
+            raise ValueError(f"{folder}: takes pictures of {channels} channels; detectors are given three")
         self.image_size = edge_of(row, folder)
         self.resize = "none"
         self.scale = float(row.get("rescale_factor", 1 / 255)) if row.get("do_rescale", True) else 1.0

@@ -173,6 +173,25 @@ def test_a_set_that_has_no_parts_says_why() -> None:
     assert "none of 2 findings and groups has 20" in str(why_no_strata([("a",)] * 19 + [("b",)] * 9))
 
 
+def test_a_modality_without_real_images_is_told_and_the_others_measured(
+    data: Path, others: Path, tmp_path: Path
+) -> None:
+    def as_if(row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "modality": "CT"} if row["file_name"] < "images/00030" else row
+
+    samples = write_samples(tmp_path / "samples", others)
+    rows = [as_if(json.loads(line)) for line in (samples / "metadata.jsonl").read_text().splitlines()]
+    (samples / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = evaluate(config(samples, data))
+    kid = {(r["modality"], r["detector"]): r.get("kid") for r in result["fidelity"]["rows"]}
+    assert kid["CT", "judge"] is None
+    assert kid["MRI", "judge"]
+    assert next(r for r in result["fidelity"]["rows"] if r["modality"] == "all")["num_samples"] == 70
+    assert "CT is not looked at in parts: it has no real images." in result["fidelity"]["group_notes"]
+    assert result["copies"]["modalities"]["CT"]["limit"] is None
+    assert result["gates"]["reasons"]["images/00000.png"].startswith("modality: no held-out real CT")
+
+
 def test_ct_with_and_without_hounsfield_units_is_told(tmp_path: Path) -> None:
     plain = PhantomConfig(num=60, seed=1, size=32, modalities=("CT",), val=0, test=0.7, out=tmp_path / "a", json=True)
     real = write_phantoms(plain)

@@ -139,6 +139,13 @@ def test_a_text_model_is_no_detector(tmp_path: Path) -> None:
         VisionDetector(str(folder))
 
 
+def test_a_model_of_grey_pictures_is_refused(tmp_path: Path) -> None:
+    config = transformers.Dinov2Config(**{**SMALL, "image_size": 32, "patch_size": 8, "num_channels": 1})
+    folder = save(tmp_path / "tiny", lambda: transformers.Dinov2Model(config))
+    with pytest.raises(ValueError, match="pictures of 1 channels"):
+        VisionDetector(str(folder))
+
+
 def mean_colour(images: torch.Tensor) -> torch.Tensor:
     return images.double().mean((2, 3))
 
