@@ -23,6 +23,8 @@ class EvalConfig:
     """folder of the report"""
     split: Literal["train", "val", "test"] = "test"
     """split of --real that the samples are compared with"""
+    shared_patients: Literal["refuse", "leave-out"] = "refuse"
+    """what becomes of real images of patients who are among the training images: every distance to them is too small"""
     parts: tuple[str, ...] = ("fidelity", "obedience", "copies", "gates")
     """what is measured, in the order of the page: fidelity, obedience, copies, gates"""
     detector: tuple[str, ...] = ("judge", "witness")

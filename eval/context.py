@@ -35,10 +35,8 @@ class Folders:
     samples: list[Sample]
     real: list[Case]
     train: list[Case]
-
-    @property
-    def modalities(self) -> list[str]:
-        return sorted({s.modality for s in self.samples})
+    shared: list[Case]
+    """real images that are left out, since their patients are among the training images"""
 
 
 def open_folders(config: EvalConfig, parts: Collection[str], *, needs_train: bool) -> Folders:
@@ -65,15 +63,26 @@ def open_folders(config: EvalConfig, parts: Collection[str], *, needs_train: boo
             raise
         train = []  # a folder of real images alone is enough for what needs no others
     check_folders(config, samples)
-    for name, count in Counter(c.modality for c in real).items():
-        check_enough(name, count, f"{config.split} (of {config.real})")
     if needs_train and not train:
         raise ValueError(
             f"{config.train or config.real}: no training images of {', '.join(sorted(modalities))} to search for copies"
         )
-    if config.split != "train":
-        check_patients(config, real, train)
-    return Folders(samples=samples, real=real, train=train)
+    shared = {c.patient for c in real if c.patient} & {c.patient for c in train if c.patient}
+    if config.split != "train" and shared:
+        if config.shared_patients == "refuse":
+            raise ValueError(
+                f"{config.real}: {len(shared)} patients of split '{config.split}' are in the training images too, "
+                f"'{min(shared)}' among them, and distances to them are too small; give --shared-patients leave-out, "
+                "or split by patient and train again. Where they only have the same number, tell the datasets apart in "
+                "their column `source`"
+            )
+        left_out = [c for c in real if c.patient in shared]
+        real = [c for c in real if c.patient not in shared]
+    else:
+        left_out = []
+    for name, count in Counter(c.modality for c in [*real, *left_out]).items():
+        check_enough(name, count - sum(c.modality == name for c in left_out), f"{config.split} (of {config.real})")
+    return Folders(samples=samples, real=real, train=train, shared=left_out)
 
 
 def check_folders(config: EvalConfig, samples: Sequence[Sample]) -> None:
@@ -90,17 +99,6 @@ def check_folders(config: EvalConfig, samples: Sequence[Sample]) -> None:
         if path.is_file() and digest_file(path) != sample.sha256:
             read_image(path)  # says what is wrong with it where it does not open
             raise ValueError(f"{path}: was changed since it was drawn; run its `vesalius generate` line again")
-
-
-def check_patients(config: EvalConfig, real: Sequence[Case], train: Sequence[Case]) -> None:
-    """ValueError where persons of the real images are among those trained on: every distance would be too small."""
-    shared = {c.patient for c in real if c.patient} & {c.patient for c in train if c.patient}
-    if shared:
-        raise ValueError(
-            f"{config.real}: {len(shared)} patients of split '{config.split}' are in the training images too, patient "
-            f"'{min(shared)}' among them; split by patient (`vesalius data build` does), or, where these are other "
-            "persons with the same number, tell the datasets apart in their column `source`"
-        )
 
 
 def _cases(folder: Path, split: str) -> list[Case]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from vesalius.eval import accepted, copies, fidelity, obedience
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.context import Context, open_context, open_folders
 from vesalius.eval.report import Section, to_markdown, write_page
+from vesalius.eval.scores import Case
 from vesalius.models.detector import Detector
 from vesalius.models.detector_source import Features
 
@@ -42,7 +44,8 @@ def evaluate(config: EvalConfig, detectors: Sequence[str | Detector | Features] 
     """
     folders = open_folders(config, PARTS, needs_train=not set(config.parts) <= set(WITHOUT_TRAIN))
     if config.dry_run:
-        return {"samples": len(folders.samples), "real": len(folders.real), "train": len(folders.train)}
+        counts = {"samples": len(folders.samples), "real": len(folders.real), "train": len(folders.train)}
+        return {**counts, "left_out": len(folders.shared)}
     context = open_context(config, folders, detectors)
     result: dict[str, Any] = {
         "synthetic": True,
@@ -57,7 +60,9 @@ def evaluate(config: EvalConfig, detectors: Sequence[str | Detector | Features] 
     for name in config.parts:
         result[name] = PARTS[name].measure(context)
         sections += PARTS[name].sections(result[name], context)
-    result["unreadable"] = context.unreadable
+    result |= {"unreadable": context.unreadable, "left_out": len(folders.shared)}
+    if folders.shared:
+        sections.insert(0, shared_section(folders.shared))
     if context.unreadable:
         sections.insert(0, unreadable_section(context.unreadable))
     subtitle = (
@@ -69,6 +74,13 @@ def evaluate(config: EvalConfig, detectors: Sequence[str | Detector | Features] 
     write_atomic(config.out / "report.md", to_markdown(TITLE, f"{subtitle}. Not for diagnosis.", sections).encode())
     write_page(config.out / "report.html", TITLE, subtitle, sections)
     return result
+
+
+def shared_section(cases: Sequence[Case]) -> Section:
+    patients, counts = {c.patient for c in cases}, Counter(c.modality for c in cases)
+    told = f"{len(patients)} patients are in the training images too, so their other images are compared with nothing: "
+    title = f"Left out: {len(cases)} real images of patients who were trained on"
+    return Section(title=title, text=[told + ", ".join(f"{n} of {m}" for m, n in counts.items()) + "."])
 
 
 def unreadable_section(lines: Sequence[str]) -> Section:

@@ -56,9 +56,14 @@ def case_of_record(folder: Path, record: Record) -> Case:
     return Case(
         path=folder / record.file_name, text=text, modality=modality, findings=record.findings, label=record.label,
         
-        patient=f"{record.source}: {record.patient_id}" if record.source and record.patient_id else record.patient_id,
+        patient=patient_of(record),
         subgroups=subgroups_of(record.extra, record.text),
     )  # fmt: skip
+
+
+def patient_of(record: Record) -> str | None:
+    """Whose picture it is: numbers of one source are not those of another."""
+    return f"{record.source}: {record.patient_id}" if record.source and record.patient_id else record.patient_id
 
 
 def read_images(cases: Sequence[Case], size: int, what: str, *, quiet: bool = False) -> torch.Tensor:

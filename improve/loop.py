@@ -36,7 +36,7 @@ from vesalius.eval.fidelity import kid_by_modality
 from vesalius.eval.gates import Verdict, calibrate, check_enough, judge_sample
 from vesalius.eval.metrics import nearest_distances
 from vesalius.eval.run import evaluate
-from vesalius.eval.scores import Case, Scorer, case_of_record, case_of_sample, read_images
+from vesalius.eval.scores import Case, Scorer, case_of_record, case_of_sample, patient_of, read_images
 from vesalius.finetune.lora import finetune
 from vesalius.finetune.trainset import MAX_DEPTH
 from vesalius.improve.config import ImproveConfig
@@ -113,8 +113,13 @@ def records_of(config: ImproveConfig, split: str) -> list[tuple[Path, Record]]:
 
 
 def check_modalities(records: dict[str, list[tuple[Path, Record]]], folders: str) -> None:
-    """ValueError where a modality that a loop draws has too few real images to be gated and judged by."""
-    found = {k: Counter(find_modality(r.modality).name for _, r in v) for k, v in records.items()}
+    """ValueError where a modality that a loop draws has too few real images to be gated and judged by.
+
+    Test images of patients who are trained on do not count: the evaluation leaves them out.
+    """
+    trained = {(f, patient_of(r)) for f, r in records["train"] if r.patient_id}
+    kept = {**records, "test": [(f, r) for f, r in records["test"] if (f, patient_of(r)) not in trained]}
+    found = {k: Counter(find_modality(r.modality).name for _, r in v) for k, v in kept.items()}
     for name in sorted({*found["train"], *found["val"], *found["test"]}):
         for split in ("val", "test"):
             if found["train"][name] or found[split][name]:
@@ -145,6 +150,7 @@ def train_and_evaluate(
                 real=merged,
                 out=folder / "eval",
                 cache=config.out / "features",
+                shared_patients="leave-out",
                 seed=config.seed,
                 json=config.json,
             )

@@ -258,3 +258,24 @@ def test_a_patient_on_both_sides_is_refused(data: Path, others: Path, tmp_path: 
     write_dataset(shared, [dataclasses.replace(r, patient_id="p7", mask=None) for r in records])
     with pytest.raises(ValueError, match=r"1 patients of split 'test' are in the training images too.*p7"):
         evaluate(config(write_samples(tmp_path / "samples", others, num=4), shared))
+
+
+def test_patients_on_both_sides_may_be_left_out_and_are_counted(data: Path, others: Path, tmp_path: Path) -> None:
+    from vesalius.data.record import write_dataset
+
+    records = [r for r in load_records(data) if r.split == "test"][:80] + [
+        r for r in load_records(data) if r.split == "train"
+    ]
+    shared = tmp_path / "shared"
+    for record in records:
+        (shared / record.file_name).parent.mkdir(parents=True, exist_ok=True)
+        (shared / record.file_name).symlink_to(data / record.file_name)
+    last = records[-1].patient_id
+    named = [
+        dataclasses.replace(r, mask=None, patient_id=last if i < 3 else r.patient_id) for i, r in enumerate(records)
+    ]
+    write_dataset(shared, named)
+    samples = write_samples(tmp_path / "samples", others)
+    result = evaluate(config(samples, shared, shared_patients="leave-out", parts=("gates",)))
+    assert (result["left_out"], result["num_real"]) == (3, 77)
+    assert "Left out: 3 real images of patients" in (tmp_path / "report" / "report.md").read_text()
