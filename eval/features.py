@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
@@ -18,14 +19,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from vesalius.data.hounsfield import CHUNK
 from vesalius.data.image import MAX_PIXELS, Uint8, fit_image, load_square, read_image
 from vesalius.data.modality import find_modality
 from vesalius.data.progress import Progress
 from vesalius.eval.scores import Case
 from vesalius.models.detector import Detector, Window
 
-CHUNK = 256
+TOGETHER = 256
 """Pictures of 128 pixels that are in memory at once; of larger ones fewer."""
+HOUNSFIELD = " (HU)"
 READING = 1
 """Goes up where `read_square` reads pictures otherwise than before: what was kept until then is not used."""
 
@@ -38,7 +41,7 @@ class ImageSet:
     """Pictures that open, with the sha256 of each file. unreadable: why others do not, each naming its file.
 
     kept: places of those that open in the list that was looked at. sizes, modes: height x width and Pillow's mode of
-    each.
+    each, with `HOUNSFIELD` after it where the file holds Hounsfield units.
     """
 
     name: str
@@ -52,6 +55,20 @@ class ImageSet:
     def of(self, modality: str) -> list[int]:
         """Places of the pictures of a modality."""
         return [i for i, c in enumerate(self.cases) if c.modality == modality]
+
+    @cached_property
+    def families(self) -> list[str]:
+        """The modality of each, and "CT, greyscale" of CT without Hounsfield units: a model sees windows of the others
+        in colours, so that the two are as unlike as two modalities."""
+        return [
+            f"{c.modality}, greyscale"
+            if find_modality(c.modality).windows and not mode.endswith(HOUNSFIELD)
+            else c.modality
+            for c, mode in zip(self.cases, self.modes, strict=True)
+        ]
+
+    def of_family(self, family: str) -> list[int]:
+        return [i for i, name in enumerate(self.families) if name == family]
 
 
 def open_images(name: str, cases: Sequence[Case], *, quiet: bool = False) -> ImageSet:
@@ -83,7 +100,8 @@ def _look(case: Case) -> tuple[str, str, str] | str:
     size, mode, is_whole = "", "", False
     try:
         with Image.open(BytesIO(content)) as image:
-            size, mode = f"{image.height} x {image.width}", image.mode
+            size = f"{image.height} x {image.width}"
+            mode = image.mode + HOUNSFIELD * (CHUNK in image.info)
             if image.format == "PNG" and image.width * image.height <= MAX_PIXELS:
                 image.verify()  # its own check sums, which is much quicker than to decode it
                 is_whole = True
@@ -110,7 +128,7 @@ def read_chunks(
     cases: Sequence[Case], size: int, window: Window, *, chunk: int | None = None
 ) -> Iterator[torch.Tensor]:
     """The pictures of the cases in turn, uint8 [n, 3, size, size] each. ValueError names one that does not open."""
-    chunk = chunk or max(1, CHUNK * 128**2 // size**2)
+    chunk = chunk or max(1, TOGETHER * 128**2 // size**2)
     for start in range(0, len(cases), chunk):
         part = cases[start : start + chunk]
         images = np.empty((len(part), 3, size, size), dtype=np.uint8)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from vesalius.data.modality import find_modality
 from vesalius.eval.context import Context, Which
 from vesalius.eval.diversity import MIN_SPREAD, NAMES, Spread, spread_with_floor
 from vesalius.eval.fidelity_page import fidelity_sections
@@ -33,22 +32,22 @@ def measure(context: Context) -> dict[str, Any]:
     rows, groups = [], []
     for which in WHICH:
         context.read(which, context.detectors)
-    pooled = pool(context) if len(context.modalities) > 1 else None
+    families = families_of(context)
+    pooled = pool(context) if len(families) > 1 else None
     for detector in context.detectors:
         ours, theirs = context.features("samples", detector), context.features("real", detector)
         named = {"detector": detector.name, "digest": detector.digest}
         if pooled is not None:
             found, _ = compare(ours[pooled[0]], theirs[pooled[1]], seed=context.config.seed)
             rows.append({"modality": ALL, **named, **found})
-        for modality in context.modalities:
-            mine, real = context.samples.of(modality), context.real.of(modality)
+        for modality in families:
+            mine, real = context.samples.of_family(modality), context.real.of_family(modality)
             found, spread = compare(ours[mine], theirs[real], seed=context.config.seed)
             rows.append({"modality": modality, **named, **found})
             for row in compare_strata(context, modality, ours, theirs, spread):
                 groups.append({**row, "detector": detector.name})
     rows.sort(key=lambda row: (row["modality"] != ALL, row["modality"]))
     groups.sort(key=lambda row: (row["modality"], row["group"]))
-    unlike = hounsfield_notes(context)
     return {
         "detectors": [
             {
@@ -59,12 +58,11 @@ def measure(context: Context) -> dict[str, Any]:
             }
             for d in context.detectors
         ],
-        "rows": rows, "conclusions": conclude(rows, unlike and [ALL, *unlike]),
-        "groups": groups, "group_notes": strata_notes(context),
+        "rows": rows, "conclusions": conclude(rows), "lonely": lonely(context),
+        "groups": groups, "neglected": neglected(groups), "group_notes": strata_notes(context),
         "within_prompt": measure_pairs(context),
         "sizes": {name: dict(Counter(s.sizes).most_common(20)) for name, s in _sets(context)},
         "modes": {name: dict(Counter(s.modes).most_common(20)) for name, s in _sets(context)},
-        "hounsfield": unlike,
     }  # fmt: skip
 
 
@@ -105,11 +103,11 @@ def pool(context: Context) -> tuple[list[int], list[int]]:
     """Samples of all modalities that have real images, and real images in the shares that those samples have, as many
     as there are: else the mixture would be what is compared."""
     rng = np.random.default_rng(context.config.seed)
-    shared = [m for m in context.modalities if context.real.of(m)]
-    ours = {m: context.samples.of(m) for m in shared}
-    times = min(len(context.real.of(m)) / len(ours[m]) for m in shared)
-    theirs = [i for m in shared for i in rng.permutation(context.real.of(m))[: round(times * len(ours[m]))].tolist()]
-    return sorted(i for m in shared for i in ours[m]), sorted(theirs)
+    ours = {f: context.samples.of_family(f) for f in families_of(context) if context.real.of_family(f)}
+    real = {f: context.real.of_family(f) for f in ours}
+    times = min((len(real[f]) / len(ours[f]) for f in ours), default=0.0)
+    theirs = [i for f in ours for i in rng.permutation(real[f])[: round(times * len(ours[f]))].tolist()]
+    return sorted(i for mine in ours.values() for i in mine), sorted(theirs)
 
 
 def compare_strata(
@@ -119,7 +117,7 @@ def compare_strata(
 
     The second needs to know of real images alone what they show and of whom.
     """
-    mine, real = context.samples.of(modality), context.real.of(modality)
+    mine, real = context.samples.of_family(modality), context.real.of_family(modality)
     drawn, there = ([strata_of(s.cases[i]) for i in p] for s, p in ((context.samples, mine), (context.real, real)))
     rows = []
     for name in chosen_strata(there):
@@ -146,8 +144,8 @@ def chosen_strata(strata: Sequence[tuple[str, ...]]) -> list[str]:
 def strata_notes(context: Context) -> list[str]:
     """Why a modality has no parts."""
     notes = []
-    for modality in context.modalities:
-        why = why_no_strata([strata_of(context.real.cases[i]) for i in context.real.of(modality)])
+    for modality in families_of(context):
+        why = why_no_strata([strata_of(context.real.cases[i]) for i in context.real.of_family(modality)])
         if why:
             notes.append(f"{modality} is not looked at in parts: {why}.")
     return notes
@@ -167,39 +165,35 @@ def why_no_strata(strata: Sequence[tuple[str, ...]]) -> str | None:
     return f"none of {len(counts)} findings and groups has {2 * MIN_IMAGES} real images beside others"
 
 
-def hounsfield_notes(context: Context) -> dict[str, str]:
-    """Modalities with Hounsfield units in one set and not in the other, so that a model sees other colours in each."""
-    notes = {}
-    for modality in (m for m in context.modalities if find_modality(m).windows):
-        shares = []
-        for images in (context.samples, context.real):
-            mine = images.of(modality)
-            shares.append((sum(images.modes[i].startswith(("I", "F")) for i in mine), len(mine)))
-        (ours, num), (theirs, total) = shares
-        if total and ours / num != theirs / total:
-            notes[modality] = (
-                f"{modality}: {ours} of {num} samples and {theirs} of {total} real images have Hounsfield units; a "
-                "detector with the window 'model' sees those in colours and the others in grey, and its numbers tell "
-                "that first. Compare sets that are alike in it."
-            )
-    return notes
+def lonely(context: Context) -> list[str]:
+    """Families of samples of which there is no real image, though there is of their modality."""
+    return [
+        f"{family} has nothing to be compared with: no real image is stored so, with or without Hounsfield units."
+        for family in families_of(context)
+        if not context.real.of_family(family) and context.real.of(family.split(",")[0])
+    ]
 
 
+def families_of(context: Context) -> list[str]:
+    return sorted(set(context.samples.families))
+
+
+UNTOLD = "not told from real images at these numbers"
 QUESTIONS = {
-    "distance": (
-        "farther from real images than those are from one another", "not told from real images at these numbers",
-    ),
-    "coverage": ("reaches less of real images than those do of one another", "reaches as much as real images do"),
-}  # fmt: skip
+    "distance": "farther from real images than those are from one another",
+    "diversity": "reaches less of real images than those do of one another, or is less varied",
+}
 
 
-def conclude(rows: Sequence[Mapping[str, Any]], unlike: Collection[str] = ()) -> list[dict[str, Any]]:
-    """What detectors agree on, per modality: distance by KID, reach by coverage, each beyond its and the floor's
-    interval. Where they do not, or one alone measured it, there is no conclusion, nor for modalities that are `unlike`
-    in how their pictures are stored."""
+def conclude(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What detectors agree on, per modality: distance by KID; diversity by recall, coverage and the Vendi score.
+
+    Worse is what lies beyond its own and the floor's interval. Where detectors disagree, or one alone measured it,
+    there is no conclusion.
+    """
     found = []
     for modality in dict.fromkeys(row["modality"] for row in rows):
-        for question, (yes, no) in QUESTIONS.items():
+        for question, worse in QUESTIONS.items():
             said = {
                 row["detector"]: answer
                 for row in rows
@@ -208,14 +202,12 @@ def conclude(rows: Sequence[Mapping[str, Any]], unlike: Collection[str] = ()) ->
             if not said:
                 continue
             for_it, against = [d for d, a in said.items() if a], [d for d, a in said.items() if not a]
-            if modality in unlike:
-                told = "no conclusion: Hounsfield units in one set and greys in the other"
-            elif len(said) == 1:
+            if len(said) == 1:
                 told = f"no conclusion: {next(iter(said))} alone measured it; it takes two detectors"
             elif for_it and against:
-                told = f"no conclusion: {', '.join(for_it)} finds it {yes}; {', '.join(against)} does not"
+                told = f"no conclusion: {', '.join(for_it)} finds it {worse}; {', '.join(against)} does not"
             else:
-                told = yes if for_it else no
+                told = worse if for_it else UNTOLD
             found.append({"modality": modality, "question": question, "worse": said, "conclusion": told})
     return found
 
@@ -224,8 +216,20 @@ def is_worse(row: Mapping[str, Any], question: str) -> bool | None:
     """Whether a row is worse than its floor beyond both intervals; None where it was not measured."""
     if question == "distance":
         return bool(row["kid"]["low"] > row["floor"]["high"]) if "kid" in row else None
-    coverage = row.get("coverage")
-    return bool(coverage["high"] < coverage["floor"]["low"]) if coverage else None
+    if "coverage" not in row:
+        return None
+    return any(row[name]["high"] < row[name]["floor"]["low"] for name in ("recall", "coverage", "vendi"))
+
+
+def neglected(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Groups whose real images samples cover less than real images do, beyond the intervals, by all detectors (at least
+    two)."""
+    said: dict[str, list[bool]] = {}
+    for row in groups:
+        ours, floor = row.get("coverage"), row.get("coverage_floor")
+        if ours and floor:
+            said.setdefault(f"{row['modality']}, {row['group']}", []).append(ours["high"] < floor["low"])
+    return [name for name, answers in said.items() if len(answers) > 1 and all(answers)]
 
 
 def kid_by_modality(report: Mapping[str, Any], detector: str) -> dict[str, dict[str, Any]]:

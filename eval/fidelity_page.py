@@ -16,7 +16,7 @@ def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
         Section(
             title="Fidelity and diversity",
             text=[
-                *result["hounsfield"].values(),
+                *result["lonely"],
                 "Every number stands beside that of real images against other real images, which is what a perfect "
                 "generator would have. There is a conclusion only where all detectors agree beyond the intervals.",
                 *sizes_told(result),
@@ -30,7 +30,12 @@ def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
             Section(
                 title="By finding and group",
                 text=[
-                    "Coverage is the share of the group's real images that have a sample in their neighbourhood.",
+                    "Coverage is the share of the group's real images that have a sample in their neighbourhood. "
+                    + (
+                        f"All detectors find less of it than real images have: {'; '.join(result['neglected'])}."
+                        if result["neglected"]
+                        else "Of no group do all detectors find less of it than real images have."
+                    ),
                     *result["group_notes"],
                 ],
                 tables=[groups_table(result)] if result["groups"] else [],
@@ -67,24 +72,27 @@ def needs_told(result: Mapping[str, Any]) -> list[str]:
 def sizes_told(result: Mapping[str, Any]) -> list[str]:
     """A line where pictures differ in size or mode within or between the sets."""
     lines = []
-    for what, word in (("sizes", "sizes"), ("modes", "modes")):
-        ours, theirs = result[what]["samples"], result[what]["real"]
+    for word in ("sizes", "modes"):
+        ours, theirs = result[word]["samples"], result[word]["real"]
         if len({*ours, *theirs}) > 1:
-            named = "; ".join(
-                f"{name} {', '.join(f'{v} ({n})' for v, n in list(counts.items())[:3])}{', ...' * (len(counts) > 3)}"
-                for name, counts in (("samples", ours), ("real images", theirs))
-            )
+            named = f"samples {frequent(ours)}; real images {frequent(theirs)}"
             lines.append(f"The pictures differ in {word}: {named}.")
     return lines
+
+
+def frequent(counts: Mapping[str, int], most: int = 3) -> str:
+    """The most frequent values with their counts."""
+    told = [f"{value} ({num})" for value, num in list(counts.items())[:most]]
+    return ", ".join(told) + (" and others" if len(counts) > most else "")
 
 
 def conclusions_table(result: Mapping[str, Any]) -> Table:
     told = {(c["modality"], c["question"]): c["conclusion"] for c in result["conclusions"]}
     rows = [
-        [m, *(told.get((m, question), "no conclusion: too few images") for question in ("distance", "coverage"))]
+        [m, *(told.get((m, question), "no conclusion: too few images") for question in ("distance", "diversity"))]
         for m in dict.fromkeys(row["modality"] for row in result["rows"])
     ]
-    return Table(head=("modality", "are samples as near as real images?", "do they reach as much?"), rows=rows)
+    return Table(head=("modality", "as near as real images?", "as diverse?"), rows=rows)
 
 
 def distance_table(result: Mapping[str, Any]) -> Table:
@@ -142,7 +150,7 @@ def groups_table(result: Mapping[str, Any]) -> Table:
         "samples",
         "real",
     )
-    return Table(head=head, rows=rows)
+    return Table(head=head, rows=rows, folded=f"{len(rows)} rows")
 
 
 def detectors_table(result: Mapping[str, Any]) -> Table:
@@ -159,6 +167,8 @@ def detectors_table(result: Mapping[str, Any]) -> Table:
 def interval(row: Mapping[str, Any] | None, digits: int) -> str:
     if row is None:
         return "-"
+    if row.get("num") == 1:
+        return f"{row['value']:.{digits}f} (of one alone)"
     return f"{row['value']:.{digits}f} ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
 
 

@@ -11,8 +11,11 @@ from vesalius.data.page import write_html
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
+    """folded: what stands in its place on the page until it is opened; "" where it is open."""
+
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    folded: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from vesalius.data.image import Uint8, png_bytes, read_image
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.eval.config import EvalConfig
-from vesalius.eval.fidelity import conclude, kid_by_modality, why_no_strata
+from vesalius.eval.fidelity import QUESTIONS, UNTOLD, conclude, kid_by_modality, neglected, why_no_strata
 from vesalius.eval.run import PARTS, evaluate
 from vesalius.inference.sample import Sample, sample_lines
 
@@ -102,8 +102,8 @@ def test_an_evaluation_writes_a_page_a_json_and_a_summary(data: Path, others: Pa
         (m, d) for m in ("all", "MRI", "pathology") for d in ("judge", "witness")
     ]
     # Samples that are as real as the real ones: no detector may say otherwise.
-    assert set(conclusions(result, "distance").values()) == {"not told from real images at these numbers"}
-    assert set(conclusions(result, "coverage").values()) == {"reaches as much as real images do"}
+    assert set(conclusions(result, "distance").values()) == {UNTOLD}
+    assert set(conclusions(result, "diversity").values()) == {UNTOLD}
     assert set(kid_by_modality(result, "witness")) == {"MRI", "pathology"}
     shown = {g["group"] for g in result["fidelity"]["groups"]}
     assert any(g.startswith("shows ") for g in shown)
@@ -133,7 +133,7 @@ def test_copies_of_few_samples_reach_less_and_resemble_one_another(data: Path, o
             assert row[name]["high"] < row[name]["floor"]["low"], (row["modality"], row["detector"], name)
     for row in result["fidelity"]["within_prompt"]:
         assert row["samples"]["value"] > row["real"]["value"]
-    assert set(conclusions(result, "coverage").values()) == {"reaches less of real images than those do of one another"}
+    assert set(conclusions(result, "diversity").values()) == {QUESTIONS["diversity"]}
 
 
 def test_detectors_that_disagree_carry_no_conclusion() -> None:
@@ -145,9 +145,8 @@ def test_detectors_that_disagree_carry_no_conclusion() -> None:
 
     assert conclude(rows(judge=far, witness=near))[0]["conclusion"].startswith("no conclusion: judge finds it farther")
     assert conclude(rows(judge=far, witness=far))[0]["conclusion"].startswith("farther")
-    assert conclude(rows(judge=near, witness=near))[0]["conclusion"].startswith("not told from real")
+    assert conclude(rows(judge=near, witness=near))[0]["conclusion"] == UNTOLD
     assert conclude(rows(judge=far))[0]["conclusion"].startswith("no conclusion: judge alone measured")
-    assert conclude(rows(judge=far, witness=far), ["CT"])[0]["conclusion"].startswith("no conclusion: Hounsfield")
     assert conclude([{"modality": "CT", "detector": "judge"}]) == []
 
 
@@ -177,30 +176,41 @@ def test_a_modality_without_real_images_is_told_and_the_others_measured(
     data: Path, others: Path, tmp_path: Path
 ) -> None:
     def as_if(row: dict[str, Any]) -> dict[str, Any]:
-        return {**row, "modality": "CT"} if row["file_name"] < "images/00030" else row
+        return {**row, "modality": "ultrasound"} if row["file_name"] < "images/00030" else row
 
     samples = write_samples(tmp_path / "samples", others)
     rows = [as_if(json.loads(line)) for line in (samples / "metadata.jsonl").read_text().splitlines()]
     (samples / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     result = evaluate(config(samples, data))
     kid = {(r["modality"], r["detector"]): r.get("kid") for r in result["fidelity"]["rows"]}
-    assert kid["CT", "judge"] is None
+    assert kid["ultrasound", "judge"] is None
     assert kid["MRI", "judge"]
     assert next(r for r in result["fidelity"]["rows"] if r["modality"] == "all")["num_samples"] == 70
-    assert "CT is not looked at in parts: it has no real images." in result["fidelity"]["group_notes"]
-    assert result["copies"]["modalities"]["CT"]["limit"] is None
-    assert result["gates"]["reasons"]["images/00000.png"].startswith("modality: no held-out real CT")
+    assert "ultrasound is not looked at in parts: it has no real images." in result["fidelity"]["group_notes"]
+    assert result["copies"]["modalities"]["ultrasound"]["limit"] is None
+    assert result["gates"]["reasons"]["images/00000.png"].startswith("modality: no held-out real ultrasound")
 
 
-def test_ct_with_and_without_hounsfield_units_is_told(tmp_path: Path) -> None:
+def test_ct_with_hounsfield_units_is_compared_with_its_like_alone(tmp_path: Path) -> None:
     plain = PhantomConfig(num=60, seed=1, size=32, modalities=("CT",), val=0, test=0.7, out=tmp_path / "a", json=True)
     real = write_phantoms(plain)
     other = write_phantoms(dataclasses.replace(plain, num=20, seed=9, test=0, out=tmp_path / "b"))
     samples = write_samples(tmp_path / "samples", other)
     result = evaluate(config(samples, real, parts=("fidelity",)), ["texture"])
-    note = result["fidelity"]["hounsfield"]["CT"]
-    assert note.startswith("CT: 0 of 20 samples and ")
-    assert conclusions(result, "distance")["CT"].startswith("no conclusion: Hounsfield units in one set")
+    (row,) = result["fidelity"]["rows"]
+    assert (row["modality"], row["num_samples"], row["num_real"]) == ("CT, greyscale", 20, 0)
+    assert result["fidelity"]["lonely"][0].startswith("CT, greyscale has nothing to be compared with")
+    assert "no conclusion: too few images" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_groups_that_all_detectors_find_neglected_are_named() -> None:
+    low, high = {"low": 0.1, "high": 0.2}, {"low": 0.8, "high": 0.9}
+
+    def row(group: str, *, covered: dict[str, float]) -> dict[str, Any]:
+        return {"modality": "CT", "group": group, "coverage": covered, "coverage_floor": high}
+
+    groups = [row("a", covered=low), row("a", covered=low), row("b", covered=low), row("b", covered=high)]
+    assert neglected([*groups, row("c", covered=low), {"modality": "CT", "group": "d"}]) == ["CT, a"]
 
 
 def test_an_older_report_is_read_for_its_kid() -> None:
