@@ -242,8 +242,10 @@ def evaluate(config: EvalConfig) -> int:
     if config.json:
         print_json(result)
     else:
+        for line in result.get("unreadable", [])[:5]:
+            print(f"left out: {line}")
         print("nothing computed" if config.dry_run else f"report: {config.out / 'report.html'}")
-    return DONE
+    return PARTIAL if result.get("unreadable") else DONE
 
 
 def compare(config: CompareConfig) -> int:
