@@ -9,6 +9,7 @@ A copy may come back mirrored, cropped, brighter or noisier. `PixelDetector` doe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch.nn import functional
@@ -69,7 +70,7 @@ class PixelViews:
     """
 
     resize = "bilinear, antialiased"
-    window = "model"
+    window: Literal["model", "display"] = "model"
 
     def __init__(self, *, mirrored: bool) -> None:
         self.name = "pixels, mirrored" if mirrored else "pixels, cropped"
