@@ -101,6 +101,10 @@ VERBS = (
         "eval.readers_config:ReadersScoreConfig", "cli.readers:score",
     ),
     Verb(
+        "compare", "pictures beside those that they should be: PSNR, SSIM, MS-SSIM, noise, intensities, stain",
+        "eval.compare_config:CompareConfig", "cli.report:compare",
+    ),
+    Verb(
         "adapter export", "an adapter as one file for diffusers, ComfyUI or AUTOMATIC1111",
         "models.adapter_config:AdapterExportConfig", "cli.adapters:export",
     ),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vesalius.data.phantom import PhantomConfig
     from vesalius.data.sample import SampleConfig
     from vesalius.data.shards import ExportConfig
+    from vesalius.eval.compare_config import CompareConfig
     from vesalius.eval.config import EvalConfig
     from vesalius.finetune.cloud_config import CloudConfig
     from vesalius.finetune.config import FinetuneConfig
@@ -251,7 +252,25 @@ def evaluate(config: EvalConfig) -> int:
     if config.json:
         print_json(result)
     else:
+        for line in result.get("unreadable", [])[:5]:
+            print(f"left out: {line}")
         print("nothing computed" if config.dry_run else f"report: {config.out / 'report.html'}")
+    return PARTIAL if result.get("unreadable") else DONE
+
+
+def compare(config: CompareConfig) -> int:
+    from vesalius.eval.compare import compare
+    from vesalius.eval.image_metrics import UNITS, told
+
+    result = compare(config)
+    if config.json:
+        print_json(result)
+    elif config.dry_run:
+        print(f"would compare {result['pairs']} pairs, {result['masks']} with masks")
+    else:
+        for name, row in result["metrics"].items():
+            print(f"{name:<14} {told(row, UNITS.get(name, ''))}")
+        print(f"report: {config.out / 'report.html'}")
     return DONE
 
 

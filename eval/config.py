@@ -25,6 +25,16 @@ class EvalConfig(Settled):
     """folder of the report"""
     split: Literal["train", "val", "test"] = "test"
     """split of --real that the samples are compared with"""
+    shared_patients: Literal["refuse", "leave-out"] = "refuse"
+    """what becomes of real images of patients who are among the training images: every distance to them is too small"""
+    parts: tuple[str, ...] = ("fidelity", "obedience", "copies", "gates")
+    """what is measured, in the order of the page: fidelity, obedience, copies, gates, answers (obedience by several
+    networks), privacy (copies by several detectors), pixels (noise, intensities, stain)"""
+    detector: tuple[str, ...] = ("judge", "witness")
+    """networks whose features are compared, better two than one: judge, witness, texture, inception, a folder or hub id
+    of a vision model of transformers (CLIP, SigLIP, DINOv2 ...), module:function or file.py:function"""
+    cache: Path | None = None
+    """folder where features are kept, by digest; none: below $VESALIUS_HOME"""
     seed: int = 0
     """seed of the resampling behind the intervals"""
     json: bool = False

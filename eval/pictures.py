@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from vesalius.data.image import png_bytes, read_image
 
@@ -25,6 +26,32 @@ def curve_svg(curves: Mapping[str, Points], *, x: str, y: str, title: str) -> st
 def histogram_svg(values: Mapping[str, Sequence[float]], *, x: str, title: str) -> str:
     """Overlaid histograms name -> values as an SVG string for a page."""
     return _svg({k: (v, ()) for k, v in values.items()}, x, "share", title, kind="histogram")
+
+
+def intervals_svg(
+    values: Mapping[str, tuple[float, float, float]], floors: Mapping[str, tuple[float, float]], *, x: str, title: str
+) -> str:
+    """A row for each name: a value with the ends of its interval, over the band from low to high of its floor."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(5.2, 0.9 + 0.45 * len(values)), layout="constrained")
+    for row, (name, (value, low, high)) in enumerate(values.items()):
+        if name in floors:
+            least, most = floors[name]
+            axes.barh(
+                row, most - least, left=least, height=0.6, color="#9aa5b1", label="" if row else "real, against real"
+            )
+        axes.errorbar(
+            value, row, xerr=[[value - low], [high - value]], fmt="o", color="#b3261e", capsize=3,
+            label="" if row else "samples",
+        )  # fmt: skip
+    axes.set(xlabel=x, title=title, yticks=range(len(values)), yticklabels=list(values), ylim=(len(values) - 0.4, -0.6))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return _as_text(figure)
 
 
 def _svg(
@@ -47,6 +74,12 @@ def _svg(
     axes.spines[["top", "right"]].set_visible(False)
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=8)
+    return _as_text(figure)
+
+
+def _as_text(figure: Any) -> str:
+    from matplotlib import pyplot
+
     buffer = BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     pyplot.close(figure)

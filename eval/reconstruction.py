@@ -46,13 +46,10 @@ def ms_ssim(drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Multi-scale structural similarity of each picture, [N]. NCHW float32 in [0, 1] each.
 
     torchmetrics' function. Its 11 x 11 window does not fit the fifth scale of pictures below 161 pixels, so only the
-    weights of the scales that fit are used (four at 128 pixels), renormalised to a sum of one. ValueError without
-    torchmetrics.
+    weights of the scales that fit are used (four at 128 pixels), renormalised to a sum of one.
     """
-    try:
-        from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as similarity
-    except ModuleNotFoundError:
-        raise ValueError("MS-SSIM needs torchmetrics; install it with `pip install torchmetrics`") from None
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as similarity
+
     betas = scale_weights(min(truth.shape[-2:]))
     # In small batches: torchmetrics holds five filtered copies of a batch at once.
     parts = [

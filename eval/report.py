@@ -11,8 +11,11 @@ from vesalius.data.page import write_html
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
+    """folded: what stands in its place on the page until it is opened; "" where it is open."""
+
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    folded: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +41,27 @@ class Section:
 def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section]) -> None:
     """Render the page; all text is escaped, only our own SVG is not."""
     write_html(path, "vesalius.eval", "report.html", title=title, subtitle=subtitle, sections=sections)
+
+
+def to_markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
+    """The texts and tables of a page as Markdown; sections of pictures alone are left out."""
+    lines = [f"# {title}", "", subtitle, ""]
+    for section in sections:
+        if not (section.text or section.tables):
+            continue
+        lines += [f"## {section.title}", ""]
+        for text in section.text:
+            lines += [_plain(text), ""]
+        for table in section.tables:
+            lines += [
+                f"| {' | '.join(table.head)} |",
+                f"|{'---|' * len(table.head)}",
+                *(f"| {' | '.join(_plain(cell) for cell in row)} |" for row in table.rows),
+                "",
+            ]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """A text without what would end a cell or be read as HTML."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,9 @@ from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean, swap_sides
 from vesalius.data.record import Finding, Record
 from vesalius.eval.metrics import nearest_distances
+from vesalius.eval.strata import subgroups_of
 from vesalius.inference.sample import Sample
+from vesalius.models.detector import Window
 from vesalius.models.judge_network import Judge, attribute_names
 
 Scores = dict[str, float]
@@ -22,31 +24,74 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One picture to be scored, sample or record alike: where it lies, what its text says."""
+    """One picture to be scored, sample or record alike: where it lies, what its text says.
+
+    label: of the record; of a sample, that of the records whose text is its prompt. shows: findings of those records,
+    which the prompt need not name. patient: None where it is not known, and of samples. subgroups: of persons, name ->
+    value, as `vesalius.eval.strata` reads them.
+    """
 
     path: Path
     text: str
     modality: str
     findings: tuple[Finding, ...] = ()
+    label: str | None = None
+    shows: tuple[str, ...] = ()
+    patient: str | None = None
+    subgroups: Mapping[str, str] = field(default_factory=dict)
 
 
 def case_of_sample(folder: Path, sample: Sample) -> Case:
     """A sample under its prompt, in Hounsfield units where it has them: so are the real images it is compared with."""
     path = folder / (sample.raw16 or sample.file_name)
-    return Case(path=path, text=sample.text, modality=sample.modality, findings=sample.findings)
+    return Case(
+        path=path, text=sample.text, modality=sample.modality, findings=sample.findings,
+        subgroups=subgroups_of({}, sample.text),
+    )  # fmt: skip
 
 
 def case_of_record(folder: Path, record: Record) -> Case:
     """A record under its caption, or its text where it has none: what a prompt for it would be."""
-    modality = find_modality(record.modality).name
+    modality, text = find_modality(record.modality).name, record.caption or record.text
     return Case(
-        path=folder / record.file_name, text=record.caption or record.text, modality=modality, findings=record.findings
-    )
+        path=folder / record.file_name, text=text, modality=modality, findings=record.findings, label=record.label,
+        
+        patient=patient_of(record),
+        subgroups=subgroups_of(record.extra, record.text),
+    )  # fmt: skip
+
+
+def patient_of(record: Record) -> str | None:
+    """Whose picture it is: numbers of one source are not those of another."""
+    return f"{record.source}: {record.patient_id}" if record.source and record.patient_id else record.patient_id
 
 
 def read_images(cases: Sequence[Case], size: int, what: str, *, quiet: bool = False) -> torch.Tensor:
     """The pictures of the cases, uint8 [N, 3, size, size]."""
     return torch.from_numpy(load_stack([(c.path, c.modality) for c in cases], size, what=what, quiet=quiet))
+
+
+class JudgeReading:
+    """All that scores need of a picture, in one pass and in the shape of a detector's features, so that it is kept as
+    those are: contrast, the judge's unit embedding, its probabilities of each modality and of each attribute."""
+
+    name = "judge reading"
+    resize = "none"
+    window: Window = "model"
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge, self.digest, self.image_size = judge, judge.digest, judge.config.image_size
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        contrast = images.float().mean(1).flatten(1).std(1)
+        return torch.cat([contrast[:, None], *self.judge.look(images)], 1)
+
+    def split(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Contrast [N], embedding, modality and attributes out of what was made."""
+        config = self.judge.config
+        sizes = [1, config.embedding, len(config.modalities), len(config.attributes)]
+        contrast, embedded, modality, attributes = rows.split(sizes, 1)
+        return contrast[:, 0], embedded, modality, attributes
 
 
 class Scorer:
@@ -61,25 +106,36 @@ class Scorer:
       nearest_train   distance to the nearest reference image of the modality, in the judge's embedding
     """
 
-    def __init__(self, judge: Judge, references: Sequence[Case], *, quiet: bool = False) -> None:
+    def __init__(
+        self, judge: Judge, references: Sequence[Case], *, embeddings: torch.Tensor | None = None, quiet: bool = False
+    ) -> None:
+        """embeddings: the judge's of the references, float32 [N, C], where they are at hand."""
         self.judge, self.references = judge, list(references)
-        images = read_images(references, judge.config.image_size, "reading reference images", quiet=quiet)
-        self.embeddings = judge.embed_images(images)
+        if embeddings is None:
+            images = read_images(references, judge.config.image_size, "reading reference images", quiet=quiet)
+            embeddings = judge.embed_images(images)
+        self.embeddings = embeddings
         self.modalities = np.array([c.modality for c in references])
 
     def __call__(self, cases: Sequence[Case], images: torch.Tensor) -> list[Scores]:
         """Scores of each case, whose pictures are uint8 [N, 3, H, W]."""
-        embedded = self.judge.embed_images(images)
+        return self.score(cases, JudgeReading(self.judge)(images))
+
+    def score(self, cases: Sequence[Case], reading: torch.Tensor) -> list[Scores]:
+        """The same from what `JudgeReading` made of the pictures."""
+        contrast, embedded, modality, attributes = JudgeReading(self.judge).split(reading)
         prompts = [clean(c.text) for c in cases]
-        agreement = (embedded * self.judge.embed_texts(prompts)).sum(1)
-        swapped = (embedded * self.judge.embed_texts([swap_sides(p) or p for p in prompts])).sum(1)
-        modality, attributes = self.judge.read(images)
+        swaps = [swap_sides(p) or p for p in prompts]
+        texts = list(dict.fromkeys([*prompts, *swaps]))
+        place, known = {text: i for i, text in enumerate(texts)}, self.judge.embed_texts(texts)
+        agreement = (embedded * known[[place[p] for p in prompts]]).sum(1)
+        swapped = (embedded * known[[place[p] for p in swaps]]).sum(1)
         names = self.judge.config.modalities
         nearest, _ = self.nearest(cases, embedded)
         rows: list[Scores] = []
         for i, case in enumerate(cases):
             row = {
-                "contrast": float(images[i].float().mean(0).std()),
+                "contrast": float(contrast[i]),
                 "modality": float(modality[i, names.index(case.modality)]) if case.modality in names else 0.0,
                 "agreement": float(agreement[i]),
                 "nearest_train": float(nearest[i]),

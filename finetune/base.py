@@ -32,12 +32,12 @@ from vesalius.finetune.checkpoint import load_checkpoint, save_checkpoint
 from vesalius.finetune.examples import gather
 from vesalius.finetune.latents import cached_latents, cached_views
 from vesalius.finetune.launch import make_accelerator, num_workers, watch_signals
-from vesalius.finetune.objective import denoising_loss
 from vesalius.finetune.optimizer import MatrixOptimizer
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights
 from vesalius.models.architecture import make_denoiser, make_sampler, make_scheduler
 from vesalius.models.base import digest_folder
+from vesalius.models.objective import denoising_loss
 from vesalius.models.text import encode, tokenize
 
 OUTER = ("conv_in", "conv_out", "time_embedding", "add_embedding")

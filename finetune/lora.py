@@ -33,7 +33,6 @@ from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, res
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.launch import make_accelerator, watch_signals
 from vesalius.finetune.masks import lesion_grids
-from vesalius.finetune.objective import denoising_loss, preference_loss, training_scheduler
 from vesalius.finetune.pictures import choose_requests
 from vesalius.finetune.replicas import Replicas
 from vesalius.finetune.run_card import write_run_card
@@ -46,6 +45,7 @@ from vesalius.finetune.trainset import choose_trainset, data_digest
 from vesalius.finetune.validation import fixed_questions
 from vesalius.models.attention import set_attention
 from vesalius.models.base import open_base, text_encoders
+from vesalius.models.objective import denoising_loss, preference_loss, training_scheduler
 
 if TYPE_CHECKING:
     from vesalius.models.text import TextGroups

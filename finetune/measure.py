@@ -23,7 +23,6 @@ from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.latents import Latents, cached_latents
 from vesalius.finetune.launch import make_accelerator
 from vesalius.finetune.lora import backward, log
-from vesalius.finetune.objective import training_scheduler
 from vesalius.finetune.replicas import Replicas
 from vesalius.finetune.stream import batch_indices
 from vesalius.finetune.texts import Texts
@@ -32,6 +31,7 @@ from vesalius.finetune.trainset import Trainset, choose_wording
 from vesalius.finetune.validation import fixed_questions, validate
 from vesalius.models.attention import set_attention
 from vesalius.models.base import Base, open_base, text_encoders
+from vesalius.models.objective import training_scheduler
 
 FEW = 32
 """Records, at most, whose latents and texts are made."""

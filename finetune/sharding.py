@@ -29,13 +29,13 @@ from torch.distributed.tensor import DTensor
 from vesalius.finetune.batch import Batch
 from vesalius.finetune.checkpoint import find_checkpoint
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.objective import denoising_loss
 from vesalius.finetune.replicas import Replicas
 from vesalius.finetune.texts import Texts
 from vesalius.finetune.trained import Trained
 from vesalius.finetune.validation import Question
 from vesalius.inference.request import Request
 from vesalius.models.machine import out_of_memory
+from vesalius.models.objective import denoising_loss
 
 if TYPE_CHECKING:
     from vesalius.models.text import TextGroups

@@ -10,9 +10,9 @@ import torch
 from accelerate import Accelerator
 
 from vesalius.finetune.buckets import Views
-from vesalius.finetune.objective import denoising_loss
 from vesalius.finetune.texts import Texts
 from vesalius.finetune.trainset import Trainset
+from vesalius.models.objective import denoising_loss
 
 BATCH = 16
 

@@ -32,10 +32,11 @@ from vesalius.data.record import (
     write_json,
 )
 from vesalius.eval.config import EvalConfig
+from vesalius.eval.fidelity import kid_by_modality
 from vesalius.eval.gates import Verdict, calibrate, check_enough, judge_sample
 from vesalius.eval.metrics import nearest_distances
 from vesalius.eval.run import evaluate
-from vesalius.eval.scores import Case, Scorer, case_of_record, case_of_sample, read_images
+from vesalius.eval.scores import Case, Scorer, case_of_record, case_of_sample, patient_of, read_images
 from vesalius.finetune.lora import finetune
 from vesalius.finetune.trainset import MAX_DEPTH
 from vesalius.improve.config import ImproveConfig
@@ -112,8 +113,13 @@ def records_of(config: ImproveConfig, split: str) -> list[tuple[Path, Record]]:
 
 
 def check_modalities(records: dict[str, list[tuple[Path, Record]]], folders: str) -> None:
-    """ValueError where a modality that a loop draws has too few real images to be gated and judged by."""
-    found = {k: Counter(find_modality(r.modality).name for _, r in v) for k, v in records.items()}
+    """ValueError where a modality that a loop draws has too few real images to be gated and judged by.
+
+    Test images of patients who are trained on do not count: the evaluation leaves them out.
+    """
+    trained = {(f, patient_of(r)) for f, r in records["train"] if r.patient_id}
+    kept = {**records, "test": [(f, r) for f, r in records["test"] if (f, patient_of(r)) not in trained]}
+    found = {k: Counter(find_modality(r.modality).name for _, r in v) for k, v in kept.items()}
     for name in sorted({*found["train"], *found["val"], *found["test"]}):
         for split in ("val", "test"):
             if found["train"][name] or found[split][name]:
@@ -140,7 +146,13 @@ def train_and_evaluate(
         merged = merge_real(config, config.out / "reference")
         evaluate(
             EvalConfig(
-                samples=folder / "eval-samples", real=merged, out=folder / "eval", seed=config.seed, json=config.json
+                samples=folder / "eval-samples",
+                real=merged,
+                out=folder / "eval",
+                cache=config.out / "features",
+                shared_patients="leave-out",
+                seed=config.seed,
+                json=config.json,
             )
         )
 
@@ -165,7 +177,10 @@ def merge_real(config: ImproveConfig, folder: Path) -> Path:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.unlink(missing_ok=True)
                 target.symlink_to((source / record.file_name).resolve())
-                records.append(dataclasses.replace(record, file_name=name, mask=None))
+                patient = (
+                    record.patient_id and f"{number}-{record.patient_id}"
+                )  # one dataset's numbers are not another's
+                records.append(dataclasses.replace(record, file_name=name, mask=None, patient_id=patient))
         write_dataset(folder, records)
     return folder
 
@@ -312,11 +327,8 @@ def decide(first: Path, champion: Path, challenger: Path, index: int) -> dict[st
 
 def facts_of(folder: Path) -> dict[str, Any]:
     """Validation loss of a round, and its KID per modality by the witness, which filtered none of its pictures."""
-    rows = json.loads((folder / "eval" / "report.json").read_text())["fidelity"]
-    return {
-        "validation": validation_of(folder / "run"),
-        "kid": {r["modality"]: r["kid"] for r in rows if r["detector"] == "witness" and "kid" in r},
-    }
+    report = json.loads((folder / "eval" / "report.json").read_text())
+    return {"validation": validation_of(folder / "run"), "kid": kid_by_modality(report, "witness")}
 
 
 def validation_of(run: Path) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vesalius.data.counted import counted
 from vesalius.data.record import read_rows
+from vesalius.eval.fidelity import kid_by_modality
 from vesalius.eval.pictures import curve_svg, image_uri
 from vesalius.eval.report import Figure, Section, Table, write_page
 from vesalius.inference.sample import Sample, load_samples
@@ -44,11 +45,7 @@ def _summary(decisions: dict[Path, dict[str, Any]]) -> Section:
         accepted = sum(v["reason"] is None for v in verdicts)
         validation = json.loads((path / "run" / "validation.json").read_text())
         report = json.loads((path / "eval" / "report.json").read_text())
-        kid = ", ".join(
-            f"{r['modality']} {r['kid']['value']:.4f}"
-            for r in report["fidelity"]
-            if r["detector"] == "witness" and "kid" in r
-        )
+        kid = ", ".join(f"{m} {row['value']:.4f}" for m, row in kid_by_modality(report, "witness").items())
         rows.append([
             path.name, f"{accepted} of {len(verdicts)}" if verdicts else "-", f"{validation[0]['loss']:.4f}",
             f"{validation[-1]['loss']:.4f}", kid or "-",

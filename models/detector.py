@@ -1,10 +1,13 @@
-"""Detectors: feature networks over which sets of pictures are compared. uint8 NCHW -> float NC, one contract."""
+"""Detectors: feature networks over which sets of pictures are compared. uint8 NCHW -> float NC, one contract.
+
+Those that are here need no download; `vesalius.models.detector_source` opens others by name.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch.nn import functional
@@ -12,12 +15,29 @@ from torch.nn import functional
 from vesalius.models.judge_network import Judge
 from vesalius.models.witness_network import Witness
 
+Window = Literal["model", "display"]
+"""How Hounsfield units become 8 bits for a detector: as the generator sees them, or as people do."""
+
+WINDOWS_TOLD: dict[Window, str] = {
+    "model": "CT in Hounsfield units as three windows (lung, soft tissue, bone), other deep greys from their 0.5th to "
+    "99.5th percentile, 8 bits as stored",
+    "display": "CT in Hounsfield units through one curve from lung to bone, other deep greys from their 0.5th to "
+    "99.5th percentile, 8 bits as stored",
+}
+
 
 class Detector(Protocol):
-    """name, digest and resize say in a report what made a number."""
+    """name, digest, resize and window say in a report what made a number.
+
+    digest: of all that the features depend on; "" where that is not known, and then features are not kept on disk.
+    image_size: pixels along an edge of the square pictures that it is given. resize: what it does to them itself.
+    """
 
     name: str
     digest: str
+    image_size: int
+    resize: str
+    window: Window
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor: ...  # uint8 [N, 3, H, W] -> float32 [N, C]
 
@@ -26,10 +46,12 @@ class JudgeDetector:
     """The judge's image embedding, scaled to unit variance per feature: it sees what the prompts speak of."""
 
     name = "judge"
+    resize = "none"
+    window: Window = "model"
 
     def __init__(self, judge: Judge | None = None) -> None:
         self.judge = judge or Judge.load()
-        self.digest = self.judge.digest
+        self.digest, self.image_size = self.judge.digest, self.judge.config.image_size
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         embedded: torch.Tensor = self.judge.embed_images(images)
@@ -40,10 +62,12 @@ class WitnessDetector:
     """The witness's features of a picture as a whole: learnt without labels, by a network that filters nothing."""
 
     name = "witness"
+    resize = "none"
+    window: Window = "model"
 
     def __init__(self, witness: Witness | None = None) -> None:
         self.witness = witness or Witness.load()
-        self.digest = self.witness.digest
+        self.digest, self.image_size = self.witness.digest, self.witness.config.image_size
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         return self.witness.embed(images)
@@ -60,6 +84,9 @@ class TextureDetector:
 
     name = "texture"
     digest = "texture-1"
+    image_size = 128
+    resize = "bilinear, antialiased, to 64"
+    window: Window = "model"
     size = 64
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:

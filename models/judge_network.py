@@ -123,6 +123,17 @@ class Judge(nn.Module):
         parts = [self.image(self._pixels(part)) for part in images.split(64)]
         return torch.cat([p[1] for p in parts]).softmax(1), torch.cat([p[2] for p in parts]).sigmoid()
 
+    @torch.inference_mode()
+    def look(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """NCHW uint8 -> what `embed_images` and `read` give, in one pass."""
+        parts = [
+            # So laid out in memory convolutions on a CPU take three quarters of the time.
+            self.image(self._pixels(part).contiguous(memory_format=torch.channels_last))
+            for part in images.split(64)
+        ]
+        embedded, modality, attributes = (torch.cat([p[i] for p in parts]) for i in range(3))
+        return embedded, modality.softmax(1), attributes.sigmoid()
+
     def _pixels(self, images: torch.Tensor) -> torch.Tensor:
         pixels = images.float() / 127.5 - 1.0
         size = self.config.image_size

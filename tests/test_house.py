@@ -20,7 +20,7 @@ HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accele
 LIGHT = (
     "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "data.fields",
     "inference.config", "inference.draw_config", "inference.augment_config", "inference.service_config", "cli.serve",
-    "eval.config", "finetune.config", "finetune.base_config", "finetune.cloud",
+    "eval.config", "eval.compare_config", "finetune.config", "finetune.base_config", "finetune.cloud",
     "finetune.cloud_config", "finetune.distill_config",
     "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config", "demo.config",
     "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.plan", "cli.runs", "cli.doctor",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics.pairwise import polynomial_kernel
 from torchmetrics.image.kid import poly_mmd
 
 from vesalius.data.phantom import draw_phantom
@@ -22,6 +23,14 @@ def pictures(modality: str, seeds: range) -> torch.Tensor:
 def test_kernel_distance_agrees_with_torchmetrics_on_sets_of_equal_size() -> None:
     a, b = features(0, 40), features(1, 40, 0.3)
     assert kernel_distance(a, b) == pytest.approx(float(poly_mmd(a.double(), b.double())), rel=1e-9)
+
+
+def test_kernel_distance_is_the_formula_at_any_sizes_and_over_several_parts() -> None:
+    a, b = features(0, 1300), features(1, 40, 0.3)
+    kernels = [polynomial_kernel(x.double(), y.double(), degree=3, coef0=1) for x, y in ((a, a), (b, b), (a, b))]
+    own = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in kernels[:2]]
+    assert kernel_distance(a, b) == pytest.approx(sum(own) - 2 * kernels[2].mean(), rel=1e-9)
+    assert kernel_distance_with_interval(a, b).value == pytest.approx(kernel_distance(a, b), rel=1e-9)
 
 
 def test_kernel_distance_of_unequal_sizes_estimates_the_same_truth() -> None:

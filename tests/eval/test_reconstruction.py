@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from vesalius.data.hounsfield import encode_windows
 from vesalius.eval.reconstruction import (
@@ -48,6 +50,39 @@ def test_similarity_is_one_of_a_picture_with_itself_and_each_picture_has_its_own
     assert values[0] == pytest.approx(1, abs=1e-4)
     assert values[1] < 0.9
     assert ms_ssim(blurred, truth[1:])[0] == pytest.approx(float(values[1]), abs=1e-5)
+
+
+def plain_ms_ssim(a: NDArray[np.float64], b: NDArray[np.float64], betas: tuple[float, ...]) -> float:
+    """The formula of Wang, Simoncelli & Bovik 2003 of CHW in [0, 1], channels and places averaged at each scale."""
+
+    def smooth(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        for axis in (1, 2):
+            x = gaussian_filter1d(x, 1.5, axis=axis, truncate=5 / 1.5)
+        return x[:, 5:-5, 5:-5]
+
+    def halve(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
+
+    found = 1.0
+    for scale, beta in enumerate(betas):
+        mean_a, mean_b = smooth(a), smooth(b)
+        both = smooth(a * b) - mean_a * mean_b
+        own = smooth(a * a) - mean_a**2 + smooth(b * b) - mean_b**2
+        value = (2 * both + 0.03**2) / (own + 0.03**2)
+        if scale == len(betas) - 1:
+            value = value * (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
+        found *= max(0.0, float(value.mean())) ** beta
+        a, b = halve(a), halve(b)
+    return found
+
+
+@pytest.mark.parametrize("size", [64, 128, 192])
+def test_similarity_is_the_formula_of_its_paper(size: int) -> None:
+    truth = torch.nn.functional.avg_pool2d(noise(1, size).float() / 255, 5, 1, 2)
+    drawn = (0.8 * truth + 0.1 + 0.05 * noise(2, size)[1:].float() / 255).clamp(0, 1)
+    plain = plain_ms_ssim(drawn[0].double().numpy(), truth[0].double().numpy(), scale_weights(size))
+    assert ms_ssim(drawn, truth)[0] == pytest.approx(plain, abs=1e-3)
+    assert 0.2 < plain < 0.99
 
 
 def test_an_error_in_hounsfield_units_is_told_in_hounsfield_units() -> None:

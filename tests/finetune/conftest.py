@@ -13,11 +13,11 @@ import torch
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.finetune.buckets import choose_buckets, make_views
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.objective import denoising_loss, training_scheduler
 from vesalius.finetune.texts import Texts
 from vesalius.finetune.trainset import choose_trainset
 from vesalius.finetune.validation import fixed_questions
 from vesalius.models.base import Base
+from vesalius.models.objective import denoising_loss, training_scheduler
 
 
 @pytest.fixture(scope="session")

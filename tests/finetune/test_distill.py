@@ -19,12 +19,12 @@ from vesalius.finetune.distill_config import METHODS_OF, DistillConfig
 from vesalius.finetune.distill_pairs import choose_pairs
 from vesalius.finetune.distill_sampler import Sampler, make_scheduler, noise_of, teacher_points
 from vesalius.finetune.launch import make_accelerator
-from vesalius.finetune.objective import denoising_loss
 from vesalius.inference.generator import Generator
 from vesalius.inference.request import Request
 from vesalius.models import architecture
 from vesalius.models.adapter import read_card
 from vesalius.models.base import Base, open_base
+from vesalius.models.objective import denoising_loss
 
 ConfigFor = Callable[..., DistillConfig]
 every_method = pytest.mark.parametrize("method", METHODS)

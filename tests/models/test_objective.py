@@ -10,10 +10,10 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import nn
 
-from vesalius.finetune.objective import denoising_loss, snr_weights, targets
 from vesalius.finetune.texts import Texts
 from vesalius.models.architecture import make_scheduler
 from vesalius.models.base import open_base
+from vesalius.models.objective import denoising_loss, snr_weights, targets
 
 TIMESTEPS = torch.tensor([0, 1, 250, 500, 998, 999])
 

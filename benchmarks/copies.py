@@ -1,0 +1,69 @@
+"""Seconds of processor and peak memory of a search for copies, from features of chance that are as wide as the real.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.copies [--num 10000] [--held-out 1000]
+
+All pictures are of one modality, which is the slowest; beside it scikit-learn's search of the same nearest pairs, of
+one view by each detector.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from dataclasses import dataclass
+
+import torch
+
+from vesalius.eval.nearest import CROPS, PixelDetector
+from vesalius.eval.privacy import PictureSet, measure
+
+WIDTHS = {"judge": 96, "witness": 320}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopiesConfig:
+    """Time a search for copies."""
+
+    num: int = 10_000
+    """samples, and training images"""
+    held_out: int = 1000
+    """held-out images that set the limits"""
+
+
+def chance(num: int, views: int, generator: torch.Generator) -> PictureSet:
+    """Pictures of one modality, whose features are normally distributed."""
+    shapes = {"pixels": (views, PixelDetector.size**2), **{name: (1, width) for name, width in WIDTHS.items()}}
+    drawn = {
+        name: [torch.randn(num, width, generator=generator) for _ in range(count)]
+        for name, (count, width) in shapes.items()
+    }
+    return PictureSet(views=drawn, modalities=["CT"] * num)
+
+
+def run(config: CopiesConfig) -> dict[str, float]:
+    from sklearn.metrics import pairwise_distances_argmin_min
+
+    generator = torch.Generator().manual_seed(0)
+    samples, held_out = (chance(n, 4, generator) for n in (config.num, config.held_out))
+    train = chance(config.num, len(CROPS), generator)
+    before, begun = _peak(), time.process_time()
+    measure(samples, held_out, train)
+    ours, peak = time.process_time() - begun, _peak()
+    begun = time.process_time()
+    for name in samples.views:
+        pairwise_distances_argmin_min(samples.views[name][0].numpy(), train.views[name][0].numpy())
+    return {
+        "seconds": round(ours, 1), "peak_gb": round(peak, 2), "features_gb": round(before, 2),
+        "scikit_learn_seconds_of_one_view": round(time.process_time() - begun, 1),
+    }  # fmt: skip
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+if __name__ == "__main__":
+    import tyro
+
+    print(json.dumps(run(tyro.cli(CopiesConfig))))

@@ -1,0 +1,213 @@
+"""What the parts of an evaluation share: samples, real images, training images, their features and scores."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vesalius.data.image import read_image
+from vesalius.data.record import digest_file, load_records
+from vesalius.eval.config import EvalConfig
+from vesalius.eval.features import ImageSet, feature_folder, features_of, open_images
+from vesalius.eval.gates import Thresholds, Verdict, calibrate, check_enough, judge_sample
+from vesalius.eval.scores import Case, JudgeReading, Scorer, Scores, case_of_record, case_of_sample
+from vesalius.eval.strata import with_labels
+from vesalius.inference.sample import Sample, load_samples
+from vesalius.models.detector import Detector, JudgeDetector
+from vesalius.models.detector_source import Features, open_detectors
+from vesalius.models.judge_network import Judge
+
+Which = Literal["samples", "real", "train"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """What an evaluation would compare, before any picture is opened."""
+
+    samples: list[Sample]
+    real: list[Case]
+    train: list[Case]
+    shared: list[Case]
+    """real images that are left out, since their patients are among the training images"""
+
+
+def open_folders(config: EvalConfig, parts: Collection[str], *, needs_train: bool) -> Folders:
+    """The samples and records of an evaluation. ValueError where they do not fit together, or a part is unknown."""
+    for name in config.parts:
+        if name not in parts:
+            near = difflib.get_close_matches(name, parts, n=1, cutoff=0.4)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ValueError(f"--parts: '{name}' is not known{hint} ({', '.join(parts)})")
+    if not config.parts:
+        raise ValueError(f"--parts: names nothing to measure ({', '.join(parts)})")
+    samples = load_samples(config.samples)
+    modalities = {s.modality for s in samples}
+    real = [c for c in _cases(config.real, config.split) if c.modality in modalities]
+    if not real:
+        raise ValueError(
+            f"{config.real}: split '{config.split}' has no images of {', '.join(sorted(modalities))}, "
+            "which the samples are of"
+        )
+    try:
+        train = [c for c in _cases(config.train or config.real, "train") if c.modality in modalities]
+    except ValueError:
+        if needs_train or config.train is not None:
+            raise
+        train = []  # a folder of real images alone is enough for what needs no others
+    check_folders(config, samples)
+    if needs_train and not train:
+        raise ValueError(
+            f"{config.train or config.real}: no training images of {', '.join(sorted(modalities))} to search for copies"
+        )
+    shared = {c.patient for c in real if c.patient} & {c.patient for c in train if c.patient}
+    if config.split != "train" and shared:
+        if config.shared_patients == "refuse":
+            raise ValueError(
+                f"{config.real}: {len(shared)} patients of split '{config.split}' are in the training images too, "
+                f"'{min(shared)}' among them, and distances to them are too small; give --shared-patients leave-out, "
+                "or split by patient and train again. Where they only have the same number, tell the datasets apart in "
+                "their column `source`"
+            )
+        left_out = [c for c in real if c.patient in shared]
+        real = [c for c in real if c.patient not in shared]
+    else:
+        left_out = []
+    for name, count in Counter(c.modality for c in [*real, *left_out]).items():
+        check_enough(name, count - sum(c.modality == name for c in left_out), f"{config.split} (of {config.real})")
+    return Folders(samples=samples, real=real, train=train, shared=left_out)
+
+
+def check_folders(config: EvalConfig, samples: Sequence[Sample]) -> None:
+    """ValueError where --out holds something else than a report, or a sample's picture is not the one drawn."""
+    if config.out.exists() and not config.out.is_dir():
+        raise ValueError(f"{config.out}: is a file; choose a folder for --out")
+    there = [p for p in config.out.glob("*") if not p.name.startswith(".")]
+    if there and not any(p.name == "report.json" for p in there):
+        raise ValueError(f"{config.out}: is not empty and holds no report; choose another --out")
+    for sample in samples:
+        path = config.samples / sample.file_name
+        if path.suffix != ".png":
+            raise ValueError(f"{path}: only samples of `vesalius generate --sink png` are evaluated; draw them so")
+        if path.is_file() and digest_file(path) != sample.sha256:
+            read_image(path)  # says what is wrong with it where it does not open
+            raise ValueError(f"{path}: was changed since it was drawn; run its `vesalius generate` line again")
+
+
+def _cases(folder: Path, split: str) -> list[Case]:
+    return [case_of_record(folder, r) for r in load_records(folder, split) if r.origin != "synthetic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One evaluation: its sets of pictures, and what is computed of them once, when a part first asks for it."""
+
+    config: EvalConfig
+    detectors: list[Detector]
+    drawn: list[Sample]
+    samples: ImageSet
+    real: ImageSet
+    trained: list[Case]
+    _features: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def modalities(self) -> list[str]:
+        return sorted({c.modality for c in self.samples.cases})
+
+    @cached_property
+    def train(self) -> ImageSet:
+        """The training images, looked at where a part asks for them."""
+        return open_images("training images", self.trained, quiet=self.config.json)
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Why pictures are left out, each with its file, of the sets that were looked at."""
+        seen = [self.samples, self.real, *([self.train] if "train" in vars(self) else [])]
+        return sorted({line for images in seen for line in images.unreadable})
+
+    def set_of(self, which: Which) -> ImageSet:
+        return self.train if which == "train" else self.real if which == "real" else self.samples
+
+    def read(self, which: Which, detectors: Sequence[Detector]) -> None:
+        """Have the features of a set by several detectors, with its pictures read once."""
+        lacking = [self._asked(d) for d in detectors if (which, d.name) not in self._features]
+        lacking = [d for d in lacking if (which, d.name) not in self._features]
+        folder, quiet = self.config.cache or feature_folder(), self.config.json
+        found = features_of(lacking, self.set_of(which), folder, quiet=quiet)
+        self._features.update({(which, d.name): f for d, f in zip(lacking, found, strict=True)})
+
+    def features(self, which: Which, detector: Detector) -> torch.Tensor:
+        """Features of a set, float32 [N, C] in the order of its cases."""
+        self.read(which, [detector])
+        if isinstance(detector, JudgeDetector):
+            embedded = self.embeddings(which)
+            return embedded * math.sqrt(embedded.shape[1])
+        return self._features[which, detector.name]
+
+    def _asked(self, detector: Detector) -> Detector:
+        """The judge looks at a picture once, for its features and for the scores."""
+        return JudgeReading(detector.judge) if isinstance(detector, JudgeDetector) else detector
+
+    @cached_property
+    def judge_detector(self) -> JudgeDetector:
+        return next((d for d in self.detectors if isinstance(d, JudgeDetector)), None) or JudgeDetector()
+
+    @property
+    def judge(self) -> Judge:
+        return self.judge_detector.judge
+
+    def embeddings(self, which: Which) -> torch.Tensor:
+        """The judge's unit embeddings of a set, float32 [N, C]."""
+        return JudgeReading(self.judge).split(self._reading(which))[1]
+
+    def _reading(self, which: Which) -> torch.Tensor:
+        return self.features(which, JudgeReading(self.judge))
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        return Scorer(self.judge, self.train.cases, embeddings=self.embeddings("train"), quiet=self.config.json)
+
+    @cached_property
+    def scores(self) -> list[Scores]:
+        """Scores of the samples (`Scorer`)."""
+        return self.scorer.score(self.samples.cases, self._reading("samples"))
+
+    @cached_property
+    def real_scores(self) -> list[Scores]:
+        return self.scorer.score(self.real.cases, self._reading("real"))
+
+    @cached_property
+    def thresholds(self) -> dict[str, Thresholds]:
+        """Limits of the gates, from the real images."""
+        return calibrate([c.modality for c in self.real.cases], self.real_scores)
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        return [judge_sample(s, row, self.thresholds) for s, row in zip(self.drawn, self.scores, strict=True)]
+
+
+def open_context(
+    config: EvalConfig, folders: Folders, detectors: Sequence[str | Detector | Features] | None = None
+) -> Context:
+    """Open the detectors, then look at every picture once. detectors: in place of the configuration's, which may be
+    functions too. ValueError where no sample opens, or too few real images do."""
+    opened = open_detectors(detectors or config.detector)
+    records = [*folders.real, *folders.train]
+    cases = with_labels([case_of_sample(config.samples, s) for s in folders.samples], records)
+    samples = open_images("samples", cases, quiet=config.json)
+    if not samples.cases:
+        raise ValueError(f"{config.samples}: none of {len(cases)} samples opens: {samples.unreadable[0]}")
+    real = open_images("real images", folders.real, quiet=config.json)
+    for name in {c.modality for c in folders.real}:
+        check_enough(name, len(real.of(name)), f"{config.split} (of {config.real}) readable")
+    return Context(
+        config=config, detectors=opened, drawn=[folders.samples[i] for i in samples.kept], samples=samples, real=real,
+        trained=folders.train,
+    )  # fmt: skip

@@ -1,0 +1,113 @@
+"""What a page says of copies: tables, verdicts, and the nearest pairs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vesalius.eval.pictures import image_uri
+from vesalius.eval.privacy import CLOSE, ENOUGH, LEAKY, MOST_HIGH, PERCENTILE
+from vesalius.eval.report import Figure, Section, Table
+
+
+def sections(
+    result: Mapping[str, Any], samples: Sequence[Path], train: Sequence[Path], texts: Sequence[str] = ()
+) -> list[Section]:
+    """Two sections of what `vesalius.eval.privacy.measure` found.
+
+    samples, train: where the pictures lie that were searched, and searched in, in their order. texts: the prompts.
+    """
+    measured = [r for r in result["copies"] if "copies" in r]
+    leaky = sorted(f"{r['modality']} by {r['detector']}" for r in measured if r["limit"] < LEAKY * r["median_unseen"])
+    figures = []
+    for pair in result["pairs"]:
+        text = texts[pair["sample"]] if texts else pair["names"][0]
+        told = f"distance {pair['distance']:.4f} by {pair['detector']}, limit {pair['limit']:.4f}"
+        bad = pair["distance"] < pair["limit"]
+        figures += [
+            Figure(
+                image=image_uri(samples[pair["sample"]]), caption=f"sample: {text[:90]}", alt=pair["modality"],
+                note=told, bad=bad,
+            ),
+            Figure(
+                image=image_uri(train[pair["train"]]), caption=f"its nearest training image: {pair['names'][1]}",
+                alt="(training image, real or phantom)",
+            ),
+        ]  # fmt: skip
+    few = sorted({f"{r['modality']} ({r['num_held_out']})" for r in result["copies"] if r["num_held_out"] < ENOUGH})
+    same = sorted({f"{r['modality']} ({r['num_same']})" for r in result["copies"] if r.get("num_same")})
+    notes = []
+    if few:
+        notes.append(f"Fewer than {ENOUGH} held-out images, so the limit is near the least of them: {', '.join(few)}.")
+    if leaky:
+        notes.append(
+            f"Some held-out images lie so near to training images that a copy must be nearer still to be seen: "
+            f"{', '.join(leaky)}. Look whether the splits share patients or images."
+        )
+    if same:
+        notes.append(f"Held-out images that are training images too, and set no limit: {', '.join(same)}.")
+    return [
+        Section(
+            title="Copies of training images",
+            text=[
+                f"The limit of a modality is the {PERCENTILE:g}st percentile of the distances from held-out real "
+                "images to the training images, those of the same patient passed over: so many percent of a perfect "
+                "generator's samples lie below it by chance. Beside it the share of unseen real images that lie below "
+                f"the limit of the others. Close: nearer than {CLOSE:g} of the limit. Intervals are Wilson's; the "
+                "bound is the one-sided 95 % one of Clopper and Pearson.",
+                "By pixels: thumbnails of 16 x 16 without brightness and contrast, samples mirrored and training "
+                "images cropped too. Networks see pictures as they are. A picture may tell of a patient without being "
+                "near in any of these.",
+                "A conclusion needs all detectors to say the same: more, where the interval lies above that of unseen "
+                f"real images; no more, where the bound is at most {MOST_HIGH:.0%} (149 samples without any) and none "
+                "is close.",
+                *(f"{modality}: {said}." for modality, said in result["verdicts"].items()),
+                *notes,
+            ],
+            tables=[copies_table(result), duplicates_table(result)],
+        ),
+        Section(
+            title="Nearest pairs",
+            text=["The samples nearest to a training image, in units of their limit, each beside that image."],
+            figures=figures,
+        ),
+    ]  # fmt: skip
+
+
+def copies_table(result: Mapping[str, Any]) -> Table:
+    rows = []
+    for row in result["copies"]:
+        first = [row["modality"], row["detector"]]
+        if "copies" not in row:
+            rows.append([*first, f"not measured: {row['note']}", "", "", "", "", str(row["num_samples"])])
+            continue
+        rows.append(
+            [
+                *first, share_of(row["copies"]), f"{row['bound']:.1%}", share_of(row["unseen"]),
+                f"{round(row['close']['value'] * row['close']['num'])} of {row['close']['num']}",
+                f"{row['limit']:.4f} ({row['median']:.4f}, unseen {row['median_unseen']:.4f})",
+                f"{row['num_samples']}, {row['num_held_out']}, {row['num_train']}",
+            ]
+        )  # fmt: skip
+    head = (
+        "modality", "by", "below the limit", "bound", "unseen real images", "close", "limit (median distance)",
+        "samples, held-out, training",
+    )  # fmt: skip
+    return Table(head=head, rows=rows)
+
+
+def duplicates_table(result: Mapping[str, Any]) -> Table:
+    rows = [
+        [row["modality"], row["detector"], share_of(row["samples"]), share_of(row["real"]), str(row["num"])]
+        for row in result["near_duplicates"]
+    ]
+    return Table(
+        head=("modality", "by", "samples with a near-duplicate", "real images with one of another patient", "of each"),
+        rows=rows,
+    )
+
+
+def share_of(row: Mapping[str, Any]) -> str:
+    """A share with its interval, as percent."""
+    return f"{row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%})"
