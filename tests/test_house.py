@@ -20,9 +20,10 @@ HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accele
 LIGHT = (
     "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "inference.config",
     "inference.augment_config", "inference.service_config", "cli.serve",
-    "eval.config", "finetune.config", "finetune.cloud", "finetune.cloud_config", "finetune.distill_config",
-    "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config", "demo.config",
-    "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.plan", "cli.runs", "cli.doctor",
+    "eval.config", "eval.usefulness_config", "finetune.config", "finetune.cloud", "finetune.cloud_config",
+    "finetune.distill_config", "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config", "demo.config",
+    "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.plan", "cli.runs", "cli.usefulness",
+    "cli.doctor",
 )  # fmt: skip
 FILES = sorted(p for stage in (*STAGES, "tests") for p in (ROOT / stage).rglob("*.py"))
 words = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.words)

@@ -1,0 +1,159 @@
+"""The page of a measure of usefulness: for each share of the real patients a verdict, a curve and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vesalius.eval.pictures import Band, bands_svg
+from vesalius.eval.report import Section, Table
+
+TITLE = "Usefulness of a synthetic set"
+METRICS = {"auroc": "AUROC", "accuracy": "accuracy", "ece": "ECE", "brier": "Brier", "dice": "Dice"}
+_LEVELS = ("real", "synthetic", "then", "unlabelled")
+
+
+def sections(result: dict[str, Any]) -> list[Section]:
+    """What the page shows of the result of `vesalius.eval.usefulness.measure`."""
+    return [_head(result), *(_regime(result, regime) for regime in result["regimes"])]
+
+
+def markdown(page: Sequence[Section]) -> str:
+    """The same as Markdown, without the curves."""
+    lines = [f"# {TITLE}", "", "Synthetic images: not for diagnosis.", ""]
+    for section in page:
+        lines += [f"## {section.title}", ""]
+        for text in section.text:
+            lines += [text, ""]
+        for table in section.tables:
+            lines += [f"| {' | '.join(table.head)} |", f"|{'---|' * len(table.head)}"]
+            lines += [*(f"| {' | '.join(row)} |" for row in table.rows), ""]
+    return "\n".join(lines)
+
+
+def _head(result: dict[str, Any]) -> Section:
+    settings, segment = result["settings"], result["task"] == "segmentation"
+    name = METRICS[result["metric"]]
+    what = "outlines what the masks show" if segment else f"tells apart {', '.join(result['classes'])}"
+    measured = (
+        "Dice: of what a truth has, mean over kinds and images; what it has not is not counted."
+        if segment
+        else "AUROC: each class against the rest, mean over classes. ECE: 15 bins. Brier: 0 to 2."
+    )
+    return Section(
+        title="Usefulness",
+        text=[
+            f"A classifier ({result['classifier']['name']}, {settings['size']} px) {what}. It is tested on "
+            f"{result['num_test']} real images of {result['num_test_patients']} patients whom no training saw; there "
+            f"are {result['num_train']} real training images of {result['num_patients']} patients, and "
+            f"{result['num_synthetic']} samples. Every arm has {settings['updates']} updates of "
+            f"{settings['batch_size']} images and the same augmentation (one's own classifier settles both itself).",
+            " ".join(result["provenance"]),
+            f"{measured} In brackets: intervals at 95 % over {settings['seeds']} seeds. Differences are paired by "
+            "seed, and their intervals hold the choice of test patients too.",
+            f"'Real, repeated' is the control: in place of each sample a real image of its class once more. A gain has "
+            f"a difference in {name} to real alone and one to that control that both lie above 0. So that the best of "
+            "several arms is not so by luck, the intervals of all arms at one share of the patients hold at once with "
+            "95 % confidence (Bonferroni). Each share is a question of its own, and is not corrected for the others.",
+            *result["notes"],
+        ],
+        tables=[
+            Table(
+                head=("real patients", "verdict", "difference to real alone", "to real, repeated", "harm"),
+                rows=[_verdict(regime) for regime in result["regimes"]],
+            )
+        ],
+    )
+
+
+def _verdict(regime: dict[str, Any]) -> list[str]:
+    best = next((row for row in regime["arms"] if row["arm"] == regime["best"]), None)
+    return [
+        _percent(regime["share"]),
+        regime["verdict"],
+        _difference(best and best["against_real"]),
+        _difference(best and best["against_repeated"]),
+        ", ".join(regime["harm"]) or "-",
+    ]
+
+
+def _regime(result: dict[str, Any], regime: dict[str, Any]) -> Section:
+    names = [METRICS[m] for m in regime["arms"][0]["metrics"]]
+    worst = any(row["worst_subgroup"] for row in regime["arms"])
+    level = f"{100 * regime['confidence']:.1f} %"
+    rows = []
+    for row in regime["arms"]:
+        rows.append(
+            [
+                row["arm"],
+                str(row["num_real"]),
+                str(row["num_synthetic"]),
+                str(row["num_behind"]),
+                *(_interval(m) for m in row["metrics"].values()),
+                *([_worst(row["worst_subgroup"])] if worst else []),
+                _difference(row["against_real"]),
+                _difference(row["against_repeated"]),
+                row["verdict"] or "",
+            ]
+        )
+    few = regime["share"] < 1 and result["seen"]["kind"] != "none"
+    return Section(
+        title=f"With {_percent(regime['share'])} of the real patients: {regime['verdict']}",
+        text=[
+            f"{regime['num_patients']} patients. 'Behind' counts the real images that an arm rests on: its own, and "
+            "those that the model had seen that drew its samples.",
+            *(
+                [
+                    "The classifier has few real images here, and the model that drew the samples had more of them: a "
+                    "gain is what the model carries over from those, and not what so few images are good for."
+                ]
+                if few
+                else []
+            ),
+        ],
+        plots=[_plot(result["metric"], regime)],
+        tables=[
+            Table(
+                head=(
+                    "trained on", "real", "synthetic", "behind", *(f"{n} (95 %)" for n in names),
+                    *(["worst subgroup (accuracy)"] if worst else []),
+                    f"to real alone ({level})", f"to real, repeated ({level})", "verdict",
+                ),
+                rows=rows,
+            )
+        ],
+    )  # fmt: skip
+
+
+def _plot(metric: str, regime: dict[str, Any]) -> str:
+    bands: dict[str, Band] = {}
+    for kind, name in (("both", "real + synthetic"), ("repeated", "real, repeated")):
+        own = [row for row in regime["arms"] if row["kind"] == kind]
+        found = [row["metrics"][metric] for row in own]
+        bands[name] = (
+            [row["ratio"] for row in own], [m["value"] for m in found], [m["low"] for m in found],
+            [m["high"] for m in found],
+        )  # fmt: skip
+    levels = {
+        row["arm"]: (row["metrics"][metric]["value"], row["metrics"][metric]["low"], row["metrics"][metric]["high"])
+        for row in regime["arms"]
+        if row["kind"] in _LEVELS
+    }
+    title = f"{_percent(regime['share'])} of the real patients"
+    return bands_svg(bands, levels, x="images added for each real one", y=METRICS[metric], title=title)
+
+
+def _interval(measured: dict[str, Any]) -> str:
+    return f"{measured['value']:.3f} ({measured['low']:.3f} to {measured['high']:.3f})"
+
+
+def _difference(found: dict[str, Any] | None) -> str:
+    return "" if found is None else f"{found['value']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
+
+
+def _worst(found: dict[str, Any] | None) -> str:
+    return "" if found is None else f"{found['name']}: {_interval(found['accuracy'])}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"
