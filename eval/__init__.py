@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vesalius.eval.config import EvalConfig
     from vesalius.eval.run import evaluate
+    from vesalius.eval.usefulness_config import UsefulnessConfig
 
-__all__ = ["EvalConfig", "evaluate"]
-_HOME = {"EvalConfig": "config", "evaluate": "run"}
+__all__ = ["EvalConfig", "UsefulnessConfig", "evaluate"]
+_HOME = {"EvalConfig": "config", "UsefulnessConfig": "usefulness_config", "evaluate": "run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -56,7 +56,10 @@ def _svg(
 
 
 def bands_svg(bands: Mapping[str, Band], levels: Mapping[str, Level], *, x: str, y: str, title: str) -> str:
-    """Curves with their bands over an x of equal ratios, and levels across the whole, as an SVG string for a page."""
+    """Curves with their bands over a logarithmic x, and levels across, as an SVG string for a page.
+
+    The first level has its band too; more of them would hide the curves.
+    """
     import matplotlib
 
     matplotlib.use("svg")
@@ -68,7 +71,8 @@ def bands_svg(bands: Mapping[str, Band], levels: Mapping[str, Level], *, x: str,
         axes.fill_between(xs, lows, highs, color=line.get_color(), alpha=0.18, linewidth=0)
     for name, (value, low, high) in levels.items():
         line = axes.axhline(value, linestyle="--", linewidth=1.2, label=name, color=f"C{len(axes.lines)}")
-        axes.axhspan(low, high, color=line.get_color(), alpha=0.1, linewidth=0)
+        if name == next(iter(levels)):
+            axes.axhspan(low, high, color=line.get_color(), alpha=0.1, linewidth=0)
     ticks = sorted({point for xs, *_ in bands.values() for point in xs})
     axes.set(xlabel=x, ylabel=y, title=title, xscale="log")
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -75,7 +75,9 @@ def plan_trainings(
         sizes = [len(choose_real(pool, share, seed)) for seed in range(config.seeds)]
         larger = {a.share for a in arms}
         if any(np.array_equal(choose_real(pool, share, 0), choose_real(pool, other, 0)) for other in larger):
-            notes.append(f"{share:.0%} of the patients are those of a larger share already; that share is left out.")
+            notes.append(
+                f"{_percent(share)} of the patients are those of a larger share already; that share is left out."
+            )
             continue
         asked = config.ratios if share == 1 else config.share_ratios
         ratios = fitting_ratios(asked, num_synthetic, max(sizes))

@@ -21,7 +21,8 @@ LIGHT = (
     "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "inference.config",
     "inference.augment_config", "inference.service_config", "cli.serve",
     "eval.config", "eval.usefulness_config", "finetune.config", "finetune.cloud", "finetune.cloud_config",
-    "finetune.distill_config", "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config", "demo.config",
+    "finetune.distill_config", "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config",
+    "demo.config",
     "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.plan", "cli.runs", "cli.usefulness",
     "cli.doctor",
 )  # fmt: skip
