@@ -25,6 +25,10 @@ class UsefulnessConfig:
     """folder of the report, and of the trainings that are finished"""
     label: str = "label"
     """what is told apart: label, modality, organ, another column, or finding:KIND (shown or not)"""
+    modality: tuple[str, ...] = ()
+    """modalities to measure; none: all that the samples have"""
+    organ: tuple[str, ...] = ()
+    """organs to measure (the records' `organ`, and that of the record whose caption was the prompt); none: all"""
     train: Path | None = None
     """dataset whose training split the model has seen; none: what its base says of itself"""
     task: Literal["classification", "segmentation"] = "classification"

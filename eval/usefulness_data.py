@@ -88,10 +88,14 @@ def read_pool(config: UsefulnessConfig) -> Pool:
     """Read and check everything. ValueError as the module says, and where a folder or an image cannot be read."""
     notes: list[str] = []
     segment = config.task == "segmentation"
+    wanted = {find_modality(m).name for m in config.modality}
     records = [r for r in load_records(config.real) if r.origin != "synthetic"]
-    synthetic = _synthetic(config, records, notes)
+    synthetic = [p for p in _synthetic(config, records, notes) if not wanted or p.modality in wanted]
+    if not synthetic:
+        raise ValueError(f"{config.samples}: no sample is of {', '.join((*config.modality, *config.organ))}")
     modalities = {find_modality(p.modality).name for p in synthetic}
-    real = [_of_record(config.real, r, config, _role(r)) for r in records]
+    kept = [r for r in records if not config.organ or r.organ in config.organ]
+    real = [_of_record(config.real, r, config, _role(r)) for r in kept]
     real = [p for p in real if segment or p.label]
     if not real:
         raise ValueError(
@@ -100,7 +104,12 @@ def read_pool(config: UsefulnessConfig) -> Pool:
         )
     elsewhere = {p.modality for p in real if p.modality not in modalities}
     real = [p for p in real if p.modality in modalities]
-    if elsewhere:
+    if segment and len(modalities) > 1:
+        raise ValueError(
+            f"{config.samples}: has masks of {', '.join(sorted(modalities))}, where one value means different things; "
+            "choose one with --modality"
+        )
+    if elsewhere and not wanted:
         notes.append(f"Not measured, for no sample is of it: {', '.join(sorted(elsewhere))}.")
     for split, role in (("train", "real"), ("test", "test")):
         if not any(p.role == role for p in real):
@@ -168,9 +177,11 @@ def _synthetic(config: UsefulnessConfig, real: Sequence[Record], notes: list[str
                 f"{config.samples}: its training split holds no synthetic record; give a samples folder, or a dataset "
                 "of `vesalius augment`"
             )
+        found = [r for r in found if not config.organ or r.organ in config.organ]
         pictures = [_of_record(config.samples, r, config, "synthetic") for r in found]
     else:
         samples, said = load_samples(config.samples), _said_by_prompts(real, config.label)
+        organs = _said_by_prompts(real, "organ")
         rows = [row for _, row in numbered_rows(config.samples / "metadata.jsonl")]
         pictures = [
             Picture(
@@ -178,10 +189,13 @@ def _synthetic(config: UsefulnessConfig, real: Sequence[Record], notes: list[str
                 modality=find_modality(s.modality).name, label=_of_sample(s, row, said, config.label),
             )
             for s, row in zip(samples, rows, strict=True)
+            if not config.organ or _of_sample(s, row, organs, "organ") in config.organ
         ]  # fmt: skip
         if config.task == "segmentation":
             raise ValueError(f"{config.samples}: samples have no masks; give a dataset whose synthetic records do")
     known = [p for p in pictures if p.label]
+    if not known and config.organ and not pictures:
+        return []
     if not known:
         what = "a mask" if config.task == "segmentation" else _told(config.label)
         raise ValueError(

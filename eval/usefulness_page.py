@@ -46,8 +46,7 @@ def _head(result: dict[str, Any]) -> Section:
             f"A classifier ({result['classifier']['name']}, {settings['size']} px) {what}. It is tested on "
             f"{result['num_test']} real images of {result['num_test_patients']} patients whom no training saw; there "
             f"are {result['num_train']} real training images of {result['num_patients']} patients, and "
-            f"{result['num_synthetic']} samples. Every arm has {settings['updates']} updates of "
-            f"{settings['batch_size']} images and the same augmentation (one's own classifier settles both itself).",
+            f"{result['num_synthetic']} samples. {_equal(result['classifier']['name'], settings)}",
             " ".join(result["provenance"]),
             f"{measured} In brackets: intervals at 95 % over {settings['seeds']} seeds. Differences are paired by "
             "seed, and their intervals hold the choice of test patients too.",
@@ -59,11 +58,25 @@ def _head(result: dict[str, Any]) -> Section:
         ],
         tables=[
             Table(
-                head=("real patients", "verdict", "difference to real alone", "to real, repeated", "harm"),
+                head=("real patients", "verdict", "to real alone", "to real, repeated", "real images behind", "harm"),
                 rows=[_verdict(regime) for regime in result["regimes"]],
             )
         ],
     )
+
+
+def _equal(classifier: str, settings: dict[str, Any]) -> str:
+    """What arms have in common."""
+    if classifier in ("convnet", "unet"):
+        return (
+            f"Every arm has {settings['updates']} updates of {settings['batch_size']} images and the same augmentation."
+        )
+    if classifier == "witness":
+        return (
+            "Every arm fits a linear head to its end, with a penalty for each image, on features that were learnt "
+            "without labels."
+        )
+    return "It settles itself how long it trains; the control has as many images as the arm that it stands beside."
 
 
 def _verdict(regime: dict[str, Any]) -> list[str]:
@@ -73,6 +86,7 @@ def _verdict(regime: dict[str, Any]) -> list[str]:
         regime["verdict"],
         _difference(best and best["against_real"]),
         _difference(best and best["against_repeated"]),
+        str(best["num_behind"]) if best else "",
         ", ".join(regime["harm"]) or "-",
     ]
 
@@ -100,7 +114,7 @@ def _regime(result: dict[str, Any], regime: dict[str, Any]) -> Section:
     return Section(
         title=f"With {_percent(regime['share'])} of the real patients: {regime['verdict']}",
         text=[
-            f"{regime['num_patients']} patients. 'Behind' counts the real images that an arm rests on: its own, and "
+            f"{regime['num_patients']} patients{_of_each(regime)}. 'Behind' counts the real images that an arm rests on: its own, and "
             "those that the model had seen that drew its samples.",
             *(
                 [
@@ -123,6 +137,10 @@ def _regime(result: dict[str, Any], regime: dict[str, Any]) -> Section:
             )
         ],
     )  # fmt: skip
+
+
+def _of_each(regime: dict[str, Any]) -> str:
+    return "" if regime["share"] == 1 else ", of each class one at least, others with each seed"
 
 
 def _plot(metric: str, regime: dict[str, Any]) -> str:

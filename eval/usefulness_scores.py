@@ -50,7 +50,7 @@ def auroc_influence(probabilities: Float, labels: Labels) -> Float:
     a negative one the same the other way round.
     """
     num, classes = probabilities.shape
-    total = np.zeros(num)
+    total: Float = np.zeros(num)
     for k in range(classes):
         positive = labels == k
         above, below = probabilities[positive, k], probabilities[~positive, k]
@@ -58,7 +58,8 @@ def auroc_influence(probabilities: Float, labels: Labels) -> Float:
         area = placed.mean()
         total[positive] += (placed - area) / len(above)
         total[~positive] += (1 - _share_below(below, above) - area) / len(below)
-    return total / classes
+    moved: Float = total / classes
+    return moved
 
 
 def _share_below(values: Float, others: Float) -> Float:

@@ -243,12 +243,14 @@ def test_a_callable_from_python_is_a_classifier(real: Path, fresh: Path, tmp_pat
 
 
 def test_masks_are_outlined(phantoms: Path, tmp_path: Path) -> None:
-    config = quick(phantoms, phantoms, tmp_path / "out", task="segmentation", ratios=(0.5,))
+    config = quick(phantoms, phantoms, tmp_path / "out", task="segmentation", ratios=(0.5,), modality=("CT",))
     result = usefulness(config)
     assert result["metric"] == "dice"
     for row in result["regimes"][0]["arms"]:
         assert 0 <= row["metrics"]["dice"]["value"] <= 1
     assert "Dice" in (tmp_path / "out" / "report.md").read_text()
+    with pytest.raises(ValueError, match="one value means different things; choose one with --modality"):
+        measure(dataclasses.replace(config, modality=()))
 
 
 def respelt(real: Path, folder: Path, **changes: Callable[[Record], Any]) -> Path:

@@ -11,6 +11,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from vesalius.eval.metrics import paired_auc
 from vesalius.eval.usefulness_scores import (
     MIN_GROUP,
+    Difference,
     accuracies,
     auroc,
     auroc_influence,
@@ -93,13 +94,13 @@ def test_intervals_that_hold_at_once_are_wider() -> None:
 
 
 def test_a_gain_lies_above_real_alone_and_above_the_control() -> None:
-    def difference(value: float) -> object:
+    def difference(value: float) -> Difference:
         return paired_difference([value, value + 0.01, value], [0.0] * 3, np.zeros(2), ["a", "b"], confidence=0.95)
 
     up, none, down = difference(0.1), difference(0.0), difference(-0.1)
-    assert verdict_of(up, up) == verdict_of(up, None) == "gain"  # type: ignore[arg-type]
-    assert verdict_of(up, none) == verdict_of(none, up) == verdict_of(none, None) == "no gain"  # type: ignore[arg-type]
-    assert verdict_of(down, up) == "harm"  # type: ignore[arg-type]
+    assert verdict_of(up, up) == verdict_of(up, None) == "gain"
+    assert verdict_of(up, none) == verdict_of(none, up) == verdict_of(none, None) == "no gain"
+    assert verdict_of(down, up) == "harm"
 
 
 def test_equal_predictions_differ_by_nothing() -> None:
