@@ -29,12 +29,15 @@ from vesalius.eval.usefulness_data import Pool, read_pool
 from vesalius.eval.usefulness_page import TITLE, markdown, sections
 from vesalius.eval.usefulness_plan import Arm, Training, plan_trainings
 from vesalius.eval.usefulness_scores import (
+    RECALL,
     Difference,
     accuracies,
     auroc_influence,
     dice,
     dice_influence,
     paired_difference,
+    recall_influence,
+    recalls,
     scores_of,
     simultaneous,
     verdict_of,
@@ -42,11 +45,13 @@ from vesalius.eval.usefulness_scores import (
 )
 
 JOURNAL = "trainings.jsonl"
+METRIC = {"classification": "auroc", "segmentation": "dice", "retrieval": f"recall_{RECALL}"}
+"""What verdicts are about."""
 TIMED = 6
 """Updates by which a dry run guesses the time of a training."""
 
 Outcome = NDArray[np.float32]
-"""Of the test images: probabilities [N, K], or Dice [N, K]."""
+"""Of the test images: probabilities [N, K], Dice [N, K], or ranks [N, 1]."""
 
 
 def usefulness(config: UsefulnessConfig, train: Train | None = None) -> dict[str, Any]:
@@ -91,13 +96,14 @@ def measure(config: UsefulnessConfig, train: Train | None = None) -> dict[str, A
         "task": config.task,
         "label": config.label,
         "classes": list(pool.classes),
-        "metric": "auroc" if config.task == "classification" else "dice",
+        "metric": METRIC[config.task],
         "classifier": classifier.told(),
         "settings": {name: getattr(config, name) for name in ("size", "updates", "batch_size", "seeds", "subgroup")},
         "num_train": len(everything),
         "num_patients": len(set(pool.names(pool.of("real")))),
         "num_synthetic": len(pool.of("synthetic")),
         "num_test": len(pool.of("test")),
+        "num_texts": 0 if pool.tokens is None else len(torch.unique(pool.tokens[pool.of("test")], dim=0)),
         "num_test_patients": len(set(pool.names(pool.of("test")))),
         "seen": {"kind": pool.seen.kind, "num": pool.seen.num},
         "provenance": [*pool.seen.lines, pool.seen.told(everything)],
@@ -155,6 +161,9 @@ def _train_one(pool: Pool, inputs: torch.Tensor, classifier: Classifier, trainin
         inputs[training.train], targets[training.train], inputs[val], targets[val], training.seed,
         num_classes=pool.num_classes, **more,
     )  # fmt: skip
+    if pool.tokens is not None:
+        ranks: Outcome = predict(inputs[test], targets[test]).numpy()
+        return ranks
     found = predict(inputs[test])
     if pool.masks is None:
         return check_probabilities(found, len(test), pool.num_classes, classifier.name).numpy()
@@ -253,6 +262,11 @@ def _judge(
     """An arm's main score by seed, how each image moves its mean, all scores with intervals over seeds, and its worst
     subgroup."""
     test = pool.of("test")
+    if pool.tokens is not None:
+        shares = [recalls(table[:, 0]) for table in outcomes]
+        own = {name: _over([row[name] for row in shares]) for name in shares[0]}
+        moved = np.mean([recall_influence(table[:, 0]) for table in outcomes], 0)
+        return [row[METRIC["retrieval"]] for row in shares], moved, own, None
     if pool.masks is not None:
         values = [float(np.nanmean(table[:, 0])) for table in outcomes]
         return values, np.mean([dice_influence(t) for t in outcomes], 0), {"dice": _over(values)}, None

@@ -31,6 +31,7 @@ import torch
 
 from vesalius.eval.usefulness_config import UsefulnessConfig
 from vesalius.eval.usefulness_networks import Labelled, Predict, fit_convnet, fit_unet
+from vesalius.eval.usefulness_retrieval import fit_pair
 from vesalius.models.witness_network import Witness
 
 Train = Callable[..., Predict]
@@ -56,12 +57,14 @@ class Classifier:
 
 def open_classifier(config: UsefulnessConfig, own: Train | None = None) -> Classifier:
     """The classifier of a configuration, or the user's own callable. ValueError where there is none of that name."""
+    if config.task == "retrieval" and own is not None:
+        raise ValueError("--task retrieval has networks of its own; leave out your classifier")
     if config.self_supervised and (own is not None or config.classifier != "convnet"):
         raise ValueError("--self-supervised goes with --classifier convnet alone; leave it out")
     if own is not None:
         return _users(own, f"{getattr(own, '__module__', '')}:{getattr(own, '__qualname__', type(own).__name__)}")
     if config.classifier == "convnet":
-        fit = fit_unet if config.task == "segmentation" else fit_convnet
+        fit: Train = {"classification": fit_convnet, "segmentation": fit_unet, "retrieval": fit_pair}[config.task]
 
         def train(
             images: torch.Tensor, labels: torch.Tensor, val_images: torch.Tensor, val_labels: torch.Tensor, seed: int,
@@ -69,7 +72,7 @@ def open_classifier(config: UsefulnessConfig, own: Train | None = None) -> Class
         ) -> Predict:  # fmt: skip
             return fit(config, (images, labels), seed, num_classes, first, **more)
 
-        name = "unet" if config.task == "segmentation" else "convnet"
+        name = {"classification": "convnet", "segmentation": "unet", "retrieval": "pair"}[config.task]
         return Classifier(name=name, digest="1", stages=True, prepare=lambda images: images, fit=train)
     if config.classifier == "witness":
         witness = Witness.load()

@@ -31,8 +31,8 @@ class UsefulnessConfig:
     """organs to measure (the records' `organ`, and that of the record whose caption was the prompt); none: all"""
     train: Path | None = None
     """dataset whose training split the model has seen; none: what its base says of itself"""
-    task: Literal["classification", "segmentation"] = "classification"
-    """segmentation: outline what the masks of the records show"""
+    task: Literal["classification", "segmentation", "retrieval"] = "classification"
+    """segmentation: outline what the masks of the records show; retrieval: find an image's own report or caption"""
     classifier: str = "convnet"
     """convnet, witness (a linear head on its frozen features), or your own: MODULE:FUNCTION or FILE.py:FUNCTION"""
     ratios: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -81,5 +81,9 @@ class UsefulnessConfig:
             raise ValueError(f"--updates {self.updates} and --batch-size {self.batch_size} must be at least 2")
         if self.task == "segmentation" and self.classifier == "witness":
             raise ValueError("--classifier witness names pictures and outlines nothing; give convnet, or your own")
-        if self.task == "segmentation" and self.self_supervised:
-            raise ValueError("--self-supervised is for classification; leave it out with --task segmentation")
+        if self.task == "retrieval" and self.classifier != "convnet":
+            raise ValueError(f"--task retrieval has networks of its own; leave out --classifier {self.classifier}")
+        if self.task == "retrieval" and self.size % 16:
+            raise ValueError(f"--size {self.size}: --task retrieval expects a multiple of 16")
+        if self.task != "classification" and self.self_supervised:
+            raise ValueError(f"--self-supervised is for classification; leave it out with --task {self.task}")

@@ -23,6 +23,7 @@ from vesalius.data.prompt import prompts_of
 from vesalius.data.record import Record, digest_file, load_records, numbered_rows
 from vesalius.data.split import patient_key
 from vesalius.eval.usefulness_config import UsefulnessConfig
+from vesalius.eval.usefulness_retrieval import tokenize
 from vesalius.eval.usefulness_seen import Seen, seen_by_model
 from vesalius.inference.sample import Sample, load_samples
 
@@ -39,6 +40,7 @@ class Picture:
 
     path: Path
     name: str
+    text: str
     role: Role
     modality: str
     label: str
@@ -53,7 +55,8 @@ class Pool:
     """All pictures of a measure.
 
     classes: in order; `labels` are their indices. images: uint8 [N, 3, S, S]. masks: uint8 [N, S, S], 0 outside, where
-    the task is segmentation. digests: of each picture's pixels and class.
+    the task is segmentation. tokens: int64 [N, L] of the texts, -1 at their ends, where it is retrieval. digests: of
+    each picture's pixels and what is learnt of it.
     """
 
     pictures: tuple[Picture, ...]
@@ -61,6 +64,7 @@ class Pool:
     labels: NDArray[np.int64]
     images: torch.Tensor
     masks: torch.Tensor | None
+    tokens: torch.Tensor | None
     digests: tuple[str, ...]
     seen: Seen
     notes: tuple[str, ...]
@@ -71,12 +75,16 @@ class Pool:
 
     @property
     def num_classes(self) -> int:
-        """Classes to be told apart; with masks also what is outside of all."""
+        """Classes to be told apart; with masks also what is outside of all. One number of each text's rank."""
+        if self.tokens is not None:
+            return 1
         return len(self.classes) if self.masks is None else int(self.masks.max()) + 1
 
     @property
     def targets(self) -> torch.Tensor:
-        """What is learnt of each picture: its class, int64 [N], or its mask."""
+        """What is learnt of each picture: its class, int64 [N], its mask, or its text."""
+        if self.tokens is not None:
+            return self.tokens
         return torch.from_numpy(self.labels) if self.masks is None else self.masks
 
     def names(self, places: Iterable[int]) -> list[str]:
@@ -96,11 +104,10 @@ def read_pool(config: UsefulnessConfig) -> Pool:
     modalities = {find_modality(p.modality).name for p in synthetic}
     kept = [r for r in records if not config.organ or r.organ in config.organ]
     real = [_of_record(config.real, r, config, _role(r)) for r in kept]
-    real = [p for p in real if segment or p.label]
+    real = [p for p in real if p.label]
     if not real:
         raise ValueError(
-            f"{config.real}: no record has {_told(config.label)}; name a column that is there with --label, "
-            "or fill it in"
+            f"{config.real}: no record has {_lacking(config)}; name a column that is there with --label, or fill it in"
         )
     elsewhere = {p.modality for p in real if p.modality not in modalities}
     real = [p for p in real if p.modality in modalities]
@@ -115,18 +122,24 @@ def read_pool(config: UsefulnessConfig) -> Pool:
         if not any(p.role == role for p in real):
             raise ValueError(
                 f"{config.real}: split '{split}' has no image of {', '.join(sorted(modalities))} with "
-                f"{'a mask' if segment else _told(config.label)}; both train and test are needed"
+                f"{_lacking(config)}; both train and test are needed"
             )
     _refuse_shared_patients(config, records, real, notes)
+    if config.subgroup and not any(p.group for p in real if p.role == "test"):
+        raise ValueError(f"{config.real}: no test record has the column '{config.subgroup}'; choose another --subgroup")
     pictures, classes = _classes(config, [*real, *synthetic], notes)
     members = [(p.path, p.modality) for p in pictures]
     stack = torch.from_numpy(load_stack(members, config.size, what="reading images", quiet=config.json))
     masks = torch.from_numpy(np.stack([_read_mask(p, config.size) for p in pictures])) if segment else None
+    tokens = tokenize([p.text for p in pictures]) if config.task == "retrieval" else None
+    learnt = next((t for t in (masks, tokens) if t is not None), None)
     index = {name: i for i, name in enumerate(classes)}
+    digests = tuple(_digest(p, stack[i], None if learnt is None else learnt[i]) for i, p in enumerate(pictures))
+    _note_copies(pictures, digests, notes)
     return Pool(
-        pictures=tuple(pictures), classes=classes, images=stack, masks=masks,
+        pictures=tuple(pictures), classes=classes, images=stack, masks=masks, tokens=tokens,
         labels=np.array([index[p.label] for p in pictures], dtype=np.int64),
-        digests=tuple(_digest(p, stack[i], None if masks is None else masks[i]) for i, p in enumerate(pictures)),
+        digests=digests,
         seen=seen_by_model(config, modalities, records),
         notes=tuple(notes),
     )  # fmt: skip
@@ -147,21 +160,32 @@ def label_of(record: Record, field: str) -> str:
     return "" if value is None else str(value)
 
 
+def _field(config: UsefulnessConfig) -> str:
+    """By what images are grouped: texts have no classes, and are repeated within their modality."""
+    return "modality" if config.task == "retrieval" else config.label
+
+
+def _class_of(record: Record, config: UsefulnessConfig) -> str:
+    if config.task == "retrieval" and not (record.caption or record.text):
+        return ""
+    return label_of(record, _field(config))
+
+
 def _role(record: Record) -> Role:
     return "real" if record.split == "train" else "val" if record.split == "val" else "test"
 
 
 def _of_record(folder: Path, record: Record, config: UsefulnessConfig, role: Role) -> Picture:
-    label = label_of(record, config.label)
+    label = _class_of(record, config)
     mask = None
     if config.task == "segmentation":
         mask, label = own_file(folder, record.mask) if record.mask else None, "" if not record.mask else "outlined"
-    key, path, digest = patient_key(record), own_file(folder, record.file_name), record.sha256
+    path, digest = own_file(folder, record.file_name), record.sha256
     if config.train is not None and role == "real":
         digest = digest or digest_file(path)
     return Picture(
-        path=path, name=record.file_name, role=role, label=label, mask=mask,
-        modality=find_modality(record.modality).name, patient="" if key is None else f"{record.source or ''}/{key}",
+        path=path, name=record.file_name, text=record.caption or record.text, role=role, label=label, mask=mask,
+        modality=find_modality(record.modality).name, patient=patient_key(record) or "",
         group=label_of(record, config.subgroup) if config.subgroup else "", sha256=digest or record.file_name,
     )  # fmt: skip
 
@@ -180,13 +204,13 @@ def _synthetic(config: UsefulnessConfig, real: Sequence[Record], notes: list[str
         found = [r for r in found if not config.organ or r.organ in config.organ]
         pictures = [_of_record(config.samples, r, config, "synthetic") for r in found]
     else:
-        samples, said = load_samples(config.samples), _said_by_prompts(real, config.label)
+        samples, said = load_samples(config.samples), _said_by_prompts(real, _field(config))
         organs = _said_by_prompts(real, "organ")
         rows = [row for _, row in numbered_rows(config.samples / "metadata.jsonl")]
         pictures = [
             Picture(
-                path=config.samples / (s.raw16 or s.file_name), name=s.file_name, role="synthetic",
-                modality=find_modality(s.modality).name, label=_of_sample(s, row, said, config.label),
+                path=config.samples / (s.raw16 or s.file_name), name=s.file_name, text=s.text, role="synthetic",
+                modality=find_modality(s.modality).name, label=_of_sample(s, row, said, _field(config)),
             )
             for s, row in zip(samples, rows, strict=True)
             if not config.organ or _of_sample(s, row, organs, "organ") in config.organ
@@ -197,11 +221,10 @@ def _synthetic(config: UsefulnessConfig, real: Sequence[Record], notes: list[str
     if not known and config.organ and not pictures:
         return []
     if not known:
-        what = "a mask" if config.task == "segmentation" else _told(config.label)
         raise ValueError(
-            f"{config.samples}: no sample has {what}, and no prompt is the text of a training record that has one; "
-            "give a dataset of `vesalius augment`, draw from the training captions (`vesalius generate --prompts "
-            f"{config.real}`), or write a column '{config.label}' into its metadata.jsonl"
+            f"{config.samples}: no sample has {_lacking(config)}, and no prompt is the text of a training record that "
+            "has one; give a dataset of `vesalius augment`, draw from the training captions (`vesalius generate "
+            f"--prompts {config.real}`), or write a column '{config.label}' into its metadata.jsonl"
         )
     if len(known) < len(pictures):
         notes.append(
@@ -237,10 +260,9 @@ def _refuse_shared_patients(
     """ValueError where a test patient is trained on; counted in a note where it cannot be known."""
     tested = {p.patient for p in real if p.role == "test" and p.patient}
     for record in records:
-        key = f"{record.source or ''}/{patient_key(record)}"
-        if record.split != "test" and patient_key(record) is not None and key in tested:
+        if record.split != "test" and (key := patient_key(record)) in tested:
             raise ValueError(
-                f"{config.real}: patient '{patient_key(record)}' lies in test and in {record.split}, so a classifier "
+                f"{config.real}: patient '{key}' lies in test and in {record.split}, so a classifier "
                 "would be tested on whom it was trained; split anew by patient (`vesalius data build`)"
             )
     if nameless := sum(not p.patient for p in real):
@@ -254,21 +276,22 @@ def _classes(
     config: UsefulnessConfig, pictures: list[Picture], notes: list[str]
 ) -> tuple[list[Picture], tuple[str, ...]]:
     """The pictures of classes that can be learnt and tested, and those classes. ValueError where that is one alone."""
-    if config.task == "segmentation":
-        return [p for p in pictures if p.mask is not None], ("outlined",)
+    if config.task != "classification":
+        there = {p.label for p in pictures if p.role == "real" and (p.mask is not None or p.text)}
+        return [p for p in pictures if p.label in there], tuple(sorted(there))
     counts: dict[Role, Counter[str]] = {
         role: Counter(p.label for p in pictures if p.role == role) for role in ("real", "test", "synthetic")
     }
-    there = sorted({*counts["real"], *counts["test"]})
-    classes = tuple(c for c in there if min(counts["real"][c], counts["test"][c]) >= MIN_IMAGES)
+    found = sorted({*counts["real"], *counts["test"]})
+    classes = tuple(c for c in found if min(counts["real"][c], counts["test"][c]) >= MIN_IMAGES)
     if len(classes) < 2:
-        told = ", ".join(f"{c} ({counts['real'][c]} train, {counts['test'][c]} test)" for c in there)
+        told = ", ".join(f"{c} ({counts['real'][c]} train, {counts['test'][c]} test)" for c in found)
         raise ValueError(
             f"{config.real}: {_told(config.label)} has {'one class' if len(classes) == 1 else 'no class'} with "
             f"{MIN_IMAGES} training and {MIN_IMAGES} test images, and two are needed to tell apart (has: {told}); "
             "choose another --label"
         )
-    if rare := [c for c in there if c not in classes]:
+    if rare := [c for c in found if c not in classes]:
         notes.append(f"Left out for want of {MIN_IMAGES} training and {MIN_IMAGES} test images: {', '.join(rare)}.")
     if undrawn := [c for c in classes if not counts["synthetic"][c]]:
         notes.append(f"No sample shows: {', '.join(undrawn)}.")
@@ -290,10 +313,23 @@ def _read_mask(picture: Picture, size: int) -> NDArray[np.uint8]:
     return mask
 
 
-def _digest(picture: Picture, image: torch.Tensor, mask: torch.Tensor | None) -> str:
+def _note_copies(pictures: Sequence[Picture], digests: Sequence[str], notes: list[str]) -> None:
+    """A note where test images are trained on, pixel by pixel, under other names."""
+    tested = {d for d, p in zip(digests, pictures, strict=True) if p.role == "test"}
+    for role, what in (("real", "real training images"), ("synthetic", "samples")):
+        if num := sum(d in tested and p.role == role for d, p in zip(digests, pictures, strict=True)):
+            notes.append(f"{num} {what} are test images, pixel by pixel: what is measured is too good.")
+
+
+def _digest(picture: Picture, image: torch.Tensor, learnt: torch.Tensor | None) -> str:
     content = hashlib.sha256(picture.label.encode() + image.numpy().tobytes())
-    content.update(b"" if mask is None else mask.numpy().tobytes())
+    content.update(b"" if learnt is None else learnt.numpy().tobytes())
     return content.hexdigest()
+
+
+def _lacking(config: UsefulnessConfig) -> str:
+    """What a picture lacks that has no class."""
+    return {"classification": _told(config.label), "segmentation": "a mask", "retrieval": "a text"}[config.task]
 
 
 def _told(field: str) -> str:

@@ -21,7 +21,8 @@ WIDTHS = (16, 32, 64, 96)
 OUTLINE_WIDTHS = (8, 16, 32)
 TEMPERATURE = 0.2
 
-Predict = Callable[[torch.Tensor], torch.Tensor]
+Predict = Callable[..., torch.Tensor]
+"""Images as they were trained on -> probabilities [N, K] or masks [N, S, S]; with their texts, ranks [N, 1]."""
 Labelled = tuple[torch.Tensor, torch.Tensor]
 """Images uint8 [N, 3, S, S] and what they show: classes int64 [N], or masks uint8 [N, S, S]."""
 
@@ -81,7 +82,7 @@ def fit_convnet(
 
     first: what it learns before, in the first half of the updates. labelled False: from those without their classes.
     """
-    network = _seeded(lambda: Convnet(num_classes), seed)
+    network = seeded(lambda: Convnet(num_classes), seed)
     generator = torch.Generator().manual_seed(seed)
     before = 0 if first is None else config.updates // 2
     if first is not None and labelled:
@@ -96,7 +97,7 @@ def fit_unet(
     config: UsefulnessConfig, train: Labelled, seed: int, num_classes: int, first: Labelled | None = None
 ) -> Predict:
     """A network that outlines: uint8 [N, 3, S, S] -> masks uint8 [N, S, S]."""
-    network = _seeded(lambda: UNet(num_classes), seed)
+    network = seeded(lambda: UNet(num_classes), seed)
     generator = torch.Generator().manual_seed(seed)
     before = 0 if first is None else config.updates // 2
     if first is not None:
@@ -133,7 +134,7 @@ def vary(
     return pixels, None if masks is None else masks[which, rows[:, :, None], columns[:, None, :]]
 
 
-def _seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     """A network whose first weights are those of the seed, in every arm."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -163,7 +164,7 @@ def _train(
         pixels, moved = vary(images[picked], targets[picked] if masks else None, generator)
         return loss_of(network(pixels), targets[picked] if moved is None else moved)
 
-    _descend(list(network.parameters()), loss, len(images), updates, batch_size, generator)
+    descend(list(network.parameters()), loss, len(images), updates, batch_size, generator)
 
 
 def _contrast(
@@ -171,7 +172,7 @@ def _contrast(
 ) -> None:
     """SimCLR (Chen et al. 2020): two views of a picture are nearer to each other than to any other of the batch."""
     assert isinstance(network, Convnet)
-    head = _seeded(lambda: nn.Sequential(nn.Linear(WIDTHS[-1], 64), nn.ReLU(), nn.Linear(64, 32)), seed)
+    head = seeded(lambda: nn.Sequential(nn.Linear(WIDTHS[-1], 64), nn.ReLU(), nn.Linear(64, 32)), seed)
 
     def loss(picked: torch.Tensor) -> torch.Tensor:
         views = [vary(images[picked], None, generator, strength=2.0)[0] for _ in range(2)]
@@ -180,13 +181,14 @@ def _contrast(
         near.fill_diagonal_(-torch.inf)
         return functional.cross_entropy(near, torch.arange(len(codes)).roll(len(picked)))
 
-    _descend([*network.trunk.parameters(), *head.parameters()], loss, len(images), updates, batch_size, generator)
+    descend([*network.trunk.parameters(), *head.parameters()], loss, len(images), updates, batch_size, generator)
 
 
-def _descend(
+def descend(
     weights: list[nn.Parameter], loss_of: Callable[[torch.Tensor], torch.Tensor], num: int, updates: int,
     batch_size: int, generator: torch.Generator,
 ) -> None:  # fmt: skip
+    """Updates by the loss of batches, which are places among `num` images."""
     optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=0.01)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=updates + 1)
     for picked in batches(num, batch_size, updates, generator):

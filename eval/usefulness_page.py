@@ -10,6 +10,7 @@ from vesalius.eval.report import Section, Table
 
 TITLE = "Usefulness of a synthetic set"
 METRICS = {"auroc": "AUROC", "accuracy": "accuracy", "ece": "ECE", "brier": "Brier", "dice": "Dice"}
+METRICS |= {f"recall_{k}": f"recall@{k}" for k in (1, 5, 10)}
 _LEVELS = ("real", "synthetic", "then", "unlabelled")
 
 
@@ -32,14 +33,21 @@ def markdown(page: Sequence[Section]) -> str:
 
 
 def _head(result: dict[str, Any]) -> Section:
-    settings, segment = result["settings"], result["task"] == "segmentation"
-    name = METRICS[result["metric"]]
-    what = "outlines what the masks show" if segment else f"tells apart {', '.join(result['classes'])}"
-    measured = (
-        "Dice: of what a truth has, mean over kinds and images; what it has not is not counted."
-        if segment
-        else "AUROC: each class against the rest, mean over classes. ECE: 15 bins. Brier: 0 to 2."
-    )
+    settings, name = result["settings"], METRICS[result["metric"]]
+    what, measured = {
+        "classification": (
+            f"tells apart {', '.join(result['classes'])}",
+            "AUROC: each class against the rest, mean over classes. ECE: 15 bins. Brier: 0 to 2.",
+        ),
+        "segmentation": (
+            "outlines what the masks show",
+            "Dice: of what a truth has, mean over kinds and images; what it has not is not counted.",
+        ),
+        "retrieval": (
+            "finds the text of an image",
+            f"recall@k: how often an image's own text is among the first k of {result['num_texts']} different ones.",
+        ),
+    }[result["task"]]
     return Section(
         title="Usefulness",
         text=[
@@ -67,7 +75,7 @@ def _head(result: dict[str, Any]) -> Section:
 
 def _equal(classifier: str, settings: dict[str, Any]) -> str:
     """What arms have in common."""
-    if classifier in ("convnet", "unet"):
+    if classifier in ("convnet", "unet", "pair"):
         return (
             f"Every arm has {settings['updates']} updates of {settings['batch_size']} images and the same augmentation."
         )
@@ -114,7 +122,8 @@ def _regime(result: dict[str, Any], regime: dict[str, Any]) -> Section:
     return Section(
         title=f"With {_percent(regime['share'])} of the real patients: {regime['verdict']}",
         text=[
-            f"{regime['num_patients']} patients{_of_each(regime)}. 'Behind' counts the real images that an arm rests on: its own, and "
+            f"{regime['num_patients']} patients{_of_each(regime)}.",
+            "'Behind' counts the real images that an arm rests on: its own, and "
             "those that the model had seen that drew its samples.",
             *(
                 [

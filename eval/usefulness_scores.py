@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 BINS = 15
 """Bins of confidence in the expected calibration error."""
+RECALLS, RECALL = (1, 5, 10), 5
+"""Among how many texts an image's own is looked for; the one that verdicts are about."""
 MIN_GROUP = 10
 """Test images under which a subgroup is not measured."""
 
@@ -120,6 +122,18 @@ def dice_influence(table: Float) -> Float:
     own = table[:, 0]
     there = ~np.isnan(own)
     moved: Float = np.where(there, own - own[there].mean(), 0.0) / there.sum()
+    return moved
+
+
+def recalls(ranks: Float) -> dict[str, float]:
+    """The shares of images whose own text is among the first, from ranks [N] of 1 and more."""
+    return {f"recall_{k}": float((ranks <= k).mean()) for k in RECALLS}
+
+
+def recall_influence(ranks: Float) -> Float:
+    """How much each image moves the share of `RECALL` [N], of sum zero."""
+    hits = ranks <= RECALL
+    moved: Float = (hits - hits.mean()) / len(hits)
     return moved
 
 

@@ -135,7 +135,7 @@ def test_shuffled_labels_are_no_gain_and_harm(real: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_network_gains_by_fresh_images_too(real: Path, fresh: Path, tmp_path: Path) -> None:
     config = config_of(
-        fresh, real, tmp_path / "out", classifier="convnet", self_supervised=True, updates=200, batch_size=16, seeds=5
+        fresh, real, tmp_path / "out", classifier="convnet", self_supervised=True, updates=120, batch_size=16, seeds=3
     )
     few = measure(config)["regimes"][1]
     assert arm(few, "both")["against_real"]["value"] > 0.05
@@ -298,6 +298,8 @@ def test_one_class_and_no_labels_are_refused(
         ({"ratios": (0.0,)}, "expected numbers above 0"),
         ({"shares": (1.5,), "share_ratios": (1.0,)}, "expected numbers above 0 and below 1"),
         ({"size": 30}, "multiple of 8"),
+        ({"subgroup": "ward"}, "no test record has the column 'ward'"),
+        ({"organ": ("heart",)}, "no sample is of heart"),
         ({"classifier": "resnet"}, "is not known"),
         ({"classifier": "witness", "self_supervised": True}, "convnet alone"),
         ({"classifier": "witness", "task": "segmentation"}, "outlines nothing"),
@@ -316,3 +318,53 @@ def test_a_folder_that_holds_something_else_is_left_alone(
     (tmp_path / "thesis.txt").write_text("years of work")
     assert main(["usefulness", str(fresh), "--real", str(real), "--out", str(tmp_path)]) == USAGE
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_an_augmented_dataset_is_measured_by_its_synthetic_records(
+    phantoms: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    from vesalius.inference.augmentation import augment
+
+    made = augment(
+        phantoms, ratio=0.5, by="modality", out=tmp_path / "augmented", base=str(tiny_base), steps=1, json=True
+    )
+    result = measure(quick(made.path, phantoms, tmp_path / "out", label="modality", ratios=(0.25, 0.5)))
+    assert result["num_synthetic"] == sum(made.drawn.values())
+    assert result["num_train"] == len(load_records(phantoms, "train"))
+    assert result["seen"]["kind"] == "assumed"
+    assert "drawn by base tiny" in result["provenance"][0]
+    real_alone, both = (arm(result["regimes"][0], kind) for kind in ("real", "both"))
+    assert real_alone["num_behind"] == both["num_behind"] == result["num_train"]
+
+
+def test_test_images_among_the_samples_are_told(real: Path, tmp_path: Path) -> None:
+    leaked = write(tmp_path / "leaked", 10_044, {"train": 6}, origin="synthetic")
+    notes = measure(quick(leaked, real, tmp_path / "out", ratios=(0.1,)))["notes"]
+    assert any(note.startswith("6 samples are test images, pixel by pixel") for note in notes)
+
+
+def test_images_find_their_texts(phantoms: Path, tmp_path: Path) -> None:
+    config = quick(phantoms, phantoms, tmp_path / "out", task="retrieval", ratios=(0.5,))
+    result = usefulness(config)
+    assert result["metric"] == "recall_5"
+    for row in result["regimes"][0]["arms"]:
+        shares = [row["metrics"][f"recall_{k}"]["value"] for k in (1, 5, 10)]
+        assert 0 <= shares[0] <= shares[1] <= shares[2] <= 1
+    assert "then" in {row["kind"] for row in result["regimes"][0]["arms"]}
+    assert f"among the first k of {result['num_texts']} different ones" in (tmp_path / "out" / "report.md").read_text()
+    with pytest.raises(ValueError, match="networks of its own"):
+        measure(dataclasses.replace(config, classifier="witness"))
+
+
+@pytest.mark.slow
+def test_encoders_learn_to_find_texts(tmp_path: Path) -> None:
+    """Whether it is a CT, an MRI or a tile is soon learnt, and leaves a third of the texts."""
+    from vesalius.data.phantom import PhantomConfig, write_phantoms
+
+    phantoms = write_phantoms(PhantomConfig(num=160, seed=5, size=32, test=0.4, out=tmp_path / "p", json=True))
+    config = quick(
+        phantoms, phantoms, tmp_path / "out", task="retrieval", ratios=(0.5,), updates=60, batch_size=16, size=32
+    )
+    result = measure(config)
+    found = arm(result["regimes"][0], "real")["metrics"]["recall_10"]["value"]
+    assert found > 1.8 * 10 / result["num_texts"]

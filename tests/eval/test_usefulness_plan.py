@@ -34,12 +34,14 @@ def pool_of(counts: dict[tuple[Role, int], int], per_patient: int = 2) -> Pool:
             name = f"{role}-{label}-{index}"
             patient = "" if role == "synthetic" else f"{role}-{label}-{index // per_patient}"
             pictures.append(
-                Picture(path=Path(name), name=name, role=role, modality="CT", label=str(label), patient=patient)
+                Picture(
+                    path=Path(name), name=name, text="", role=role, modality="CT", label=str(label), patient=patient
+                )
             )
             labels.append(label)
     return Pool(
         pictures=tuple(pictures), classes=tuple(sorted({str(v) for v in labels})), labels=np.array(labels),
-        images=torch.zeros(len(labels), 3, 1, 1, dtype=torch.uint8), masks=None,
+        images=torch.zeros(len(labels), 3, 1, 1, dtype=torch.uint8), masks=None, tokens=None,
         digests=tuple(p.name for p in pictures), seen=ASSUMED, notes=(),
     )  # fmt: skip
 
