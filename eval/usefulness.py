@@ -26,6 +26,7 @@ from vesalius.eval.report import write_page
 from vesalius.eval.usefulness_classifiers import Classifier, Train, check_masks, check_probabilities, open_classifier
 from vesalius.eval.usefulness_config import UsefulnessConfig
 from vesalius.eval.usefulness_data import Pool, read_pool
+from vesalius.eval.usefulness_networks import Chosen
 from vesalius.eval.usefulness_page import TITLE, markdown, sections
 from vesalius.eval.usefulness_plan import Arm, Training, plan_trainings
 from vesalius.eval.usefulness_scores import (
@@ -153,12 +154,16 @@ def _outcome_of(row: dict[str, Any] | None, pool: Pool) -> Outcome | None:
 def _train_one(pool: Pool, inputs: torch.Tensor, classifier: Classifier, training: Training) -> Outcome:
     targets, test, val = pool.targets, pool.of("test"), pool.of("val")
     more: dict[str, Any] = {}
+
+    def rows(whole: torch.Tensor, places: NDArray[np.int64]) -> Chosen | torch.Tensor:
+        return Chosen(whole, places) if classifier.lazy else whole[places]
+
     if len(training.first):
-        more["first"] = inputs[training.first], targets[training.first]
+        more["first"] = rows(inputs, training.first), rows(targets, training.first)
         if training.arm.kind == "unlabelled":
             more["labelled"] = False
     predict = classifier.fit(
-        inputs[training.train], targets[training.train], inputs[val], targets[val], training.seed,
+        rows(inputs, training.train), rows(targets, training.train), inputs[val], targets[val], training.seed,
         num_classes=pool.num_classes, **more,
     )  # fmt: skip
     if pool.tokens is not None:

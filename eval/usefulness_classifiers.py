@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from vesalius.eval.usefulness_config import UsefulnessConfig
-from vesalius.eval.usefulness_networks import Labelled, Predict, fit_convnet, fit_unet
+from vesalius.eval.usefulness_networks import Chosen, Labelled, Predict, fit_convnet, fit_unet
 from vesalius.eval.usefulness_retrieval import fit_pair
 from vesalius.models.witness_network import Witness
 
@@ -41,7 +41,8 @@ Train = Callable[..., Predict]
 class Classifier:
     """name and digest: what decides its results. stages: whether it can be trained in two.
 
-    prepare: uint8 [N, 3, S, S] -> what `fit` and its predictions are given, made once for all trainings.
+    prepare: uint8 [N, 3, S, S] -> what `fit` and its predictions are given, made once for all trainings. lazy: `fit`
+    takes `Chosen` rows to train on, so that repeated images take no memory.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Classifier:
     stages: bool
     prepare: Callable[[torch.Tensor], torch.Tensor]
     fit: Train
+    lazy: bool = False
 
     def told(self) -> dict[str, str]:
         """What names it in a key."""
@@ -67,13 +69,13 @@ def open_classifier(config: UsefulnessConfig, own: Train | None = None) -> Class
         fit: Train = {"classification": fit_convnet, "segmentation": fit_unet, "retrieval": fit_pair}[config.task]
 
         def train(
-            images: torch.Tensor, labels: torch.Tensor, val_images: torch.Tensor, val_labels: torch.Tensor, seed: int,
+            images: Chosen, labels: Chosen, val_images: torch.Tensor, val_labels: torch.Tensor, seed: int,
             *, num_classes: int, first: Labelled | None = None, **more: Any,
         ) -> Predict:  # fmt: skip
             return fit(config, (images, labels), seed, num_classes, first, **more)
 
         name = {"classification": "convnet", "segmentation": "unet", "retrieval": "pair"}[config.task]
-        return Classifier(name=name, digest="1", stages=True, prepare=lambda images: images, fit=train)
+        return Classifier(name=name, digest="1", stages=True, prepare=lambda images: images, fit=train, lazy=True)
     if config.classifier == "witness":
         witness = Witness.load()
         return Classifier(
@@ -143,7 +145,7 @@ def _users(train: Train, name: str) -> Classifier:
     except (TypeError, OSError):  # an instance, or made in a notebook
         digest = ""
 
-    def fit(*data: Any, num_classes: int, first: Labelled | None = None) -> Predict:
+    def fit(*data: Any, num_classes: int, first: tuple[torch.Tensor, torch.Tensor] | None = None) -> Predict:
         more: dict[str, Any] = {"first": first} if stages else {}
         if open_ended or "num_classes" in takes:
             more["num_classes"] = num_classes

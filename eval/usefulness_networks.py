@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -23,8 +25,23 @@ TEMPERATURE = 0.2
 
 Predict = Callable[..., torch.Tensor]
 """Images as they were trained on -> probabilities [N, K] or masks [N, S, S]; with their texts, ranks [N, 1]."""
-Labelled = tuple[torch.Tensor, torch.Tensor]
-"""Images uint8 [N, 3, S, S] and what they show: classes int64 [N], or masks uint8 [N, S, S]."""
+
+
+class Chosen:
+    """Some rows of a tensor, some of them several times, of which none is copied before it is asked for."""
+
+    def __init__(self, whole: torch.Tensor, places: NDArray[np.int64]) -> None:
+        self.whole, self.places = whole, torch.from_numpy(places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, picked: torch.Tensor) -> torch.Tensor:
+        return self.whole[self.places[picked]]
+
+
+Labelled = tuple[Chosen, Chosen]
+"""Images uint8 [N, 3, S, S] and what they show: classes int64 [N], masks uint8 [N, S, S], or texts int64 [N, L]."""
 
 
 def block(inner: int, outer: int, stride: int = 1) -> nn.Sequential:
@@ -158,7 +175,7 @@ def _train(
     batch_size: int, generator: torch.Generator,
 ) -> None:  # fmt: skip
     images, targets = data
-    masks = targets.dim() == 3
+    masks = targets.whole.dim() == 3
 
     def loss(picked: torch.Tensor) -> torch.Tensor:
         pixels, moved = vary(images[picked], targets[picked] if masks else None, generator)
@@ -168,7 +185,7 @@ def _train(
 
 
 def _contrast(
-    network: nn.Module, images: torch.Tensor, updates: int, batch_size: int, generator: torch.Generator, seed: int
+    network: nn.Module, images: Chosen, updates: int, batch_size: int, generator: torch.Generator, seed: int
 ) -> None:
     """SimCLR (Chen et al. 2020): two views of a picture are nearer to each other than to any other of the batch."""
     assert isinstance(network, Convnet)

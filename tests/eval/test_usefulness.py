@@ -56,7 +56,7 @@ def write(
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("use") / "real", 10_000, {"train": 40, "val": 4, "test": 80})
+    return write(tmp_path_factory.mktemp("use") / "real", 10_000, {"train": 40, "val": 4, "test": 100})
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,9 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(samples: Path, real: Path, out: Path, **changes: Any) -> UsefulnessConfig:
-    """All samples beside a tenth of the real patients, by a head on the witness's features, which takes a moment."""
+    """All samples, also beside a twentieth of the real patients, by a head on the witness's features: in a moment."""
     settled: dict[str, Any] = {
-        "classifier": "witness", "ratios": (2.0,), "shares": (0.1,), "share_ratios": (20.0,), "size": 32, "json": True,
+        "classifier": "witness", "ratios": (2.0,), "shares": (0.05,), "share_ratios": (20.0,), "size": 32, "json": True,
     }  # fmt: skip
     return UsefulnessConfig(samples=samples, real=real, out=out, **settled | changes)
 
@@ -85,13 +85,13 @@ def arm(regime: dict[str, Any], kind: str) -> Any:
 
 @pytest.fixture(scope="module")
 def helped(real: Path, fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return measure(config_of(fresh, real, tmp_path_factory.mktemp("use") / "out", subgroup="sex"))
+    return measure(config_of(fresh, real, tmp_path_factory.mktemp("use") / "out", subgroup="sex", seeds=8))
 
 
 def test_fresh_images_of_the_same_generator_are_a_gain_where_real_ones_are_few(helped: dict[str, Any]) -> None:
     few = helped["regimes"][1]
     both = arm(few, "both")
-    assert (few["share"], few["verdict"], few["best_ratio"]) == (0.1, "gain: real + synthetic x 20", 20)
+    assert (few["share"], few["verdict"], few["best_ratio"]) == (0.05, "gain: real + synthetic x 20", 20)
     assert both["against_real"]["low"] > 0 < both["against_repeated"]["low"]
     assert both["metrics"]["auroc"]["value"] > arm(few, "real")["metrics"]["auroc"]["value"] + 0.03
 
@@ -110,7 +110,7 @@ def test_every_score_has_its_interval_and_the_worst_subgroup_its_name(helped: di
             assert set(row["metrics"]) == {"auroc", "accuracy", "ece", "brier"}
             for measured in (*row["metrics"].values(), row["worst_subgroup"]["accuracy"]):
                 assert measured["low"] <= measured["value"] <= measured["high"]
-                assert measured["num"] == 5
+                assert measured["num"] == 8
             assert row["worst_subgroup"]["name"] in ("F", "M")
             assert row["worst_subgroup"]["accuracy"]["value"] <= row["metrics"]["accuracy"]["value"] + 1e-9
 
