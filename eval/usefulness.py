@@ -239,6 +239,7 @@ def _compare(
         )  # fmt: skip
     gains = [row for row in rows if row["verdict"] == "gain"]
     best = max(gains, key=lambda row: row["against_real"]["value"], default=None)
+    highest = max((r for r in rows if r["verdict"]), key=lambda row: row["against_real"]["value"])
     chosen = [pool.names(t.train) for t in by_arm[real]]
     return {
         "share": real.share,
@@ -246,6 +247,7 @@ def _compare(
         "arms": rows,
         "num_candidates": len(candidates),
         "confidence": confidence,
+        "highest": highest["arm"],
         "best": best and best["arm"],
         "best_ratio": best["ratio"] if best and best["kind"] == "both" else None,
         "verdict": "no gain" if best is None else f"gain: {best['arm']}",

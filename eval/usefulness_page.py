@@ -66,7 +66,15 @@ def _head(result: dict[str, Any]) -> Section:
         ],
         tables=[
             Table(
-                head=("real patients", "verdict", "to real alone", "to real, repeated", "real images behind", "harm"),
+                head=(
+                    "real patients",
+                    "verdict",
+                    "highest",
+                    "to real alone",
+                    "to real, repeated",
+                    "real images behind",
+                    "harm",
+                ),
                 rows=[_verdict(regime) for regime in result["regimes"]],
             )
         ],
@@ -88,13 +96,14 @@ def _equal(classifier: str, settings: dict[str, Any]) -> str:
 
 
 def _verdict(regime: dict[str, Any]) -> list[str]:
-    best = next((row for row in regime["arms"] if row["arm"] == regime["best"]), None)
+    shown = next(row for row in regime["arms"] if row["arm"] == (regime["best"] or regime["highest"]))
     return [
         _percent(regime["share"]),
-        regime["verdict"],
-        _difference(best and best["against_real"]),
-        _difference(best and best["against_repeated"]),
-        str(best["num_behind"]) if best else "",
+        "gain" if regime["best"] else "no gain",
+        shown["arm"],
+        _difference(shown["against_real"]),
+        _difference(shown["against_repeated"]),
+        str(shown["num_behind"]),
         ", ".join(regime["harm"]) or "-",
     ]
 
@@ -103,21 +112,14 @@ def _regime(result: dict[str, Any], regime: dict[str, Any]) -> Section:
     names = [METRICS[m] for m in regime["arms"][0]["metrics"]]
     worst = any(row["worst_subgroup"] for row in regime["arms"])
     level = f"{100 * regime['confidence']:.1f} %"
-    rows = []
+    scores, differences = [], []
     for row in regime["arms"]:
-        rows.append(
-            [
-                row["arm"],
-                str(row["num_real"]),
-                str(row["num_synthetic"]),
-                str(row["num_behind"]),
-                *(_interval(m) for m in row["metrics"].values()),
-                *([_worst(row["worst_subgroup"])] if worst else []),
-                _difference(row["against_real"]),
-                _difference(row["against_repeated"]),
-                row["verdict"] or "",
-            ]
-        )
+        counts = [row["arm"], *(str(row[name]) for name in ("num_real", "num_synthetic", "num_behind"))]
+        own = [_worst(row["worst_subgroup"])] if worst else []
+        scores.append([*counts, *(_interval(m) for m in row["metrics"].values()), *own])
+        if row["against_real"]:
+            told = _difference(row["against_real"]), _difference(row["against_repeated"])
+            differences.append([row["arm"], *told, row["verdict"] or ""])
     few = regime["share"] < 1 and result["seen"]["kind"] != "none"
     return Section(
         title=f"With {_percent(regime['share'])} of the real patients: {regime['verdict']}",
@@ -137,13 +139,16 @@ def _regime(result: dict[str, Any], regime: dict[str, Any]) -> Section:
         plots=[_plot(result["metric"], regime)],
         tables=[
             Table(
+                head=("trained on", f"to real alone ({level})", f"to real, repeated ({level})", "verdict"),
+                rows=differences,
+            ),
+            Table(
                 head=(
                     "trained on", "real", "synthetic", "behind", *(f"{n} (95 %)" for n in names),
                     *(["worst subgroup (accuracy)"] if worst else []),
-                    f"to real alone ({level})", f"to real, repeated ({level})", "verdict",
                 ),
-                rows=rows,
-            )
+                rows=scores,
+            ),
         ],
     )  # fmt: skip
 

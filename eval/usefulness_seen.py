@@ -46,7 +46,8 @@ class Seen:
         if self.kind == "none":
             return "The model saw none of the real training images."
         if self.kind == "counted":
-            return f"The model saw {sum(d in self.digests for d in everything)} of the {len(everything)} of them."
+            num = sum(digest in self.digests for digest in everything)
+            return f"Of the {len(everything)} real training images here it saw {num}."
         return (
             f"Whether it saw the {len(everything)} real training images here is not known: it is counted as if it saw "
             "all of them. Give the dataset that it was trained on with --train."
@@ -95,7 +96,7 @@ def _counted(config: UsefulnessConfig, modalities: set[str], records: Sequence[R
                 "samples could show what is tested. Draw from a model that has not seen the test patients"
             )
         found.add(digest)
-    told = f"The model saw {len(found)} real images of {', '.join(sorted(modalities))} ({config.train.name})."
+    told = f"The model saw {len(found)} real images of {', '.join(sorted(modalities))} (dataset '{config.train.name}')."
     return Seen(kind="counted" if found else "none", num=len(found), lines=(told,), digests=frozenset(found))
 
 

@@ -182,6 +182,6 @@ def test_what_the_model_saw_is_counted_or_said_to_be_unknown(samples: Path, phan
     counted = read_pool(dataclasses.replace(config, train=phantoms)).seen
     assert counted.kind == "counted"
     assert counted.behind(everything[:2], everything) == counted.num == len(load_records(phantoms, "train"))
-    assert f"saw {len(everything)} of the {len(everything)}" in counted.told(everything)
+    assert f"Of the {len(everything)} real training images here it saw {len(everything)}" in counted.told(everything)
     drawn = read_pool(dataclasses.replace(config, samples=phantoms)).seen
     assert (drawn.kind, drawn.behind(everything[:2], everything)) == ("none", 2)
