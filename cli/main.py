@@ -105,6 +105,10 @@ VERBS = (
         "eval.compare_config:CompareConfig", "cli.report:compare",
     ),
     Verb(
+        "usefulness", "whether samples help to train a classifier, over real images alone",
+        "eval.usefulness_config:UsefulnessConfig", "cli.usefulness:usefulness",
+    ),
+    Verb(
         "adapter export", "an adapter as one file for diffusers, ComfyUI or AUTOMATIC1111",
         "models.adapter_config:AdapterExportConfig", "cli.adapters:export",
     ),

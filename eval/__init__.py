@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vesalius.eval.reader_study import make_study
     from vesalius.eval.readers_config import ReadersMakeConfig, ReadersScoreConfig
     from vesalius.eval.run import evaluate
+    from vesalius.eval.usefulness_config import UsefulnessConfig
     from vesalius.eval.word_maps import attention_maps
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ExplainConfig",
     "ReadersMakeConfig",
     "ReadersScoreConfig",
+    "UsefulnessConfig",
     "attention_maps",
     "evaluate",
     "explain",
@@ -33,6 +35,7 @@ _HOME = {
     "ExplainConfig": "explain_config",
     "ReadersMakeConfig": "readers_config",
     "ReadersScoreConfig": "readers_config",
+    "UsefulnessConfig": "usefulness_config",
     "attention_maps": "word_maps",
     "evaluate": "run",
     "explain": "explanation",

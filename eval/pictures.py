@@ -11,6 +11,10 @@ from typing import Any
 from vesalius.data.image import png_bytes, read_image
 
 Points = tuple[Sequence[float], Sequence[float]]
+Band = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]
+"""xs, ys, and the lower and upper ends of their intervals."""
+Level = tuple[float, float, float]
+"""A value and the ends of its interval."""
 
 
 def image_uri(path: Path) -> str:
@@ -74,6 +78,33 @@ def _svg(
     axes.spines[["top", "right"]].set_visible(False)
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=8)
+    return _as_text(figure)
+
+
+def bands_svg(bands: Mapping[str, Band], levels: Mapping[str, Level], *, x: str, y: str, title: str) -> str:
+    """Curves with their bands over a logarithmic x, and levels across, as an SVG string for a page.
+
+    The first level has its band too; more of them would hide the curves.
+    """
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(5.2, 3.4), layout="constrained")
+    for name, (xs, ys, lows, highs) in bands.items():
+        (line,) = axes.plot(xs, ys, marker="o", markersize=3, label=name)
+        axes.fill_between(xs, lows, highs, color=line.get_color(), alpha=0.18, linewidth=0)
+    for name, (value, low, high) in levels.items():
+        line = axes.axhline(value, linestyle="--", linewidth=1.2, label=name, color=f"C{len(axes.lines)}")
+        if name == next(iter(levels)):
+            axes.axhspan(low, high, color=line.get_color(), alpha=0.1, linewidth=0)
+    ticks = sorted({point for xs, *_ in bands.values() for point in xs})
+    axes.set(xlabel=x, ylabel=y, title=title, xscale="log")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
     return _as_text(figure)
 
 

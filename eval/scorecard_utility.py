@@ -16,6 +16,7 @@ from vesalius.data.record import Record
 from vesalius.eval.metrics import Measure, balanced_share
 from vesalius.eval.scorecard_material import Material, Missing
 from vesalius.eval.scorecard_table import Part, Row
+from vesalius.eval.usefulness_classifiers import linear_head
 
 DRAWS = 5
 """Random choices of as many real images, over which that control is averaged."""
@@ -91,9 +92,7 @@ def _right(
     features: Features, names: Sequence[str], test_features: Features, test_names: Sequence[str]
 ) -> NDArray[np.float64]:
     """Whether a classifier trained on the first set names each of the second rightly, 0 or 1, [N]."""
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=0.1, max_iter=500, class_weight="balanced").fit(features, list(names))
+    model = linear_head(features, names, penalty=10, balanced=True)
     right: NDArray[np.float64] = (model.predict(test_features) == np.array(test_names)).astype(np.float64)
     return right
 

@@ -20,11 +20,13 @@ HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accele
 LIGHT = (
     "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "data.fields",
     "inference.config", "inference.draw_config", "inference.augment_config", "inference.service_config", "cli.serve",
-    "eval.config", "eval.compare_config", "finetune.config", "finetune.base_config", "finetune.cloud",
+    "eval.config", "eval.compare_config", "eval.usefulness_config",
+    "finetune.config", "finetune.base_config", "finetune.cloud",
     "finetune.cloud_config", "finetune.distill_config",
     "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config", "demo.config",
     "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.plan", "cli.runs", "cli.doctor",
     "eval.explain_config", "eval.readers_config", "cli.explain", "cli.readers",
+    "cli.usefulness",
 )  # fmt: skip
 FILES = sorted(p for stage in (*STAGES, "tests") for p in (ROOT / stage).rglob("*.py"))
 words = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.words)
