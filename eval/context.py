@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from vesalius.data.image import read_image
@@ -25,7 +26,7 @@ from vesalius.models.detector import Detector, JudgeDetector
 from vesalius.models.detector_source import Features, open_detectors
 from vesalius.models.judge_network import Judge
 
-Which = Literal["samples", "real", "train"]
+Which = Literal["samples", "real", "train", "beside"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +127,27 @@ class Context:
         """The training images, looked at where a part asks for them."""
         return open_images("training images", self.trained, quiet=self.config.json)
 
+    @cached_property
+    def beside(self) -> ImageSet:
+        """Training images, at random, of each modality up to twice as many as samples or real images: as near to the
+        real images as a generator can be expected to come. Empty where those are training images themselves."""
+        rng = np.random.default_rng(self.config.seed)
+        chosen: list[int] = []
+        for modality in self.modalities if self.config.split != "train" else ():
+            mine = [i for i, c in enumerate(self.trained) if c.modality == modality]
+            most = 2 * max(len(self.samples.of(modality)), len(self.real.of(modality)))
+            chosen += rng.permutation(mine)[:most].tolist()
+        return open_images("training images", [self.trained[i] for i in sorted(chosen)], quiet=self.config.json)
+
     @property
     def unreadable(self) -> list[str]:
         """Why pictures are left out, each with its file, of the sets that were looked at."""
-        seen = [self.samples, self.real, *([self.train] if "train" in vars(self) else [])]
+        seen = [self.samples, self.real, *(vars(self)[n] for n in ("train", "beside") if n in vars(self))]
         return sorted({line for images in seen for line in images.unreadable})
 
     def set_of(self, which: Which) -> ImageSet:
-        return self.train if which == "train" else self.real if which == "real" else self.samples
+        images: ImageSet = getattr(self, which)
+        return images
 
     def read(self, which: Which, detectors: Sequence[Detector]) -> None:
         """Have the features of a set by several detectors, with its pictures read once."""

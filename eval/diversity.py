@@ -111,12 +111,15 @@ class Spread:
     covered_floor: Float64
 
 
-def spread_with_floor(samples: torch.Tensor, real: torch.Tensor, *, seed: int = 0, draws: int = 10) -> Spread:
-    """Precision, recall, density, coverage and Vendi score with intervals, beside those of real images.
+def spread_with_floor(
+    samples: torch.Tensor, real: torch.Tensor, others: torch.Tensor | None = None, *, seed: int = 0, draws: int = 10
+) -> Spread:
+    """Precision, recall, density, coverage and Vendi score with intervals, beside those of other real images.
 
-    All depend on numbers, so each draw has as many samples as real images as other real images: half of the smaller
-    set, at most 2500. The value is the mean over draws; its interval 1.96 of their deviations, as for halves
-    (`kernel_distance_with_interval`). ValueError under forty images.
+    others: those; without, they are the real images that a draw leaves. All depend on numbers, so each draw has as many
+    samples as real images as other real images: half of the smaller of the first two sets, at most 2500. The value is
+    the mean over draws; its interval 1.96 of their deviations, as for halves (`kernel_distance_with_interval`).
+    ValueError under forty images, or where there are fewer others than a draw takes.
     """
     if min(len(samples), len(real)) < MIN_SPREAD:
         raise ValueError(
@@ -125,13 +128,16 @@ def spread_with_floor(samples: torch.Tensor, real: torch.Tensor, *, seed: int = 
         )
     rng = np.random.default_rng(seed)
     num = min(len(samples), len(real), 2 * MOST_DRAWN) // 2
+    if others is not None and len(others) < num:
+        raise ValueError(f"the floor of {num} images a draw needs as many other real images, got {len(others)}")
     values: dict[str, list[list[float]]] = {name: [[], []] for name in NAMES}
     counts, seen = np.zeros((2, len(real))), np.zeros(len(real))
     for _ in range(draws):
         first, second = rng.permutation(len(real))[: 2 * num].reshape(2, num)
         target = real[first]
         seen[first] += 1
-        for which, drawn in enumerate((samples[rng.permutation(len(samples))[:num]], real[second])):
+        beside = real[second] if others is None else others[rng.permutation(len(others))[:num]]
+        for which, drawn in enumerate((samples[rng.permutation(len(samples))[:num]], beside)):
             found = reach(drawn, target)
             counts[which, first] += found.covered
             for name in NAMES:

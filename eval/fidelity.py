@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from vesalius.eval.context import Context, Which
-from vesalius.eval.diversity import MIN_SPREAD, NAMES, Spread, spread_with_floor
+from vesalius.eval.diversity import MIN_SPREAD, MOST_DRAWN, NAMES, Spread, spread_with_floor
+from vesalius.eval.features import ImageSet
 from vesalius.eval.fidelity_page import fidelity_sections
 from vesalius.eval.frechet import frechet_endless, frechet_floor, images_needed
 from vesalius.eval.metrics import MIN_IMAGES, Float64, kernel_distance_with_interval, mean_with_interval, real_floor
@@ -20,7 +21,7 @@ from vesalius.eval.report import Section
 from vesalius.eval.strata import strata_of
 from vesalius.models.detector import WINDOWS_TOLD
 
-WHICH: tuple[Which, ...] = ("samples", "real")
+WHICH: tuple[Which, ...] = ("samples", "real", "beside")
 ALL = "all"
 """The row of all modalities together."""
 MOST_STRATA = 12
@@ -29,22 +30,24 @@ MOST_STRATA = 12
 
 def measure(context: Context) -> dict[str, Any]:
     """Distances, reach and diversity overall, per modality and per part of it, with what may be concluded of them."""
-    rows, groups = [], []
+    rows, groups, seed = [], [], context.config.seed
     for which in WHICH:
         context.read(which, context.detectors)
     families = families_of(context)
     pooled = pool(context) if len(families) > 1 else None
     for detector in context.detectors:
-        ours, theirs = context.features("samples", detector), context.features("real", detector)
+        ours, theirs, others = (context.features(which, detector) for which in WHICH)
         named = {"detector": detector.name, "digest": detector.digest}
         if pooled is not None:
-            found, _ = compare(ours[pooled[0]], theirs[pooled[1]], seed=context.config.seed)
+            found, _ = compare(
+                *(f[places] for f, places in zip((ours, theirs, others), pooled, strict=True)), seed=seed
+            )
             rows.append({"modality": ALL, **named, **found})
         for modality in families:
             mine, real = context.samples.of_family(modality), context.real.of_family(modality)
-            found, spread = compare(ours[mine], theirs[real], seed=context.config.seed)
+            found, spread = compare(ours[mine], theirs[real], others[context.beside.of_family(modality)], seed=seed)
             rows.append({"modality": modality, **named, **found})
-            for row in compare_strata(context, modality, ours, theirs, spread):
+            for row in compare_strata(context, modality, (ours, theirs, others), spread):
                 groups.append({**row, "detector": detector.name})
     rows.sort(key=lambda row: (row["modality"] != ALL, row["modality"]))
     groups.sort(key=lambda row: (row["modality"], row["group"]))
@@ -70,67 +73,90 @@ def sections(result: Mapping[str, Any], context: Context) -> list[Section]:
     return fidelity_sections(result)
 
 
-def compare(samples: torch.Tensor, real: torch.Tensor, *, seed: int = 0) -> tuple[dict[str, Any], Spread | None]:
+def compare(
+    samples: torch.Tensor, real: torch.Tensor, others: torch.Tensor | None = None, *, seed: int = 0
+) -> tuple[dict[str, Any], Spread | None]:
     """All distances and shares of two sets of features, float32 [N, C] and [M, C], each beside its floor.
 
-    Where a set is too small for one, that one lacks, and `needs` says how many images there should be.
+    others: real images of other patients, float32 [K, C], whose distances to the real ones are the floor; where they
+    are too few, it is that of one half of the real ones to the other. Where a set is too small for a metric, that one
+    lacks, and `needs` says how many images there should be.
     """
     (num, size), total = samples.shape, len(real)
-    row: dict[str, Any] = {"num_samples": num, "num_real": total, "needs": {}}
+    there = 0 if others is None else len(others)
+    row: dict[str, Any] = {"num_samples": num, "num_real": total, "num_others": there, "needs": {}, "halves": []}
 
-    def enough(what: str, on_each_side: int, for_floor: int) -> bool:
-        if num >= on_each_side and total >= for_floor:
-            return True
-        row["needs"][what] = {"samples": on_each_side, "real": for_floor}
-        return False
+    def beside(what: str, least: int, halves: int) -> torch.Tensor | None:
+        """The other real images, or None where halves are the floor, which then is told."""
+        if others is not None and there >= least:
+            return others
+        row["halves"].append(what)
+        if total < halves:
+            row["needs"][what] = {"samples": least, "real": halves}
+        return None
 
-    if enough("KID", MIN_IMAGES, 2 * MIN_IMAGES):
+    def enough(what: str, least: int) -> bool:
+        if min(num, total) < least:
+            row["needs"][what] = {"samples": least, "real": least}
+        return what not in row["needs"]
+
+    other = beside("KID", MIN_IMAGES, 2 * MIN_IMAGES)
+    if enough("KID", MIN_IMAGES):
         row["kid"] = asdict(kernel_distance_with_interval(samples, real, seed=seed))
-        row["floor"] = asdict(real_floor(real, seed=seed))
+        floor = real_floor(real, seed=seed) if other is None else kernel_distance_with_interval(other, real, seed=seed)
+        row["floor"] = asdict(floor)
     least = images_needed(size)
-    if enough(f"FD of {size} features", least, 2 * least):
+    other = beside(f"FD of {size} features", least, 2 * least)
+    if enough(f"FD of {size} features", least):
         row["frechet"] = asdict(frechet_endless(samples, real, seed=seed))
-        row["frechet_floor"] = asdict(frechet_floor(real, seed=seed))
-    spread = None
-    if enough("Reach and diversity", MIN_SPREAD, MIN_SPREAD):
-        spread = spread_with_floor(samples, real, seed=seed)
+        bound = frechet_floor(real, seed=seed) if other is None else frechet_endless(other, real, seed=seed)
+        row["frechet_floor"] = asdict(bound)
+    spread, what = None, "Reach and diversity"
+    other = beside(what, max(MIN_SPREAD, min(num, total, 2 * MOST_DRAWN) // 2), MIN_SPREAD)
+    if enough(what, MIN_SPREAD):
+        spread = spread_with_floor(samples, real, other, seed=seed)
         for name in NAMES:
             row[name] = {**asdict(spread.ours[name]), "floor": asdict(spread.floor[name])}
     return row, spread
 
 
-def pool(context: Context) -> tuple[list[int], list[int]]:
-    """Samples of all modalities that have real images, and real images in the shares that those samples have, as many
-    as there are: else the mixture would be what is compared."""
+def pool(context: Context) -> tuple[list[int], list[int], list[int]]:
+    """Samples of all modalities that have real images; real and other real images in the shares that those samples
+    have, as many as there are: else the mixture would be what is compared."""
     rng = np.random.default_rng(context.config.seed)
     ours = {f: context.samples.of_family(f) for f in families_of(context) if context.real.of_family(f)}
-    real = {f: context.real.of_family(f) for f in ours}
-    times = min((len(real[f]) / len(ours[f]) for f in ours), default=0.0)
-    theirs = [i for f in ours for i in rng.permutation(real[f])[: round(times * len(ours[f]))].tolist()]
-    return sorted(i for mine in ours.values() for i in mine), sorted(theirs)
+
+    def in_shares(images: ImageSet) -> list[int]:
+        there = {f: images.of_family(f) for f in ours}
+        times = min((len(there[f]) / len(ours[f]) for f in ours), default=0.0)
+        return sorted(i for f in ours for i in rng.permutation(there[f])[: round(times * len(ours[f]))].tolist())
+
+    return sorted(i for mine in ours.values() for i in mine), in_shares(context.real), in_shares(context.beside)
 
 
 def compare_strata(
-    context: Context, modality: str, ours: torch.Tensor, theirs: torch.Tensor, spread: Spread | None
+    context: Context, modality: str, features: tuple[torch.Tensor, ...], spread: Spread | None
 ) -> list[dict[str, Any]]:
     """Parts of a modality: KID of the samples that are of it, and the share of its real images that samples cover.
 
-    The second needs to know of real images alone what they show and of whom.
+    The second needs to know of real images alone what they show and of whom. features: of the three sets.
     """
-    mine, real = context.samples.of_family(modality), context.real.of_family(modality)
-    drawn, there = ([strata_of(s.cases[i]) for i in p] for s, p in ((context.samples, mine), (context.real, real)))
+    sets = context.samples, context.real, context.beside
+    places = [images.of_family(modality) for images in sets]
+    strata = [[strata_of(images.cases[i]) for i in p] for images, p in zip(sets, places, strict=True)]
     rows = []
-    for name in chosen_strata(there):
-        a = [i for i, strata in zip(mine, drawn, strict=True) if name in strata]
-        places = [k for k, strata in enumerate(there) if name in strata]
-        b = [real[k] for k in places]
+    for name in chosen_strata(strata[1]):
+        inside = [[k for k, names in enumerate(each) if name in names] for each in strata]
+        a, b, other = (f[[p[k] for k in i]] for f, p, i in zip(features, places, inside, strict=True))
         row: dict[str, Any] = {"modality": modality, "group": name, "num_samples": len(a), "num_real": len(b)}
-        if len(a) >= MIN_IMAGES and len(b) >= 2 * MIN_IMAGES:
-            row["kid"] = asdict(kernel_distance_with_interval(ours[a], theirs[b], seed=context.config.seed))
-            row["floor"] = asdict(real_floor(theirs[b], seed=context.config.seed))
+        if len(a) >= MIN_IMAGES:
+            seed, few = context.config.seed, len(other) < MIN_IMAGES
+            row["kid"] = asdict(kernel_distance_with_interval(a, b, seed=seed))
+            floor = real_floor(b, seed=seed) if few else kernel_distance_with_interval(other, b, seed=seed)
+            row["floor"] = asdict(floor)
         if spread is not None:
-            row["coverage"] = _mean(spread.covered[places])
-            row["coverage_floor"] = _mean(spread.covered_floor[places])
+            row["coverage"] = _mean(spread.covered[inside[1]])
+            row["coverage_floor"] = _mean(spread.covered_floor[inside[1]])
         rows.append(row)
     return rows
 
@@ -180,8 +206,8 @@ def families_of(context: Context) -> list[str]:
 
 UNTOLD = "not told from real images at these numbers"
 QUESTIONS = {
-    "distance": "farther from real images than those are from one another",
-    "diversity": "reaches less of real images than those do of one another, or is less varied",
+    "distance": "farther from real images than other real images are",
+    "diversity": "reaches less of real images than other real images do, or is less varied",
 }
 
 

@@ -17,8 +17,10 @@ def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
             title="Fidelity and diversity",
             text=[
                 *result["lonely"],
-                "Every number stands beside that of real images against other real images, which is what a perfect "
-                "generator would have. There is a conclusion only where all detectors agree beyond the intervals.",
+                "Beside every number stands the floor: that of training images against the same real images, as a "
+                "generator can hardly be expected nearer than what it learnt from. There is a conclusion only where "
+                "all detectors agree beyond the intervals.",
+                *halves_told(result),
                 *sizes_told(result),
             ],
             tables=[conclusions_table(result), distance_table(result), reach_table(result), pairs_table(result)],
@@ -57,6 +59,17 @@ def distance_plots(result: Mapping[str, Any]) -> list[str]:
             floors = {r["modality"]: (r["floor"]["low"], r["floor"]["high"]) for r in rows}
             plots.append(intervals_svg(values, floors, x="KID (95 %)", title=f"Distance by {detector['name']}"))
     return plots
+
+
+def halves_told(result: Mapping[str, Any]) -> list[str]:
+    """Where the floor is another than that of training images."""
+    names = list(dict.fromkeys(row["modality"] for row in result["rows"] if set(row["halves"]) - set(row["needs"])))
+    if not names:
+        return []
+    return [
+        f"For {', '.join(names)} there are too few training images, for some metric or for all: there the floor is "
+        "that of one half of the real images against the other, which may share patients and so be too low."
+    ]
 
 
 def needs_told(result: Mapping[str, Any]) -> list[str]:

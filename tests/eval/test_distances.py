@@ -8,6 +8,7 @@ import torch
 from torchmetrics.image.fid import _compute_fid
 
 from vesalius.eval.diversity import reach, spread_with_floor, vendi_score
+from vesalius.eval.fidelity import compare, is_worse
 from vesalius.eval.frechet import frechet_distance, frechet_endless, frechet_floor
 
 
@@ -106,6 +107,21 @@ def test_equal_sets_lie_at_the_floor() -> None:
         assert ours.low <= floor.high, name
         assert floor.low <= ours.high, name
         assert ours.num_a == ours.num_b == floor.num_a == 80
+
+
+def test_the_floor_may_be_that_of_other_real_images() -> None:
+    """Halves of a split whose few patients all have many images are nearer to each other than new patients are."""
+    patients = [features(i, 1).repeat(20, 1) + 0.1 * features(100 + i, 20) for i in range(24)]
+    real, others, samples = (torch.cat(patients[i : i + 8]) for i in (0, 8, 16))
+    halves, apart = compare(samples, real)[0], compare(samples, real, others)[0]
+    assert "KID" in halves["halves"]
+    assert apart["halves"] == []
+    assert is_worse(halves, "distance")
+    assert is_worse(halves, "diversity")
+    assert not is_worse(apart, "distance")
+    assert apart["coverage"]["floor"]["value"] < halves["coverage"]["floor"]["value"] / 2
+    with pytest.raises(ValueError, match="floor of 80 images a draw needs as many other real images, got 50"):
+        spread_with_floor(samples, real, others[:50])
 
 
 def test_a_set_of_copies_reaches_less_and_is_less_diverse() -> None:

@@ -92,7 +92,14 @@ def test_an_evaluation_writes_a_page_a_json_and_a_summary(data: Path, others: Pa
     assert set(PARTS) <= set(result)
     page, summary = (report / "report.html").read_text(), (report / "report.md").read_text()
     assert "not for diagnosis" in page
-    for word in ("KID", "real against real", "precision", "Lanczos to 128", result["obedience"]["judge"][:12]):
+    for word in (
+        "KID",
+        "real against real",
+        "training images",
+        "precision",
+        "Lanczos to 128",
+        result["obedience"]["judge"][:12],
+    ):
         assert word in page
         assert word in summary
     assert page.count("<img") >= 60
@@ -222,9 +229,9 @@ def test_too_few_samples_say_how_many_are_needed(data: Path, others: Path, tmp_p
     result = evaluate(config(write_samples(tmp_path / "samples", others, num=12), data, parts=("fidelity",)))
     for row in result["fidelity"]["rows"]:
         if row["modality"] != "all":
-            assert row["needs"]["KID"] == {"samples": 10, "real": 20}
+            assert row["needs"]["KID"] == {"samples": 10, "real": 10}
             assert "kid" not in row
-    assert "needs 10 samples and 20 real images" in (tmp_path / "report" / "report.md").read_text()
+    assert "needs 10 samples and 10 real images" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_samples_that_are_missing_are_named_and_left_out(
