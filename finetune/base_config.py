@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vesalius.data.fields import Settled
 from vesalius.models.architecture import NANO, Architecture
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseConfig:
+class BaseConfig(Settled):
     """A run that trains the denoiser of a base."""
 
     data: tuple[Path, ...]
