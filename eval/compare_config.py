@@ -7,9 +7,11 @@ from pathlib import Path
 
 import tyro
 
+from vesalius.data.fields import Settled
+
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig:
+class CompareConfig(Settled):
     """Compare pictures with those that they should be, one by one: reconstructions, inpaintings, image-to-image."""
 
     drawn: tyro.conf.Positional[Path]

@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from vesalius.data.fields import Settled
+
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainConfig:
+class ExplainConfig(Settled):
     """Which region answered which word when a sample was drawn, and which one speaks for which finding."""
 
     image: Annotated[Path, tyro.conf.Positional]

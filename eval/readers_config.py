@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from vesalius.data.fields import Settled
+
 
 @dataclass(frozen=True, kw_only=True)
-class ReadersMakeConfig:
+class ReadersMakeConfig(Settled):
     """Make a blinded reader study: real and synthetic images, as many of each in each modality and label, shuffled."""
 
     samples: tyro.conf.Positional[Path]
@@ -40,7 +42,7 @@ class ReadersMakeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadersScoreConfig:
+class ReadersScoreConfig(Settled):
     """Score the answers of one or many readers against the key of their study."""
 
     study: tyro.conf.Positional[Path]

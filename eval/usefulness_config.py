@@ -9,9 +9,11 @@ from typing import Literal
 
 import tyro
 
+from vesalius.data.fields import Settled
+
 
 @dataclass(frozen=True, kw_only=True)
-class UsefulnessConfig:
+class UsefulnessConfig(Settled):
     """Whether samples help to train a classifier for real images, over real images alone and over repeating those.
 
     The same line continues a stopped run, and more seeds, ratios or shares add to it.

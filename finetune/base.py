@@ -66,7 +66,7 @@ def _train(config: BaseConfig) -> Path:
     config.check(accelerator.num_processes)
     quiet, device = not accelerator.is_main_process, accelerator.device
     members = gather(config.data, "train", config.exclude)
-    questions = gather(config.data, "val", config.exclude)
+    fixed = fixed_questions(config, gather(config.data, "val", config.exclude))
     shares = {"real": config.real_share, "phantom": 1 - config.real_share}
     weights = balanced_weights([r for _, r in members], shares, config.weigh)
     with accelerator.main_process_first():
@@ -79,7 +79,6 @@ def _train(config: BaseConfig) -> Path:
         autoencoder.to(device)
         shape = (config.sizes.image_size,) * 2
         latents, places = cached_views(autoencoder, digest, members, shape, config.views, **cache)
-        fixed = fixed_questions(config, questions)
         held_out, _ = cached_latents(autoencoder, digest, fixed, shape, **cache).whole()
         autoencoder.cpu()
     dtype = torch.bfloat16 if half else torch.float32
@@ -216,12 +215,18 @@ def open_denoiser(config: BaseConfig) -> nn.Module:
 
 
 def fixed_questions(config: BaseConfig, held_out: list[Member]) -> list[Member]:
-    """The 512 held-out records that every validation asks about, as many real ones as phantoms."""
+    """The 512 held-out records that every validation asks about, as many real ones as phantoms. ValueError where there
+    is none."""
     rng = np.random.default_rng(config.seed)
     chosen: list[Member] = []
     for origin in ("real", "phantom"):
         of_origin = [m for m in held_out if m[1].origin == origin]
         chosen += [of_origin[i] for i in sorted(rng.permutation(len(of_origin))[:256].tolist())]
+    if not chosen:
+        raise ValueError(
+            f"{', '.join(map(str, config.data))}: split 'val' has no real image and no phantom to validate with; "
+            "give a dataset that has one"
+        )
     return chosen
 
 
@@ -271,9 +276,6 @@ def write_base(
 
 
 if __name__ == "__main__":
-    import sys
+    from vesalius.data.ending import run_module
 
-    import tyro
-
-    finished = train_base(tyro.cli(BaseConfig)).name == "base"
-    sys.exit(0 if finished else 75)  # 75: stopped by a signal, the same line continues
+    run_module(BaseConfig, lambda config: train_base(config).name == "base")

@@ -116,10 +116,14 @@ def _stamp(source: Source) -> tuple[tuple[int, int], ...]:
     files = []
     for path in (source.image, source.mask):
         if path is not None:
+            if isinstance(path, Path) and path.is_dir():
+                raise ValueError(f"{path}: is a folder; name an image in it")
             try:
                 files.append(path.stat())
             except (FileNotFoundError, NotADirectoryError):
                 raise ValueError(f"{path}: no such image file") from None
+            except OSError as error:  # too long a name, links in a circle, no permission
+                raise ValueError(f"{path}: cannot be read ({error.strerror}); name another file") from None
     return tuple((file.st_mtime_ns, file.st_size) for file in files)
 
 

@@ -63,6 +63,8 @@ def test_one_word_or_path_is_a_tuple_of_one() -> None:
         ({"prompt": ["a", 7]}, "GenerateConfig: prompt is 7; expected text"),
         ({"prompt": {"a"}}, "GenerateConfig: prompt is {'a'}; expected a list of texts"),
         ({"base": 1}, "GenerateConfig: base is 1; expected text"),
+        ({"sink": "jpeg"}, "GenerateConfig: sink is 'jpeg'; expected one of 'png', 'dicom'"),
+        ({"split": ["train"]}, r"GenerateConfig: split is \['train'\]; expected one of 'train', 'val', 'test'"),
     ],
 )
 def test_what_cannot_be_meant_is_named(fields: dict[str, Any], message: str) -> None:

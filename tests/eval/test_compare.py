@@ -106,3 +106,23 @@ def test_what_cannot_be_paired_is_named(folders: tuple[Path, Path], tmp_path: Pa
     assert "two images are named 8.png" in said()
     assert "is not empty and holds no report" in said(out=drawn)
     assert "did you mean" in said(modality="MRJ")
+
+
+def test_a_mask_of_another_size_and_samples_that_are_no_pngs_are_told(
+    folders: tuple[Path, Path], tiny_base: Path, tmp_path: Path
+) -> None:
+    drawn, truth = folders
+    (tmp_path / "masks").mkdir()
+    for path in truth.iterdir():
+        write_png(tmp_path / "masks" / path.name, np.full((32, 32, 1), 255, np.uint8))
+    config = CompareConfig(drawn=drawn, truth=truth, masks=tmp_path / "masks", out=tmp_path / "out", json=True)
+    with pytest.raises(ValueError, match=r"masks/0.png: is 32 x 32 pixels .* 64 x 64; give a mask of its size"):
+        compare(config)
+    draw_samples(
+        GenerateConfig(
+            prompt="Brain MRI", steps=2, base=tiny_base, out=tmp_path / "dicom", sink="dicom", json=True, device="cpu"
+        )  # type: ignore[arg-type]
+    )
+    with pytest.raises(ValueError, match=r"\.dcm: is no PNG, which alone can be looked at here; draw with --sink png"):
+        compare(CompareConfig(drawn=tmp_path / "dicom", truth=truth, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

@@ -23,6 +23,7 @@ from vesalius.data.image import Uint8, png_bytes
 from vesalius.data.phantom import draw_phantom
 from vesalius.data.record import Finding, Record, load_records, write_dataset
 from vesalius.eval.usefulness import JOURNAL, measure, usefulness
+from vesalius.eval.usefulness_classifiers import open_classifier
 from vesalius.eval.usefulness_config import UsefulnessConfig
 
 Change = Callable[[Uint8, np.random.Generator], Uint8]
@@ -230,6 +231,13 @@ def test_a_function_in_a_file_is_a_classifier(real: Path, fresh: Path, tmp_path:
         measure(quick(fresh, real, tmp_path / "three", classifier=f"{path}:nearest"))
     with pytest.raises(ValueError, match="has no function 'farthest'"):
         measure(quick(fresh, real, tmp_path / "four", classifier=f"{path}:farthest"))
+
+
+def test_a_file_that_is_no_python_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def train(:\n")
+    config = UsefulnessConfig(samples=tmp_path, real=tmp_path, out=tmp_path, classifier=f"{tmp_path / 'mine.py'}:train")
+    with pytest.raises(ValueError, match=r"mine\.py:train': invalid syntax.*mine\.py, line 1.*give MODULE:FUNCTION"):
+        open_classifier(config)
 
 
 def test_a_callable_from_python_is_a_classifier(real: Path, fresh: Path, tmp_path: Path) -> None:

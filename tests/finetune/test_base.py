@@ -21,6 +21,7 @@ from vesalius.finetune.autoencoder import AutoencoderConfig, standardise, train_
 from vesalius.finetune.base import (
     BaseConfig,
     Condition,
+    fixed_questions,
     open_parts,
     train_base,
 )
@@ -207,6 +208,33 @@ def test_a_number_of_nothing_is_refused(
     with pytest.raises(ValueError, match=f"--{name.replace('_', '-')} is 0; expected at least 1"):
         train_base(base_config(data, parts, tmp_path / "run", **{name: 0}))
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"learning_rate": float("nan")}, "--learning-rate is nan; expected a number above 0"),
+        ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected a number above 0"),
+        ({"real_share": 1.5}, "--real-share is 1.5; expected a number from 0 to 1"),
+        ({"caption_dropout": float("nan")}, "--caption-dropout is nan; expected a number from 0 to 1"),
+        ({"workers": -2}, "--workers is -2; expected at least -1"),
+        ({"warmup": -1}, "--warmup is -1; expected at least 0"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(tmp_path: Path, wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BaseConfig(data=(), out=tmp_path, **wrong).check(1)  # type: ignore[arg-type]
+
+
+def test_a_precision_that_is_none_is_not_taken_for_another(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="precision is 'fp16'; expected one of 'auto', 'bf16', 'fp32'"):
+        BaseConfig(data=(), out=tmp_path, precision="fp16")  # type: ignore[arg-type]
+
+
+def test_a_base_run_with_nothing_to_validate_with_says_so(tmp_path: Path) -> None:
+    record = Record(file_name="a.png", text="a", modality="CT", split="val", origin="synthetic")
+    with pytest.raises(ValueError, match="split 'val' has no real image and no phantom"):
+        fixed_questions(BaseConfig(data=(tmp_path,), out=tmp_path), [(tmp_path, record)])
 
 
 def test_a_batch_is_refused_that_does_not_divide_among_processes(tmp_path: Path) -> None:
