@@ -90,7 +90,7 @@ def _place(value: Any, name: str, folder: Path, where: str) -> Place | None:
     if is_remote(value):
         raise ValueError(f"{where}: {name} {value[:200]} is a remote address; download it, and write its path")
     path = folder / os.path.expanduser(value)  # leaves a name that is no user's as it is, where Path has an error
-    if "\\" in value and not path.is_file():  # as Windows writes it
+    if "\\" in value and not os.path.isfile(path):  # as Windows writes it
         return folder / value.replace("\\", "/")
     return path
 

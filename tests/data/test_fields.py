@@ -85,7 +85,7 @@ def test_every_configuration_with_paths_or_tuples_is_settled(verb: Any) -> None:
     assert not hints or issubclass(kind, Settled)
     for hint in hints.values():  # of alternatives there is one beside None
         kinds = [a for a in typing.get_args(hint) if a is not type(None)]
-        assert typing.get_origin(hint) is tuple or len(kinds) < 2
+        assert typing.get_origin(hint) in (tuple, typing.Literal) or len(kinds) < 2
     required = {f.name: tyro.MISSING for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     assert all(getattr(kind(**required), name) is tyro.MISSING for name in required)
 

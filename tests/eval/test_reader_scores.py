@@ -140,6 +140,11 @@ def test_duplicates_and_missing_answers_are_told(tmp_path: Path) -> None:
     good = write(tmp_path / "a.jsonl", all_of("A"))
     with pytest.raises(ValueError, match=r"again.jsonl:1: reader 'A' has answered item 001 in .*a.jsonl:1 already"):
         gather([good, Path(shutil.copy(good, tmp_path / "again.jsonl"))], "abc", SHOWN)
+    with pytest.raises(ValueError, match=r"a.jsonl:1: .* already; give each file once"):
+        gather([good, good], "abc", SHOWN)
+    other = write(tmp_path / "other.jsonl", all_of("A", False))
+    with pytest.raises(ValueError, match=r"two readers, one of them has to answer under a name of his own"):
+        gather([good, other], "abc", SHOWN)
     some = write(tmp_path / "some.jsonl", dict(list(all_of("B").items())[:20]))
     with pytest.raises(ValueError, match=r"reader 'B' answered 20 of 24 items \(021, 022, 023, 024 lack\)"):
         gather([good, some], "abc", SHOWN)

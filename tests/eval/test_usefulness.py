@@ -240,6 +240,23 @@ def test_a_file_that_is_no_python_is_told(tmp_path: Path) -> None:
         open_classifier(config)
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("1 / 0", r"mine\.py:train': ZeroDivisionError in .*mine\.py, line 1: division by zero; mend it"),
+        ("def train(i, l, v, w, seed):\n    raise KeyError(7)", r"KeyError in .*mine\.py, line 2: 7; mend it"),
+        ("train = lambda i, l, v, w, seed: lambda x: x.no", r"AttributeError in .*mine\.py, line 1: .*no"),
+    ],
+)
+def test_an_error_in_a_users_function_is_told_with_its_place(
+    real: Path, fresh: Path, tmp_path: Path, code: str, message: str
+) -> None:
+    (tmp_path / "mine.py").write_text(code)
+    config = dataclasses.replace(quick(fresh, real, tmp_path / "out"), classifier=f"{tmp_path / 'mine.py'}:train")
+    with pytest.raises(ValueError, match=message):
+        measure(config)
+
+
 def test_a_callable_from_python_is_a_classifier(real: Path, fresh: Path, tmp_path: Path) -> None:
     def guess(images: torch.Tensor, labels: torch.Tensor, *rest: Any) -> Any:
         share = labels.float().mean()
