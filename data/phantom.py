@@ -22,6 +22,7 @@ from vesalius.data.phantom_canvas import FindingRule, Scene
 from vesalius.data.phantom_config import PhantomConfig as PhantomConfig
 from vesalius.data.phantom_report import Writer
 from vesalius.data.progress import Progress
+from vesalius.data.recipe import check_place
 from vesalius.data.record import Finding, Record, Side, hold, read_state, write_atomic, write_dataset, write_json
 from vesalius.data.split import hashed_split
 from vesalius.data.workers import Crashed, Workers, batches
@@ -219,8 +220,7 @@ def write_phantoms(config: PhantomConfig) -> Path:
     """
     plan, out = _check(config), config.out
     marker = out / "phantom.json"
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: is a file; name a folder")
+    check_place(out)
     if out.is_dir() and any(out.iterdir()):
         if not marker.is_file():
             raise ValueError(f"{out}: is not empty and holds no phantoms; name a new folder")

@@ -37,6 +37,8 @@ from vesalius.eval.usefulness_retrieval import fit_pair
 from vesalius.models.witness_network import Witness
 
 Train = Callable[..., Predict]
+ARGUMENTS = ("images", "labels", "val_images", "val_labels", "seed")
+"""Of a user's function, by their places."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +144,12 @@ def _load(place: str) -> Train:
 
 
 def _users(train: Train, name: str) -> Classifier:
-    takes = inspect.signature(train).parameters
+    signature = inspect.signature(train)
+    takes = signature.parameters
+    try:
+        signature.bind_partial(*ARGUMENTS)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}; expected a function of ({', '.join(ARGUMENTS)})") from None
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
     stages = open_ended or "first" in takes
     try:

@@ -69,9 +69,9 @@ def _train(config: BaseConfig) -> Path:
     fixed = fixed_questions(config, gather(config.data, "val", config.exclude))
     shares = {"real": config.real_share, "phantom": 1 - config.real_share}
     weights = balanced_weights([r for _, r in members], shares, config.weigh)
-    with accelerator.main_process_first():
-        claim(config.out, asdict(config), kind="run", free=FREE_FIELDS, write=accelerator.is_main_process)
     autoencoder, tokenizer, text_encoder, digest = open_parts(config)
+    with accelerator.main_process_first():  # after all that a user may get wrong: what it marks is that run's alone
+        claim(config.out, asdict(config), kind="run", free=FREE_FIELDS, write=accelerator.is_main_process)
     with accelerator.main_process_first():
         half = accelerator.mixed_precision == "bf16"
         cache: dict[str, Any] = {"folder": config.out / "cache", "device": device, "quiet": quiet, "half": half}
@@ -188,7 +188,8 @@ class Condition:
 
 
 def open_parts(config: BaseConfig) -> tuple[Any, Any, Any, str]:
-    """Autoencoder, tokenizer, text encoder, and the autoencoder's digest. ValueError where a folder is not named."""
+    """Autoencoder, tokenizer, text encoder, and the autoencoder's digest. ValueError where a folder is not named, or
+    lacks what is looked for in it."""
     from diffusers import AutoencoderKL
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -196,6 +197,15 @@ def open_parts(config: BaseConfig) -> tuple[Any, Any, Any, str]:
     text = config.text or config.init
     if vae is None or text is None:
         raise ValueError("name --autoencoder and --text, or --init with a base folder that holds both")
+    parts = [
+        (vae, "*.safetensors", "--autoencoder" if config.autoencoder else "--init"),
+        (text / "tokenizer", "tokenizer_config.json", "--text" if config.text else "--init"),
+        (text / "text_encoder", "*.safetensors", "--text" if config.text else "--init"),
+        *([(config.init / "unet", "*.safetensors", "--init")] if config.init else []),
+    ]
+    for folder, kind, flag in parts:
+        if not any(folder.glob(kind)):
+            raise ValueError(f"{folder}: no {kind} there; {flag} is to name another folder (see --help)")
     autoencoder = AutoencoderKL.from_pretrained(vae, dtype=torch.float32).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(text / "tokenizer")
     return autoencoder, tokenizer, CLIPTextModel.from_pretrained(text / "text_encoder").float(), digest_folder(vae)

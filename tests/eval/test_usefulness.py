@@ -323,6 +323,8 @@ def test_one_class_and_no_labels_are_refused(
         ({"ratios": (0.0,)}, "expected numbers above 0"),
         ({"shares": (1.5,), "share_ratios": (1.0,)}, "expected numbers above 0 and below 1"),
         ({"size": 30}, "multiple of 8"),
+        ({"ratios": (0.001,)}, "--ratios 0.001 of 40 real images makes no image; give a larger one"),
+        ({"classifier": "os:getpid"}, r"os:getpid: too many positional arguments; expected a function of \(images"),
         ({"subgroup": "ward"}, "no test record has the column 'ward'"),
         ({"organ": ("heart",)}, "no sample is of heart"),
         ({"classifier": "resnet"}, "is not known"),
@@ -342,7 +344,9 @@ def test_a_folder_that_holds_something_else_is_left_alone(
 ) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     assert main(["usefulness", str(fresh), "--real", str(real), "--out", str(tmp_path)]) == USAGE
-    assert "is not empty" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "is not empty" in told
+    assert "reading images" not in told
 
 
 def test_an_augmented_dataset_is_measured_by_its_synthetic_records(

@@ -282,6 +282,21 @@ def test_two_processes_train_the_base_that_one_does(
 def test_a_base_run_without_its_parts_says_what_to_name(data: tuple[Path, ...], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--autoencoder and --text, or --init"):
         train_base(BaseConfig(data=data, out=tmp_path / "run", sizes=SIZES, device="cpu"))
+    assert not (tmp_path / "run").exists()  # so that the line that is mended may have that folder
+
+
+def test_a_part_that_is_not_there_is_named_and_settles_nothing(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for wrong, told in (
+        ({"init": tmp_path, "autoencoder": None, "text": None}, r"vae: no \*\.safetensors there; --init is to name"),
+        ({"init": tmp_path}, r"unet: no \*\.safetensors there; --init is to name"),
+        ({"autoencoder": parts[0]}, r"ae: no \*\.safetensors there; --autoencoder is to name"),
+        ({"text": parts[0]}, r"no tokenizer_config\.json there; --text is to name"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            train_base(base_config(data, parts, tmp_path / "run", **wrong))
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_text_over_one_context_is_no_condition(tiny_base: Path) -> None:
