@@ -83,7 +83,7 @@ class BaseConfig(Settled):
             if not low <= getattr(self, name) <= high:
                 told = f"at least {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected {told}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"--learning-rate is {self.learning_rate}; expected a number above 0, such as 2e-3")
+        if not 0 <= self.learning_rate < math.inf:
+            raise ValueError(f"--learning-rate is {self.learning_rate}; expected a number of 0 or more, such as 2e-3")
         if self.batch_size % num_processes:
             raise ValueError(f"--batch-size {self.batch_size} does not divide among {num_processes} processes")

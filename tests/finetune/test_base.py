@@ -213,8 +213,8 @@ def test_a_number_of_nothing_is_refused(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"learning_rate": float("nan")}, "--learning-rate is nan; expected a number above 0"),
-        ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected a number above 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate is nan; expected a number of 0 or more"),
+        ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected a number of 0 or more"),
         ({"real_share": 1.5}, "--real-share is 1.5; expected a number from 0 to 1"),
         ({"caption_dropout": float("nan")}, "--caption-dropout is nan; expected a number from 0 to 1"),
         ({"workers": -2}, "--workers is -2; expected at least -1"),
