@@ -9,13 +9,18 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-DONE, USAGE, CHECK, PARTIAL, RESUMABLE = 0, 2, 3, 4, 75
+from vesalius.data.ending import CHECK as CHECK
+from vesalius.data.ending import DONE as DONE
+from vesalius.data.ending import PARTIAL as PARTIAL
+from vesalius.data.ending import RESUMABLE as RESUMABLE
+from vesalius.data.ending import USAGE as USAGE
+from vesalius.data.ending import Stopped as Stopped
+from vesalius.data.ending import ended, fail, heed_signals
 
 
 class Verb(NamedTuple):
@@ -144,38 +149,18 @@ VERBS = (
 RECIPES = ("finetune", "plan", "improve run")  # verbs whose first word may be a TOML file
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal. Of KeyboardInterrupt itself Python remembers that it came while a string was executed, as dataclasses
-    do on import, and ends by that signal in place of the exit code, though it was handled."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb, rest = find_verb(words)
     if verb is None:
         return usage(words)
-    try:
-        config = parse(verb, rest)
-        outcome = load(verb.run)(config)
+
+    def run() -> int:
+        outcome = load(verb.run)(parse(verb, rest))
         return outcome if isinstance(outcome, int) else DONE
-    except ValueError as error:
-        return fail(str(error))
-    except MemoryError as error:
-        return fail(f"not enough memory: {error}; lower --batch-size or the size of what is asked")
-    except BrokenPipeError:  # the reader of the output has gone, as `head` does; what was written is whole
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return RESUMABLE
-    except RuntimeError as error:
-        if not ("out of memory" in str(error).lower() or "can't allocate memory" in str(error)):
-            raise
-        return fail(f"not enough memory: {str(error).splitlines()[0]}; lower --batch-size, or give --device cpu")
-    except KeyboardInterrupt:
-        print("\nstopped; the same line continues where it can", file=sys.stderr)
-        return RESUMABLE
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return fail(f"{where}{error.strerror or error}{remedy(error)}")
+
+    return ended(run)
 
 
 def find_verb(words: list[str]) -> tuple[Verb | None, list[str]]:
@@ -240,25 +225,6 @@ def usage(words: list[str]) -> int:
     return fail(f"'{' '.join(words[:2])}' is no verb{hint}\n{text}")
 
 
-def fail(message: str) -> int:
-    print(f"vesalius: {message}", file=sys.stderr)
-    return USAGE
-
-
-def remedy(error: OSError) -> str:
-    import errno
-
-    if "--out" in str(error):  # the message names its remedy already
-        return ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "; free some space, then run the same line again: what is whole is kept"
-    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-        return "; a file lies where a folder is needed, or the reverse; choose another path"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "; change its permissions, or choose another: sources must be readable, and --out a place to write to"
-    return ""
-
-
 def print_json(value: Any) -> None:
     """One JSON object for machines."""
     row = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
@@ -273,13 +239,8 @@ def entry() -> None:
     end, another second: it starts later, and leaves them alone at the end.
     """
     import gc
-    import signal
 
-    def stop(*_: object) -> None:
-        raise Stopped
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    heed_signals()
     gc.set_threshold(100_000, 50, 100)
     code = main()
     gc.freeze()

@@ -22,10 +22,11 @@ def serve(config: ServeConfig) -> int:
 
     key = os.environ.get(KEY_VARIABLE, "").strip() or None
     with listen(config, key) as place:
-        from vesalius.inference.generator import Generator
-        from vesalius.inference.memory import plan_row, plan_service
+        from vesalius.inference.generator import Generator, find_device
+        from vesalius.inference.memory import check_attention, plan_row, plan_service
         from vesalius.inference.service import LABEL, Service
 
+        check_attention(config.attention, find_device(config.device))
         plan = plan_service(config)
         generator = Generator(
             config.base, config.adapter, scheduler=config.scheduler, device=config.device, precision=config.precision,

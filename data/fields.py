@@ -28,7 +28,7 @@ class Settled:
 
 @lru_cache(maxsize=64)
 def _hints(kind: type[Any]) -> dict[str, Any]:
-    """The declared types of fields that hold paths, texts or tuples."""
+    """The declared types of fields that hold paths, texts, tuples or one of some words."""
     hints = typing.get_type_hints(kind)
     return {f.name: hints[f.name] for f in dataclasses.fields(kind) if _settles(hints[f.name])}
 
@@ -36,7 +36,7 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
 def _settles(hint: Any) -> bool:
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return any(map(_settles, typing.get_args(hint)))
-    return hint in (Path, str) or typing.get_origin(hint) is tuple
+    return hint in (Path, str) or typing.get_origin(hint) in (tuple, typing.Literal)
 
 
 def _is_missing(value: Any) -> bool:
@@ -54,6 +54,10 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         return _fit(value, hint, where)
     if typing.get_origin(hint) is tuple:
         return _fit_tuple(value, arguments, where)
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in arguments:
+            raise ValueError(f"{where} is {value!r}; expected one of {', '.join(map(repr, arguments))}")
+        return value
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is str and isinstance(value, os.PathLike):

@@ -71,6 +71,19 @@ def read_image(path: Place | str, content: bytes | None = None) -> Uint8:
     return to_uint8(array, float(low), float(high))
 
 
+def read_alike(path: Place, other: Place) -> tuple[Uint8, Uint8]:
+    """Two image files as `read_image` has them, but where both hold deeper greys, both through the second's window, so
+    that they differ as their values do. ValueError names one that cannot be read."""
+    (one, one_hu), (two, two_hu) = _decode(path), _decode(other)
+    if np.uint8 in (one.dtype, two.dtype) or one_hu or two_hu:
+        return read_image(path), read_image(other)
+    for array, name in ((one, path), (two, other)):
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: holds NaN or infinite pixels; replace or remove it")
+    low, high = (float(edge) for edge in np.percentile(two, (0.5, 99.5)))
+    return to_uint8(one, low, high), to_uint8(two, low, high)
+
+
 def image_shape(path: Place) -> Shape:
     """Height and width of an image file, out of its header. ValueError names the file where it is no image."""
     try:

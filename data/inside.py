@@ -14,6 +14,11 @@ MAX_FILE = 512_000_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
+def is_remote(name: str) -> bool:
+    """Whether a path is an address of another machine."""
+    return _REMOTE.match(name) is not None
+
+
 def inside(root: Path, name: str, where: str) -> Path:
     """The image that a row names, relative to the table's folder. Backslashes of Windows are read as slashes.
 
@@ -22,7 +27,7 @@ def inside(root: Path, name: str, where: str) -> Path:
     """
     if _CONTROL.search(name):
         raise ValueError(f"{where}: the path {name[:80]!r} holds control characters; correct it or delete the row")
-    if _REMOTE.match(name):
+    if is_remote(name):
         raise ValueError(f"{where}: '{name[:200]}' is a remote address; download the image and write its path")
     path, foreign = root / name, bool(_FOREIGN.match(name))
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,6 +88,13 @@ def near(field: str, names: Sequence[str]) -> str | None:
 
 def _alike(one: str, other: str) -> float:
     return difflib.SequenceMatcher(None, one[:60], other).ratio()
+
+
+def check_unique(where: str, keys: Sequence[str]) -> None:
+    """ValueError where two columns have one key, of which one would be lost."""
+    twice = sorted((key, count) for key, count in Counter(keys).items() if key and count > 1)
+    if twice:
+        raise ValueError(f"{where}: column '{twice[0][0]}' is there {twice[0][1]} times; rename or delete one")
 
 
 def check_header(where: str, header: Sequence[str], *, has_modality: bool, remedy: str) -> None:

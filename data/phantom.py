@@ -22,9 +22,10 @@ from vesalius.data.phantom_canvas import FindingRule, Scene
 from vesalius.data.phantom_config import PhantomConfig as PhantomConfig
 from vesalius.data.phantom_report import Writer
 from vesalius.data.progress import Progress
+from vesalius.data.recipe import check_place
 from vesalius.data.record import Finding, Record, Side, hold, read_state, write_atomic, write_dataset, write_json
 from vesalius.data.split import hashed_split
-from vesalius.data.workers import Workers, batches
+from vesalius.data.workers import Crashed, Workers, batches
 
 RULES: dict[str, dict[str, FindingRule]] = {
     "CT": phantom_chest.RULES,
@@ -171,11 +172,13 @@ def _check(config: PhantomConfig) -> dict[str, Any]:
         raise ValueError(f"--size {config.size} is not within 32 and 512 pixels")
     if config.seed < 0:
         raise ValueError(f"--seed {config.seed} is negative; use 0 or more")
+    if config.workers < 0:
+        raise ValueError(f"--workers {config.workers}: expected a number of processes, or 0 for one a core")
     if not config.modalities:
         raise ValueError(f"--modalities is empty; choose of {', '.join(RULES)}")
     for modality in config.modalities:
         _rules(modality)
-    if config.val < 0 or config.test < 0 or config.val + config.test >= 1:
+    if not (config.val >= 0 and config.test >= 0 and config.val + config.test < 1):
         raise ValueError(
             f"--val {config.val} and --test {config.test}: expected shares of at least 0 that leave some to train"
         )
@@ -217,8 +220,7 @@ def write_phantoms(config: PhantomConfig) -> Path:
     """
     plan, out = _check(config), config.out
     marker = out / "phantom.json"
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: is a file; name a folder")
+    check_place(out)
     if out.is_dir() and any(out.iterdir()):
         if not marker.is_file():
             raise ValueError(f"{out}: is not empty and holds no phantoms; name a new folder")
@@ -249,6 +251,11 @@ def _draw_all(config: PhantomConfig, plan: dict[str, Any]) -> None:
 
         for _, drawn in workers.in_order(batches(range(config.num), TASK), draw, config.num // 4):
             for record in drawn:
+                if isinstance(record, Crashed):
+                    raise ValueError(
+                        f"a process that draws phantoms died ({record}), as for want of memory; the same line "
+                        "continues, with fewer --workers or a smaller --size"
+                    )
                 if isinstance(record, Exception):
                     raise record
                 records.append(record)

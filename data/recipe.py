@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 import tomllib
 import types
 import typing
@@ -65,12 +66,23 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
             raise ValueError(f"{where} is {value!r}; expected one of {', '.join(map(repr, arguments))}")
         return value
     if hint is Path and isinstance(value, str):
-        return Path(value).expanduser()
+        return Path(os.path.expanduser(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}")
     return value
+
+
+def check_place(folder: Path) -> None:
+    """ValueError where no folder can be made or written to there: said before the work rather than after it."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; choose a folder for --out")
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"{folder}: {nearest} is a file, in which no folder can be; choose another --out")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError(f"{folder}: {nearest} may not be written to; change its permissions, or choose another --out")
 
 
 def claim(folder: Path, settings: dict[str, Any], *, kind: str, free: tuple[str, ...] = (), write: bool = True) -> None:
@@ -79,8 +91,7 @@ def claim(folder: Path, settings: dict[str, Any], *, kind: str, free: tuple[str,
     Settings named in `free` may change. write False: only look. ValueError where the folder holds something else, or
     where other settings began it, naming them.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: is a file; choose a folder for --out")
+    check_place(folder)
     path = folder / "config.json"
     wanted = json.loads(json.dumps(settings, default=str))
     if path.is_file():

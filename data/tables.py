@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,16 @@ from vesalius.data.counted import counted
 from vesalius.data.encodings import text_lines
 from vesalius.data.labels import labels_in
 from vesalius.data.layouts import is_roco, layout_of, roco_rows
-from vesalius.data.names import ALIASES, DIAGNOSES, check_header, is_told, key_of, near, with_other_section
+from vesalius.data.names import (
+    ALIASES,
+    DIAGNOSES,
+    check_header,
+    check_unique,
+    is_told,
+    key_of,
+    near,
+    with_other_section,
+)
 from vesalius.data.parquet import column_names, packed_rows
 from vesalius.data.record import Record, check_types
 from vesalius.data.text_rows import Numbered, delimited, json_rows
@@ -64,9 +72,7 @@ def csv_rows(path: Path, *, has_modality: bool = False) -> Iterator[Numbered]:
     """
     header, rows = delimited(path)
     keys = [key_of(name) for name in header]
-    twice = sorted((key, count) for key, count in Counter(keys).items() if key and count > 1)
-    if twice:
-        raise ValueError(f"{path}:1: column '{twice[0][0]}' is there {twice[0][1]} times; rename or delete one")
+    check_unique(f"{path}:1", keys)
     layout = layout_of({k for k in keys if k})
     if layout is None:
         check_header(f"{path}:1", header, has_modality=has_modality, remedy="Name the columns in the first line")

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from vesalius.data.hounsfield import CHUNK
-from vesalius.data.image import fit_image, load_fitted, read_image
+from vesalius.data.image import fit_image, load_fitted, read_alike, read_image
 from vesalius.data.modality import find_modality
 from vesalius.data.progress import progress
 from vesalius.data.record import load_records, write_json
@@ -20,7 +20,7 @@ from vesalius.eval import image_metrics, image_sets
 from vesalius.eval.compare_config import CompareConfig
 from vesalius.eval.metrics import MIN_IMAGES
 from vesalius.eval.pictures import image_uri
-from vesalius.eval.report import Figure, Section, write_page
+from vesalius.eval.report import Figure, Section, check_out, write_page
 from vesalius.inference.sample import load_samples
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
@@ -44,7 +44,7 @@ def compare(config: CompareConfig) -> dict[str, Any]:
 
     ValueError where a picture has no partner, or sizes differ and no modality says how to bring them to one.
     """
-    check_out(config.out)
+    check_out(config.out, "report", ["report.json"])
     pairs = find_pairs(config)
     if config.dry_run:
         return {"pairs": len(pairs), "masks": sum(p.mask is not None for p in pairs)}
@@ -68,22 +68,13 @@ def compare(config: CompareConfig) -> dict[str, Any]:
     return result
 
 
-def check_out(out: Path) -> None:
-    """ValueError where --out holds something else than a report."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: is a file; choose a folder for --out")
-    there = [p for p in out.glob("*") if not p.name.startswith(".")]
-    if there and not any(p.name == "report.json" for p in there):
-        raise ValueError(f"{out}: is not empty and holds no report; choose another --out")
-
-
 def find_pairs(config: CompareConfig) -> list[Pair]:
     """The pairs of two folders. ValueError where a picture has no partner, or two."""
     modality = find_modality(config.modality).name if config.modality else None
     asked: list[tuple[str, str | None, list[Path]]] = []  # the partner's name, modality, files of one picture
     if (config.drawn / "metadata.jsonl").is_file():
         for s in load_samples(config.drawn):
-            files = [config.drawn / name for name in (s.raw16, s.file_name) if name]
+            files = list(dict.fromkeys(s.picture(config.drawn, units=units) for units in (True, False)))
             asked.append((s.source or Path(s.file_name).name, s.modality, files))
     else:
         asked = [(path.name, modality, [path]) for path in images_of(config.drawn)]
@@ -149,10 +140,9 @@ def read_pair(pair: Pair) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | No
     Where a modality says how, the other is brought to that size as a model sees it, CT with known units in its three
     windows; else both are as they are. ValueError where sizes differ and there is no modality.
     """
-    drawn = read_image(pair.drawn)
+    drawn, truth = read_alike(pair.drawn, pair.truth)
     shape = drawn.shape[0], drawn.shape[1]
     if pair.modality is None:
-        truth = read_image(pair.truth)
         if truth.shape[:2] != shape:
             raise ValueError(
                 f"{pair.drawn}: is {shape[0]} x {shape[1]} pixels (height x width), and {pair.truth} "
@@ -164,13 +154,18 @@ def read_pair(pair: Pair) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | No
         if pair.hounsfield:
             images = [load_fitted(path, kind, shape) for path in (pair.drawn, pair.truth)]
         else:
-            images = [fit_image(x, kind, shape) for x in (drawn, read_image(pair.truth))]
+            images = [fit_image(x, kind, shape) for x in (drawn, truth)]
     images = [np.repeat(x, 3 // x.shape[2], axis=2) for x in images]
     mask = None
     if pair.mask is not None:
         grey = np.where(read_image(pair.mask).max(axis=2, keepdims=True) > 127, 255, 0).astype(np.uint8)
         if grey.shape[:2] != shape and pair.modality is not None:
             grey = fit_image(grey, find_modality(pair.modality), shape)
+        if grey.shape[:2] != shape:
+            raise ValueError(
+                f"{pair.mask}: is {grey.shape[0]} x {grey.shape[1]} pixels (height x width), and {pair.drawn} "
+                f"{shape[0]} x {shape[1]}; give a mask of its size, or --modality, by which it is brought to it"
+            )
         mask = torch.from_numpy(grey[..., 0] > 127)
     one, two = (torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))) for x in images)
     return one, two, mask

@@ -23,6 +23,7 @@ from vesalius.eval.explain_config import ExplainConfig
 from vesalius.eval.finding_maps import (
     METHODS,
     Network,
+    check_captum,
     find_finding,
     finding_names,
     gradcams,
@@ -31,12 +32,14 @@ from vesalius.eval.finding_maps import (
     random_twin,
 )
 from vesalius.eval.overlay import colour_stops, overlay, stretched, uri
-from vesalius.eval.report import Figure
+from vesalius.eval.report import Figure, check_out
 from vesalius.eval.shown import shown_image
 from vesalius.eval.word_maps import WordMaps, peak, watch_words
 from vesalius.inference.request import Request
 from vesalius.inference.sample import Sample, load_samples
+from vesalius.models.adapter_mix import parse_adapters
 from vesalius.models.base import EMBEDDED
+from vesalius.models.fit import check_adapters, check_base
 from vesalius.models.judge_network import Judge, attribute_names
 from vesalius.models.witness_network import Witness
 
@@ -97,14 +100,18 @@ def explain(config: ExplainConfig) -> dict[str, Any]:
     ValueError where the picture does not open, nothing says its modality, no network knows a finding that was asked
     for, or the sample was drawn with another base or adapter than is given.
     """
+    check_captum()
     subjects = find_subjects(config)
+    if config.words and any(s.sample and not s.sample.source for s in subjects):
+        check_base(config.base or EMBEDDED)
+        check_adapters(config.base or EMBEDDED, parse_adapters(config.adapter))
     networks: dict[str, Network] = {}
     if config.network in ("judge", "both"):
         networks["judge"] = Judge.load()
     if config.network in ("witness", "both"):
         networks["witness"] = Witness.load()
     check_findings(config.findings, networks)
-    _check_out(config.out)
+    check_out(config.out, "explanation", ["explanation.json", "maps"])
     if config.dry_run:
         images = [{"image": str(s.path), "words": {}, "findings": [], "notes": _notes(config, s)} for s in subjects]
         return {"images": images}
@@ -141,7 +148,7 @@ def find_subjects(config: ExplainConfig) -> list[Subject]:
         raise ValueError(f"--num {config.num}: expected at least 1")
     if config.image.is_dir():
         samples = load_samples(config.image)[: config.num]
-        return [_of_sample(config.image, s, config.image / s.file_name) for s in samples]
+        return [_of_sample(config.image, s, s.picture(config.image, units=False)) for s in samples]
     read_image(config.image)  # says what is wrong with it
     try:
         sample = Sample.from_json(read_recipe(config.image))
@@ -160,8 +167,6 @@ def find_subjects(config: ExplainConfig) -> list[Subject]:
 
 def _of_sample(folder: Path | None, sample: Sample, path: Path) -> Subject:
     """folder: the samples folder, None where a picture lies alone; with it lie Hounsfield units, if there are any."""
-    if path.suffix != ".png":
-        raise ValueError(f"{path}: only samples of `vesalius generate --sink png` are explained; draw them so")
     units = folder / sample.raw16 if folder and sample.raw16 else None
     seen = units if units and units.is_file() else path
     read_image(seen)
@@ -179,14 +184,6 @@ def check_findings(findings: Sequence[str], networks: dict[str, Network]) -> Non
         if not any(finding in finding_names(n) for n in networks.values()):
             for network in networks.values():
                 find_finding(network, finding)
-
-
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: is a file; choose a folder for --out")
-    there = [p.name for p in out.glob("*") if not p.name.startswith(".")]
-    if there and "explanation.json" not in there and set(there) != {"maps"}:
-        raise ValueError(f"{out}: is not empty and holds no explanation; choose another --out")
 
 
 def _notes(config: ExplainConfig, subject: Subject) -> list[str]:

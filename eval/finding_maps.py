@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import importlib
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -75,6 +76,14 @@ def find_finding(network: Network, finding: str) -> int:
     raise ValueError(f"the {kind} has no finding '{finding}'{hint} ({', '.join(names[:6])} ... {len(names)} in all)")
 
 
+def check_captum() -> None:
+    """ValueError where captum is not installed."""
+    try:
+        importlib.import_module("captum.attr")
+    except ModuleNotFoundError:
+        raise ValueError('maps of findings need captum; install it with `pip install "vesalius[explain]"`') from None
+
+
 def gradcam(network: Network, image: torch.Tensor, finding: str, *, method: Method = "gradcam") -> Float32:
     """The map of a finding, float32 [H, W] of the picture's size, at least 0 and 1 at its highest; all 0 where no place
     speaks for it.
@@ -89,10 +98,9 @@ def gradcams(
     network: Network, image: torch.Tensor, findings: Sequence[str], *, method: Method = "gradcam"
 ) -> list[Float32]:
     """`gradcam` of several findings of one picture."""
-    try:
-        from captum.attr import LayerGradCam, LayerGradientXActivation
-    except ModuleNotFoundError:
-        raise ValueError('maps of findings need captum; install it with `pip install "vesalius[explain]"`') from None
+    check_captum()
+    from captum.attr import LayerGradCam, LayerGradientXActivation
+
     places = [find_finding(network, each) for each in findings]
     reading = _Reading(network, method).eval()
     kind = LayerGradCam if method == "gradcam" else LayerGradientXActivation

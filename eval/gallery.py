@@ -10,7 +10,6 @@ picture of a patient may enter the documentation; phantoms are shown. Writes OUT
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -219,9 +218,6 @@ def _scale(rows: Sequence[dict[str, float]]) -> Scale:
 
 
 if __name__ == "__main__":
-    import tyro
+    from vesalius.data.ending import run_module
 
-    try:
-        make_gallery(tyro.cli(GalleryConfig))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    run_module(GalleryConfig, make_gallery)

@@ -9,7 +9,6 @@ is highest on the lesion, and `twin` how like it is to that of the same network 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,9 +86,6 @@ def check_maps(config: MapCheckConfig) -> str:
 
 
 if __name__ == "__main__":
-    import tyro
+    from vesalius.data.ending import run_module
 
-    try:
-        print(check_maps(tyro.cli(MapCheckConfig)))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    run_module(MapCheckConfig, lambda config: print(check_maps(config)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -112,7 +113,9 @@ def _as_text(figure: Any) -> str:
     from matplotlib import pyplot
 
     buffer = BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with warnings.catch_warnings():  # a script that the font lacks, as in a reader's name, is no matter for the user
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     pyplot.close(figure)
     text = buffer.getvalue().decode()
     return text[text.index("<svg") :]

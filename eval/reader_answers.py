@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -90,8 +91,13 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not UTF-8 text; save it as CSV in UTF-8, or take the .jsonl file") from None
     reader = csv.DictReader(StringIO(text, newline=""))
-    for row in reader:
-        yield reader.line_num, {k: v for k, v in row.items() if k is not None}
+    try:
+        for row in reader:
+            yield reader.line_num, {k: v for k, v in row.items() if k is not None}
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}:{reader.line_num + 1}: not CSV ({error}); take the file as the page saved it"
+        ) from None
 
 
 def _answer(row: Mapping[str, Any], where: str) -> Answer:
@@ -106,7 +112,11 @@ def _answer(row: Mapping[str, Any], where: str) -> Answer:
     for name, known in (("answer", ANSWERS), ("artefact", ARTEFACTS)):
         if row[name] not in known:
             raise ValueError(f"{where}: {name} '{row[name]}' is not one of {', '.join(known)}")
-    if str(row.get("check", "")) != checksum(row):
+    try:
+        found = checksum(row)
+    except UnicodeEncodeError:
+        raise ValueError(f"{where}: holds characters that are not Unicode; let the reader save again") from None
+    if str(row.get("check", "")) != found:
         raise ValueError(
             f"{where}: was changed after it was saved (its checksum differs); take the file as the page saved it, "
             "unopened by a program for tables"
@@ -114,7 +124,9 @@ def _answer(row: Mapping[str, Any], where: str) -> Answer:
     try:
         seconds = float(row.get("seconds") or 0)
     except (TypeError, ValueError):
-        raise ValueError(f"{where}: seconds '{row['seconds']}' is no number") from None
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{where}: seconds '{row['seconds']}' is no number of seconds; let the reader save again")
     told: dict[str, Any] = {name: str(row.get(name) or "") for name in FIELDS}
     return Answer(**{**told, **{name: int(row[name]) for name in SCALES}, "seconds": seconds})
 
@@ -144,13 +156,17 @@ def gather(
                     f"{where}: was given to another picture than item {each.item} of the key; page, key or answers "
                     "were changed, so leave this file out"
                 )
-            before = places.setdefault((each.reader, each.item), where)
-            if before != where:
+            answers = found.setdefault(each.reader, {})
+            if each.item in answers:
+                told = f"{where}: reader '{each.reader}' has answered item {each.item} in "
+                told += f"{places[each.reader, each.item]} already; "
+                if answers[each.item] == each:
+                    raise ValueError(f"{told}give each file once")
                 raise ValueError(
-                    f"{where}: reader '{each.reader}' has answered item {each.item} in {before} already; give each "
-                    "file once, and readers names of their own"
+                    f"{told}if these are two readers, one of them has to answer under a name of his own; until then "
+                    "leave one file out, or score it apart with another --out"
                 )
-            found.setdefault(each.reader, {})[each.item] = each
+            answers[each.item], places[each.reader, each.item] = each, where
     for reader, answers in found.items():
         lacking = [item for item in shown if item not in answers]
         if lacking and not partial:

@@ -13,6 +13,7 @@ from pathlib import Path
 from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean, prompts_of
 from vesalius.data.record import Finding, Record, digest_file
+from vesalius.eval.scores import patient_of
 from vesalius.inference.sample import Sample
 
 _DENIED = re.compile(r"\b(?:no|not|without|negative for|absence of)\b[^.,;]*$", re.IGNORECASE)
@@ -101,15 +102,13 @@ def of_record(folder: Path, record: Record) -> Candidate:
     return Candidate(
         path=path, origin=record.origin, modality=find_modality(record.modality).name, label=label_of(record),
         organ=record.organ or "", text=next(iter(prompts_of(record)), ""), sha256=record.sha256 or "",
-        digest=record.sha256 or "", hounsfield=record.hounsfield, patient=record.patient_id or "",
+        digest=record.sha256 or "", hounsfield=record.hounsfield, patient=patient_of(record) or "",
     )  # fmt: skip
 
 
 def of_sample(folder: Path, sample: Sample, strata: Strata) -> Candidate:
     """ValueError where its picture is no PNG."""
-    path = folder / (sample.raw16 or sample.file_name)
-    if path.suffix != ".png":
-        raise ValueError(f"{path}: only samples of `vesalius generate --sink png` can be shown; draw them so")
+    path = sample.picture(folder)
     text = clean(sample.text)
     organ, label = strata.find(sample.modality, text, sample.findings)
     return Candidate(

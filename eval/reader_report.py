@@ -21,7 +21,7 @@ from vesalius.eval.reader_scores import (
 )
 from vesalius.eval.reader_study import Shown, read_key, shown_of
 from vesalius.eval.readers_config import ReadersScoreConfig
-from vesalius.eval.report import Figure, Section, Table, write_page
+from vesalius.eval.report import Figure, Section, Table, check_out, write_page
 
 MOST_CURVES = 8
 """Readers in one plot."""
@@ -40,7 +40,7 @@ def score_study(config: ReadersScoreConfig) -> dict[str, Any]:
     if page.is_file() and digest_file(page) != key.get("page_sha256"):
         raise ValueError(f"{page}: was changed since the key was written; readers may have seen other images")
     out = config.out or config.study / "scores"
-    _check_out(out)
+    check_out(out, "scores", ["readers.json", "ratings.jsonl"])
     readers = gather(config.answers, key["study"], shown, partial=config.partial)
     if config.dry_run:
         return {"study": key["study"], "readers": {name: {"num": len(a)} for name, a in readers.items()}}
@@ -54,7 +54,7 @@ def score_study(config: ReadersScoreConfig) -> dict[str, Any]:
         "all": score_all(readers, shown, seed=config.seed),
         "pairs": score_pairs(readers, shown, seed=config.seed),
         "recognised": recognised(readers, shown),
-        "notes": [*key.get("notes", []), *_partial_notes(readers, shown)],
+        "notes": [*(key.get("notes") or []), *_partial_notes(readers, shown)],
     }
     sections = report_sections(result, readers, shown, config.study / "pictures")
     out.mkdir(parents=True, exist_ok=True)
@@ -66,14 +66,6 @@ def score_study(config: ReadersScoreConfig) -> dict[str, Any]:
     subtitle = f"{num} reader{'s' * (num > 1)}, {result['num_images']} images, study {key['study']}"
     write_page(out / "readers.html", f"{key.get('title')}: scores", subtitle, sections)
     return result
-
-
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: is a file; choose a folder for --out")
-    there = [p.name for p in out.glob("*") if not p.name.startswith(".")]
-    if there and "readers.json" not in there and "ratings.jsonl" not in there:
-        raise ValueError(f"{out}: is not empty and holds no scores; choose another --out")
 
 
 def _partial_notes(readers: Mapping[str, Answers], shown: Mapping[str, Shown]) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vesalius.data.page import write_html
+from vesalius.data.recipe import check_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,15 @@ class Section:
     tables: Sequence[Table] = ()
     plots: Sequence[str] = ()
     figures: Sequence[Figure] = ()
+
+
+def check_out(out: Path, what: str, marks: Collection[str]) -> None:
+    """ValueError where a folder may not be written to, or holds something else than what is told by one of the names in
+    it that `marks` has: said before hours of work, rather than after."""
+    check_place(out)
+    there = {p.name for p in out.glob("*") if not p.name.startswith(".")}
+    if there and not there & set(marks):
+        raise ValueError(f"{out}: is not empty and holds no {what}; choose another --out")
 
 
 def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section]) -> None:

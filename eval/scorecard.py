@@ -166,6 +166,6 @@ def markdown(result: dict[str, Any], parts: dict[str, Part]) -> str:
 
 
 if __name__ == "__main__":
-    import tyro
+    from vesalius.data.ending import run_module
 
-    scorecard(tyro.cli(ScorecardConfig))
+    run_module(ScorecardConfig, scorecard)

@@ -13,6 +13,7 @@ from vesalius.data.image import load_stack
 from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean, swap_sides
 from vesalius.data.record import Finding, Record
+from vesalius.data.split import patient_key
 from vesalius.eval.metrics import nearest_distances
 from vesalius.eval.strata import subgroups_of
 from vesalius.inference.sample import Sample
@@ -62,8 +63,9 @@ def case_of_record(folder: Path, record: Record) -> Case:
 
 
 def patient_of(record: Record) -> str | None:
-    """Whose picture it is: numbers of one source are not those of another."""
-    return f"{record.source}: {record.patient_id}" if record.source and record.patient_id else record.patient_id
+    """Whose picture it is, or which group's (`patient_key`): numbers of one source are not those of another."""
+    key = patient_key(record)
+    return f"{record.source}: {key}" if record.source and key else key
 
 
 def read_images(cases: Sequence[Case], size: int, what: str, *, quiet: bool = False) -> torch.Tensor:

@@ -46,6 +46,8 @@ from vesalius.eval.usefulness_scores import (
 )
 
 JOURNAL = "trainings.jsonl"
+KIND, MARK = "measure of usefulness", {"measure": "usefulness"}
+"""What its folder is, in words and as its config.json says it."""
 METRIC = {"classification": "auroc", "segmentation": "dice", "retrieval": f"recall_{RECALL}"}
 """What verdicts are about."""
 TIMED = 6
@@ -78,14 +80,15 @@ def measure(config: UsefulnessConfig, train: Train | None = None) -> dict[str, A
     too few samples are there, or `out` holds something else.
     """
     config.check()
+    claim(config.out, MARK, kind=KIND, write=False)
     classifier = open_classifier(config, train)
     pool = read_pool(config)
     if len(set(pool.names(pool.of("test")))) < 2:
         raise ValueError(f"{config.real}: the test split has one patient; an interval needs at least two")
     trainings, notes = plan_trainings(config, pool, classifier.told(), stages=classifier.stages)
-    claim(config.out, {"measure": "usefulness"}, kind="measure of usefulness", write=not config.dry_run)
     if config.dry_run:
         return _foresee(config, pool, classifier, trainings)
+    claim(config.out, MARK, kind=KIND)
     with hold(config.out):
         outcomes = _train_all(config, pool, classifier, trainings)
     regimes = [

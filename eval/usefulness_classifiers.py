@@ -20,7 +20,9 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +37,8 @@ from vesalius.eval.usefulness_retrieval import fit_pair
 from vesalius.models.witness_network import Witness
 
 Train = Callable[..., Predict]
+ARGUMENTS = ("images", "labels", "val_images", "val_labels", "seed")
+"""Of a user's function, by their places."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +119,11 @@ def _fit_on_features(
 def _load(place: str) -> Train:
     """The function that MODULE:FUNCTION or FILE.py:FUNCTION names. ValueError where there is none."""
     module, _, name = place.rpartition(":")
+    if not (module and name):
+        raise ValueError(f"--classifier '{place}': give MODULE:FUNCTION or FILE.py:FUNCTION")
     try:
         if module.endswith(".py"):
-            path = Path(module).expanduser()
+            path = Path(os.path.expanduser(module))
             spec = importlib.util.spec_from_file_location(path.stem, path)
             if spec is None or spec.loader is None or not path.is_file():
                 raise ImportError(f"no such file '{path}'")
@@ -126,8 +132,10 @@ def _load(place: str) -> Train:
             spec.loader.exec_module(found)
         else:
             found = importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise ValueError(f"--classifier '{place}': {error}; give MODULE:FUNCTION or FILE.py:FUNCTION") from None
+    except Exception as error:
+        raise ValueError(f"--classifier '{place}': {_where(error)}; mend it") from error
     function = getattr(found, name, None)
     if not callable(function):
         raise ValueError(f"--classifier '{place}': {module} has no function '{name}'")
@@ -136,7 +144,12 @@ def _load(place: str) -> Train:
 
 
 def _users(train: Train, name: str) -> Classifier:
-    takes = inspect.signature(train).parameters
+    signature = inspect.signature(train)
+    takes = signature.parameters
+    try:
+        signature.bind_partial(*ARGUMENTS)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}; expected a function of ({', '.join(ARGUMENTS)})") from None
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
     stages = open_ended or "first" in takes
     try:
@@ -149,12 +162,28 @@ def _users(train: Train, name: str) -> Classifier:
         more: dict[str, Any] = {"first": first} if stages else {}
         if open_ended or "num_classes" in takes:
             more["num_classes"] = num_classes
-        predict = train(*data, **more)
+        predict = _called(name, train, *data, **more)
         if not callable(predict):
             raise ValueError(f"{name}: returned {type(predict).__name__}; expected a function images -> predictions")
-        return predict
+        return partial(_called, name, predict)
 
     return Classifier(name=name, digest=digest, stages=stages, prepare=lambda images: images, fit=partial(fit))
+
+
+def _called(name: str, function: Callable[..., Any], *data: Any, **more: Any) -> Any:
+    """What a user's function returns. ValueError where it has an error, with its place."""
+    try:
+        return function(*data, **more)
+    except Exception as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            raise
+        raise ValueError(f"{name}: {_where(error)}; mend it, the same line goes on") from error
+
+
+def _where(error: Exception) -> str:
+    """An error, and the line of the file that had it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {last.filename}, line {last.lineno}: {error}"
 
 
 def check_probabilities(found: Any, num: int, num_classes: int, name: str) -> torch.Tensor:

@@ -128,6 +128,7 @@ def read_pool(config: UsefulnessConfig) -> Pool:
     if config.subgroup and not any(p.group for p in real if p.role == "test"):
         raise ValueError(f"{config.real}: no test record has the column '{config.subgroup}'; choose another --subgroup")
     pictures, classes = _classes(config, [*real, *synthetic], notes)
+    seen = seen_by_model(config, modalities, records)  # refuses before hours of reading
     members = [(p.path, p.modality) for p in pictures]
     stack = torch.from_numpy(load_stack(members, config.size, what="reading images", quiet=config.json))
     masks = torch.from_numpy(np.stack([_read_mask(p, config.size) for p in pictures])) if segment else None
@@ -140,7 +141,7 @@ def read_pool(config: UsefulnessConfig) -> Pool:
         pictures=tuple(pictures), classes=classes, images=stack, masks=masks, tokens=tokens,
         labels=np.array([index[p.label] for p in pictures], dtype=np.int64),
         digests=digests,
-        seen=seen_by_model(config, modalities, records),
+        seen=seen,
         notes=tuple(notes),
     )  # fmt: skip
 
@@ -209,7 +210,7 @@ def _synthetic(config: UsefulnessConfig, real: Sequence[Record], notes: list[str
         rows = [row for _, row in numbered_rows(config.samples / "metadata.jsonl")]
         pictures = [
             Picture(
-                path=config.samples / (s.raw16 or s.file_name), name=s.file_name, text=s.text, role="synthetic",
+                path=s.picture(config.samples), name=s.file_name, text=s.text, role="synthetic",
                 modality=find_modality(s.modality).name, label=_of_sample(s, row, said, _field(config)),
             )
             for s, row in zip(samples, rows, strict=True)

@@ -64,7 +64,8 @@ class Training:
 def plan_trainings(
     config: UsefulnessConfig, pool: Pool, classifier: dict[str, str], *, stages: bool
 ) -> tuple[list[Training], list[str]]:
-    """All trainings, those of one seed together, and notes on arms that could not be.
+    """All trainings, those of one seed together, and notes on arms that could not be. ValueError where a ratio makes no
+    image at all.
 
     classifier: what names it, for the keys. stages: whether it can be trained in two.
     """
@@ -81,6 +82,12 @@ def plan_trainings(
             continue
         asked = config.ratios if share == 1 else config.share_ratios
         ratios = fitting_ratios(asked, num_synthetic, max(sizes))
+        if not ratios:
+            told = f"{', '.join(f'{r:g}' for r in asked)} of {max(sizes)} real images makes no image"
+            if share == 1:
+                raise ValueError(f"--ratios {told}; give a larger one, such as 1")
+            notes.append(f"With {_percent(share)} of the real patients, ratio {told}; that share is left out.")
+            continue
         if beyond := [r for r in asked if r not in ratios]:
             told = ", ".join(f"{r:g}" for r in sorted(beyond))
             need = math.ceil(max(beyond) * max(sizes))

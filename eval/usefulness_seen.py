@@ -10,6 +10,7 @@ from typing import Any, Literal
 from vesalius.data.modality import find_modality
 from vesalius.data.record import Record, digest_file, load_records, numbered_rows, read_state
 from vesalius.data.split import patient_key
+from vesalius.eval.scores import patient_of
 from vesalius.eval.usefulness_config import UsefulnessConfig
 from vesalius.models.base import EMBEDDED, base_folder
 from vesalius.models.support import Support
@@ -81,16 +82,16 @@ def seen_by_model(config: UsefulnessConfig, modalities: set[str], records: Seque
 
 def _counted(config: UsefulnessConfig, modalities: set[str], records: Sequence[Record]) -> Seen:
     assert config.train is not None
-    tested = {(r.source, patient_key(r)): r for r in records if r.split == "test" and patient_key(r) is not None}
+    tested = {key for r in records if r.split == "test" and (key := patient_of(r)) is not None}
     pictures = {r.sha256: r for r in records if r.split == "test" and r.sha256}
     found = set[str]()
     for record in load_records(config.train, "train"):
         if record.origin == "synthetic" or find_modality(record.modality).name not in modalities:
             continue
         digest = record.sha256 or digest_file(config.train / record.file_name)
-        whom = tested.get((record.source, patient_key(record)))
-        if whom is not None or digest in pictures:
-            told = f"patient '{patient_key(record)}'" if whom is not None else f"image '{pictures[digest].file_name}'"
+        known = patient_of(record) in tested
+        if known or digest in pictures:
+            told = f"patient '{patient_key(record)}'" if known else f"image '{pictures[digest].file_name}'"
             raise ValueError(
                 f"{config.train}: {told} was trained on by the model and lies in the test split of {config.real}; "
                 "samples could show what is tested. Draw from a model that has not seen the test patients"

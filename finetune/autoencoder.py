@@ -212,6 +212,6 @@ def psnr_by_modality(model: AutoencoderKL, members: list[tuple[Path, Record]], s
 
 
 if __name__ == "__main__":
-    import tyro
+    from vesalius.data.ending import run_module
 
-    train_autoencoder(tyro.cli(AutoencoderConfig))
+    run_module(AutoencoderConfig, train_autoencoder)

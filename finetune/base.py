@@ -66,12 +66,12 @@ def _train(config: BaseConfig) -> Path:
     config.check(accelerator.num_processes)
     quiet, device = not accelerator.is_main_process, accelerator.device
     members = gather(config.data, "train", config.exclude)
-    questions = gather(config.data, "val", config.exclude)
+    fixed = fixed_questions(config, gather(config.data, "val", config.exclude))
     shares = {"real": config.real_share, "phantom": 1 - config.real_share}
     weights = balanced_weights([r for _, r in members], shares, config.weigh)
-    with accelerator.main_process_first():
-        claim(config.out, asdict(config), kind="run", free=FREE_FIELDS, write=accelerator.is_main_process)
     autoencoder, tokenizer, text_encoder, digest = open_parts(config)
+    with accelerator.main_process_first():  # after all that a user may get wrong: what it marks is that run's alone
+        claim(config.out, asdict(config), kind="run", free=FREE_FIELDS, write=accelerator.is_main_process)
     with accelerator.main_process_first():
         half = accelerator.mixed_precision == "bf16"
         cache: dict[str, Any] = {"folder": config.out / "cache", "device": device, "quiet": quiet, "half": half}
@@ -79,7 +79,6 @@ def _train(config: BaseConfig) -> Path:
         autoencoder.to(device)
         shape = (config.sizes.image_size,) * 2
         latents, places = cached_views(autoencoder, digest, members, shape, config.views, **cache)
-        fixed = fixed_questions(config, questions)
         held_out, _ = cached_latents(autoencoder, digest, fixed, shape, **cache).whole()
         autoencoder.cpu()
     dtype = torch.bfloat16 if half else torch.float32
@@ -189,7 +188,8 @@ class Condition:
 
 
 def open_parts(config: BaseConfig) -> tuple[Any, Any, Any, str]:
-    """Autoencoder, tokenizer, text encoder, and the autoencoder's digest. ValueError where a folder is not named."""
+    """Autoencoder, tokenizer, text encoder, and the autoencoder's digest. ValueError where a folder is not named, or
+    lacks what is looked for in it."""
     from diffusers import AutoencoderKL
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -197,6 +197,15 @@ def open_parts(config: BaseConfig) -> tuple[Any, Any, Any, str]:
     text = config.text or config.init
     if vae is None or text is None:
         raise ValueError("name --autoencoder and --text, or --init with a base folder that holds both")
+    parts = [
+        (vae, "*.safetensors", "--autoencoder" if config.autoencoder else "--init"),
+        (text / "tokenizer", "tokenizer_config.json", "--text" if config.text else "--init"),
+        (text / "text_encoder", "*.safetensors", "--text" if config.text else "--init"),
+        *([(config.init / "unet", "*.safetensors", "--init")] if config.init else []),
+    ]
+    for folder, kind, flag in parts:
+        if not any(folder.glob(kind)):
+            raise ValueError(f"{folder}: no {kind} there; {flag} is to name another folder (see --help)")
     autoencoder = AutoencoderKL.from_pretrained(vae, dtype=torch.float32).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(text / "tokenizer")
     return autoencoder, tokenizer, CLIPTextModel.from_pretrained(text / "text_encoder").float(), digest_folder(vae)
@@ -216,12 +225,18 @@ def open_denoiser(config: BaseConfig) -> nn.Module:
 
 
 def fixed_questions(config: BaseConfig, held_out: list[Member]) -> list[Member]:
-    """The 512 held-out records that every validation asks about, as many real ones as phantoms."""
+    """The 512 held-out records that every validation asks about, as many real ones as phantoms. ValueError where there
+    is none."""
     rng = np.random.default_rng(config.seed)
     chosen: list[Member] = []
     for origin in ("real", "phantom"):
         of_origin = [m for m in held_out if m[1].origin == origin]
         chosen += [of_origin[i] for i in sorted(rng.permutation(len(of_origin))[:256].tolist())]
+    if not chosen:
+        raise ValueError(
+            f"{', '.join(map(str, config.data))}: split 'val' has no real image and no phantom to validate with; "
+            "give a dataset that has one"
+        )
     return chosen
 
 
@@ -271,9 +286,6 @@ def write_base(
 
 
 if __name__ == "__main__":
-    import sys
+    from vesalius.data.ending import run_module
 
-    import tyro
-
-    finished = train_base(tyro.cli(BaseConfig)).name == "base"
-    sys.exit(0 if finished else 75)  # 75: stopped by a signal, the same line continues
+    run_module(BaseConfig, lambda config: train_base(config).name == "base")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from vesalius.data.fields import Settled
 from vesalius.models.architecture import NANO, Architecture
@@ -59,10 +61,10 @@ class BaseConfig(Settled):
     """steps between validation losses (of the averaged weights)"""
     seed: int = 0
     """seed of order, noise and initial weights"""
-    device: str = "auto"
-    """auto, cpu or cuda"""
-    precision: str = "auto"
-    """auto, bf16 or fp32"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """where it trains; auto: on a GPU where there is one"""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where hardware has it, else fp32"""
     workers: int = -1
     """processes that make the batches ahead of the loop; -1: one a core beside a GPU, else none"""
     compile: bool = False
@@ -71,9 +73,17 @@ class BaseConfig(Settled):
     """architecture"""
 
     def check(self, num_processes: int) -> None:
-        """ValueError where a number or a modality cannot be, or the batch does not divide among the processes."""
-        for name in ("steps", "batch_size", "views", "wordings", "kept_texts", "save_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
+        """ValueError where a number cannot be, or the batch does not divide among the processes."""
+        for name, low, high in (
+            *((name, 1.0, math.inf) for name in ("steps", "batch_size", "views", "wordings", "kept_texts")),
+            *((name, 1.0, math.inf) for name in ("save_every", "validate_every", "lesion_weight")),
+            *((name, 0.0, 1.0) for name in ("real_share", "caption_dropout", "chinese_share", "average")),
+            ("warmup", 0.0, math.inf), ("workers", -1.0, math.inf),
+        ):  # fmt: skip
+            if not low <= getattr(self, name) <= high:
+                told = f"at least {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected {told}")
+        if not 0 <= self.learning_rate < math.inf:
+            raise ValueError(f"--learning-rate is {self.learning_rate}; expected a number of 0 or more, such as 2e-3")
         if self.batch_size % num_processes:
             raise ValueError(f"--batch-size {self.batch_size} does not divide among {num_processes} processes")

@@ -165,9 +165,6 @@ def start_from(denoiser: Any, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    import sys
+    from vesalius.data.ending import run_module
 
-    import tyro
-
-    finished = distill(tyro.cli(DistillConfig)).name == "adapter"
-    sys.exit(0 if finished else 75)  # 75: stopped by a signal, the same line continues
+    run_module(DistillConfig, lambda config: distill(config).name == "adapter")

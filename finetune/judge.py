@@ -176,6 +176,6 @@ def measure(judge: Judge, members: list[tuple[Path, Record]]) -> dict[str, float
 
 
 if __name__ == "__main__":
-    import tyro
+    from vesalius.data.ending import run_module
 
-    train_judge(tyro.cli(JudgeTraining))
+    run_module(JudgeTraining, train_judge)

@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import json
 import re
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -322,9 +321,6 @@ def main(config: PackConfig) -> None:
 
 
 if __name__ == "__main__":
-    import tyro
+    from vesalius.data.ending import run_module
 
-    try:
-        main(tyro.cli(PackConfig))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    run_module(PackConfig, main)

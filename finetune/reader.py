@@ -300,6 +300,6 @@ def measure(reader: Reader, members: Sequence[tuple[Path, Record]]) -> dict[str,
 
 
 if __name__ == "__main__":
-    import tyro
+    from vesalius.data.ending import run_module
 
-    train_reader(tyro.cli(ReaderTraining))
+    run_module(ReaderTraining, train_reader)

@@ -7,7 +7,6 @@ Give the data and exclusions of the base's own training. Writes OUT/support.json
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,9 +115,6 @@ def main(config: SupportConfig) -> None:
 
 
 if __name__ == "__main__":
-    import tyro
+    from vesalius.data.ending import run_module
 
-    try:
-        main(tyro.cli(SupportConfig))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    run_module(SupportConfig, main)

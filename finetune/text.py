@@ -305,6 +305,6 @@ def contrastive_loss(embedded: torch.Tensor, same: torch.Tensor, scale: torch.Te
 
 
 if __name__ == "__main__":
-    import tyro
+    from vesalius.data.ending import run_module
 
-    train_text(tyro.cli(TextConfig))
+    run_module(TextConfig, train_text)

@@ -186,6 +186,6 @@ def view_contrast(projected: torch.Tensor, temperature: float = 0.1) -> torch.Te
 
 
 if __name__ == "__main__":
-    import tyro
+    from vesalius.data.ending import run_module
 
-    train_witness(tyro.cli(WitnessTraining))
+    run_module(WitnessTraining, train_witness)

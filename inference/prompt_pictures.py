@@ -13,6 +13,7 @@ drawn anew then; records that show nothing there are left out.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, Literal
 from vesalius.data.archive import Place
 from vesalius.data.cells import Cell, damage, open_parquet
 from vesalius.data.image import read_image
+from vesalius.data.inside import is_remote
 from vesalius.data.text_rows import Numbered
 
 StartsFrom = Literal["noise", "image", "mask"]
@@ -85,7 +87,12 @@ def _place(value: Any, name: str, folder: Path, where: str) -> Place | None:
         return value
     if not isinstance(value, str) or "\0" in value:
         raise ValueError(f"{where}: {name} is no path; give one relative to the table, or leave it empty")
-    return folder / Path(value).expanduser()
+    if is_remote(value):
+        raise ValueError(f"{where}: {name} {value[:200]} is a remote address; download it, and write its path")
+    path = folder / os.path.expanduser(value)  # leaves a name that is no user's as it is, where Path has an error
+    if "\\" in value and not os.path.isfile(path):  # as Windows writes it
+        return folder / value.replace("\\", "/")
+    return path
 
 
 def _strength(value: Any, where: str) -> float | None:
@@ -96,7 +103,8 @@ def _strength(value: Any, where: str) -> float | None:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not 0 < number <= 1:
-        raise ValueError(f"{where}: strength {str(value)[:20]}: expected a number above 0, up to 1, or nothing")
+        told = "expected a number above 0, up to 1, such as 0.6, or nothing"
+        raise ValueError(f"{where}: strength {str(value)[:20]}: {told}")
     return number
 
 

@@ -21,7 +21,7 @@ from vesalius.data.cells import is_parquet
 from vesalius.data.encodings import MAX_LINE
 from vesalius.data.inside import own_file
 from vesalius.data.modality import find_modality
-from vesalius.data.names import ALIASES, is_told, key_of, near
+from vesalius.data.names import ALIASES, check_unique, is_told, key_of, near
 from vesalius.data.prompt import prompts_of
 from vesalius.data.record import SPLITS, Finding, Record, check_types, stream_records
 from vesalius.data.streamed import Packed, shards_of, stream_packed
@@ -145,6 +145,7 @@ def _table_rows(path: Path) -> Iterator[Numbered]:
 def _check_header(path: Path, header: Sequence[str]) -> list[str]:
     """The keys of a table's columns. ValueError where none holds prompts."""
     keys = [key_of(name) for name in header]
+    check_unique(f"{path}:1", keys)
     if not {*keys} & {*TEXTS, "findings"}:
         hint = near("text", header)
         raise ValueError(

@@ -93,6 +93,14 @@ class Sample:
             raise TypeError("raw16 is no text")
         return sample
 
+    def picture(self, folder: Path, *, units: bool = True) -> Path:
+        """Its PNG in the samples folder; with `units` that of Hounsfield units, where it has one. ValueError where it
+        was written as something else, such as DICOM."""
+        path = folder / ((units and self.raw16) or self.file_name)
+        if path.suffix != ".png":
+            raise ValueError(f"{path}: is no PNG, which alone can be looked at here; draw with --sink png")
+        return path
+
     def is_whole(self, folder: Path) -> bool:
         """Whether its files lie in the samples folder just as they were drawn."""
         files = {self.file_name: self.sha256, **({self.raw16: self.raw16_sha256} if self.raw16 else {})}

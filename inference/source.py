@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,10 @@ def _stamp(source: Source) -> tuple[tuple[int, int], ...]:
                 files.append(path.stat())
             except (FileNotFoundError, NotADirectoryError):
                 raise ValueError(f"{path}: no such image file") from None
+            except OSError as error:  # too long a name, links in a circle, no permission
+                raise ValueError(f"{path}: cannot be read ({error.strerror}); name another file") from None
+            if S_ISDIR(files[-1].st_mode):
+                raise ValueError(f"{path}: is a folder; name an image in it")
     return tuple((file.st_mtime_ns, file.st_size) for file in files)
 
 

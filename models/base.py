@@ -53,7 +53,7 @@ def base_folder(name: str, *, weights: bool = True) -> Path:
     """
     if name == EMBEDDED:
         return Path(str(importlib.resources.files("vesalius.models"))) / EMBEDDED
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))  # which leaves a name that is no user's as it is
     if (folder / "model_index.json").is_file():
         return folder
     if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", "cli")
 HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "PIL")
 LIGHT = (
-    "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "data.fields",
+    "data.build", "data.build_config", "data.check", "data.phantom_config", "data.recipe", "data.fields", "data.ending",
     "inference.config", "inference.draw_config", "inference.augment_config", "inference.service_config", "cli.serve",
     "eval.config", "eval.compare_config", "eval.usefulness_config",
     "finetune.config", "finetune.base_config", "finetune.cloud",

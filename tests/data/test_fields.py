@@ -63,6 +63,8 @@ def test_one_word_or_path_is_a_tuple_of_one() -> None:
         ({"prompt": ["a", 7]}, "GenerateConfig: prompt is 7; expected text"),
         ({"prompt": {"a"}}, "GenerateConfig: prompt is {'a'}; expected a list of texts"),
         ({"base": 1}, "GenerateConfig: base is 1; expected text"),
+        ({"sink": "jpeg"}, "GenerateConfig: sink is 'jpeg'; expected one of 'png', 'dicom'"),
+        ({"split": ["train"]}, r"GenerateConfig: split is \['train'\]; expected one of 'train', 'val', 'test'"),
     ],
 )
 def test_what_cannot_be_meant_is_named(fields: dict[str, Any], message: str) -> None:
@@ -83,7 +85,7 @@ def test_every_configuration_with_paths_or_tuples_is_settled(verb: Any) -> None:
     assert not hints or issubclass(kind, Settled)
     for hint in hints.values():  # of alternatives there is one beside None
         kinds = [a for a in typing.get_args(hint) if a is not type(None)]
-        assert typing.get_origin(hint) is tuple or len(kinds) < 2
+        assert typing.get_origin(hint) in (tuple, typing.Literal) or len(kinds) < 2
     required = {f.name: tyro.MISSING for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     assert all(getattr(kind(**required), name) is tyro.MISSING for name in required)
 

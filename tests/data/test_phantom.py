@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -266,10 +268,19 @@ def test_foreign_folders_and_other_configurations_are_refused(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"num": 0}, {"size": 8}, {"modalities": ("XT",)}, {"modalities": ()}, {"val": 0.6, "test": 0.5}, {"seed": -1}],
+    [
+        {"num": 0},
+        {"size": 8},
+        {"modalities": ("XT",)},
+        {"modalities": ()},
+        {"val": 0.6, "test": 0.5},
+        {"seed": -1},
+        {"val": math.nan},
+        {"workers": -1},
+    ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_written(tmp_path: Path, wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"num|size|modalit|val|seed"):
+    with pytest.raises(ValueError, match=r"^(--num|--size|--modalities|phantom modality|--val|--seed|--workers)"):
         write_phantoms(PhantomConfig(out=tmp_path / "a", **wrong))  # type: ignore[arg-type]
     assert not (tmp_path / "a").exists()
 
@@ -284,3 +295,14 @@ def test_rows_start_with_file_name_and_text(tmp_path: Path) -> None:
     for row in read_rows(out / "train" / "metadata.jsonl"):
         assert list(row)[:2] == ["file_name", "text"]
         assert row["patient_id"].startswith("phantom-")
+
+
+def test_a_worker_that_dies_is_told_and_the_same_line_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PhantomConfig(out=tmp_path / "a", num=4, size=32, workers=2, json=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/bin/false")  # as one that the system kills
+        with pytest.raises(ValueError, match=r"a process that draws phantoms died .* the same line continues"):
+            write_phantoms(config)
+    assert len(load_records(write_phantoms(config))) == 4

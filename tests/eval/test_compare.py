@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vesalius.cli.main import main
 from vesalius.data.hounsfield import hu_png
@@ -106,3 +108,45 @@ def test_what_cannot_be_paired_is_named(folders: tuple[Path, Path], tmp_path: Pa
     assert "two images are named 8.png" in said()
     assert "is not empty and holds no report" in said(out=drawn)
     assert "did you mean" in said(modality="MRJ")
+
+
+def test_a_mask_of_another_size_and_samples_that_are_no_pngs_are_told(
+    folders: tuple[Path, Path], tiny_base: Path, tmp_path: Path
+) -> None:
+    drawn, truth = folders
+    (tmp_path / "masks").mkdir()
+    for path in truth.iterdir():
+        write_png(tmp_path / "masks" / path.name, np.full((32, 32, 1), 255, np.uint8))
+    config = CompareConfig(drawn=drawn, truth=truth, masks=tmp_path / "masks", out=tmp_path / "out", json=True)
+    with pytest.raises(ValueError, match=r"masks/0.png: is 32 x 32 pixels .* 64 x 64; give a mask of its size"):
+        compare(config)
+    draw_samples(
+        GenerateConfig(
+            prompt="Brain MRI", steps=2, base=tiny_base, out=tmp_path / "dicom", sink="dicom", json=True, device="cpu"
+        )  # type: ignore[arg-type]
+    )
+    with pytest.raises(ValueError, match=r"\.dcm: is no PNG, which alone can be looked at here; draw with --sink png"):
+        compare(CompareConfig(drawn=tmp_path / "dicom", truth=truth, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_deep_greys_are_compared_by_their_values(tmp_path: Path) -> None:
+    truth = np.random.default_rng(0).integers(0, 60_000, (64, 64)).astype(np.uint16)
+    for name, values in (("truth", truth), ("drawn", truth // 2)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(values).save(tmp_path / name / "a.png")
+    found = compare(CompareConfig(drawn=tmp_path / "drawn", truth=tmp_path / "truth", out=tmp_path / "out", json=True))
+    assert found["metrics"]["PSNR"]["value"] < 15  # each through a window of its own they would be equal
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_place_that_may_not_be_written_is_refused_before_the_work(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    with pytest.raises(ValueError, match=r"closed may not be written to; change its permissions"):
+        compare(CompareConfig(drawn=folders[0], truth=folders[1], out=closed / "out", dry_run=True))
+
+
+def test_a_folder_below_a_file_is_refused_before_the_work(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"0\.png is a file, in which no folder can be; choose another --out"):
+        compare(CompareConfig(drawn=folders[0], truth=folders[1], out=folders[0] / "0.png" / "out", dry_run=True))

@@ -140,10 +140,26 @@ def test_duplicates_and_missing_answers_are_told(tmp_path: Path) -> None:
     good = write(tmp_path / "a.jsonl", all_of("A"))
     with pytest.raises(ValueError, match=r"again.jsonl:1: reader 'A' has answered item 001 in .*a.jsonl:1 already"):
         gather([good, Path(shutil.copy(good, tmp_path / "again.jsonl"))], "abc", SHOWN)
+    with pytest.raises(ValueError, match=r"a.jsonl:1: .* already; give each file once"):
+        gather([good, good], "abc", SHOWN)
+    other = write(tmp_path / "other.jsonl", all_of("A", False))
+    with pytest.raises(ValueError, match=r"two readers, one of them has to answer under a name of his own"):
+        gather([good, other], "abc", SHOWN)
     some = write(tmp_path / "some.jsonl", dict(list(all_of("B").items())[:20]))
     with pytest.raises(ValueError, match=r"reader 'B' answered 20 of 24 items \(021, 022, 023, 024 lack\)"):
         gather([good, some], "abc", SHOWN)
     assert len(gather([good, some], "abc", SHOWN, partial=True)["B"]) == 20
+    names = {i: dataclasses.replace(a, seconds=float("nan")) for i, a in all_of("C").items()}
+    rows = [{**(row := dataclasses.asdict(a)), "check": checksum(row)} for a in names.values()]
+    (tmp_path / "nan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match=r"nan\.jsonl:1: seconds 'nan' is no number of seconds"):
+        gather([tmp_path / "nan.jsonl"], "abc", SHOWN)
+    (tmp_path / "half.jsonl").write_text(good.read_text().replace('"comment": ""', '"comment": "\\ud800"', 1))
+    with pytest.raises(ValueError, match=r"half\.jsonl:1: holds characters that are not Unicode"):
+        gather([tmp_path / "half.jsonl"], "abc", SHOWN)
+    (tmp_path / "long.csv").write_text(f'format,study\n"{"x" * 3_000_000}",abc\n')
+    with pytest.raises(ValueError, match=r"long\.csv:2: not CSV"):
+        gather([tmp_path / "long.csv"], "abc", SHOWN)
     (tmp_path / "none.jsonl").write_text("")
     with pytest.raises(ValueError, match="holds no answer"):
         gather([tmp_path / "none.jsonl"], "abc", SHOWN)

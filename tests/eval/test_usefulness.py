@@ -23,6 +23,7 @@ from vesalius.data.image import Uint8, png_bytes
 from vesalius.data.phantom import draw_phantom
 from vesalius.data.record import Finding, Record, load_records, write_dataset
 from vesalius.eval.usefulness import JOURNAL, measure, usefulness
+from vesalius.eval.usefulness_classifiers import open_classifier
 from vesalius.eval.usefulness_config import UsefulnessConfig
 
 Change = Callable[[Uint8, np.random.Generator], Uint8]
@@ -232,6 +233,30 @@ def test_a_function_in_a_file_is_a_classifier(real: Path, fresh: Path, tmp_path:
         measure(quick(fresh, real, tmp_path / "four", classifier=f"{path}:farthest"))
 
 
+def test_a_file_that_is_no_python_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def train(:\n")
+    config = UsefulnessConfig(samples=tmp_path, real=tmp_path, out=tmp_path, classifier=f"{tmp_path / 'mine.py'}:train")
+    with pytest.raises(ValueError, match=r"mine\.py:train': invalid syntax.*mine\.py, line 1.*give MODULE:FUNCTION"):
+        open_classifier(config)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("1 / 0", r"mine\.py:train': ZeroDivisionError in .*mine\.py, line 1: division by zero; mend it"),
+        ("def train(i, l, v, w, seed):\n    raise KeyError(7)", r"KeyError in .*mine\.py, line 2: 7; mend it"),
+        ("train = lambda i, l, v, w, seed: lambda x: x.no", r"AttributeError in .*mine\.py, line 1: .*no"),
+    ],
+)
+def test_an_error_in_a_users_function_is_told_with_its_place(
+    real: Path, fresh: Path, tmp_path: Path, code: str, message: str
+) -> None:
+    (tmp_path / "mine.py").write_text(code)
+    config = dataclasses.replace(quick(fresh, real, tmp_path / "out"), classifier=f"{tmp_path / 'mine.py'}:train")
+    with pytest.raises(ValueError, match=message):
+        measure(config)
+
+
 def test_a_callable_from_python_is_a_classifier(real: Path, fresh: Path, tmp_path: Path) -> None:
     def guess(images: torch.Tensor, labels: torch.Tensor, *rest: Any) -> Any:
         share = labels.float().mean()
@@ -298,6 +323,8 @@ def test_one_class_and_no_labels_are_refused(
         ({"ratios": (0.0,)}, "expected numbers above 0"),
         ({"shares": (1.5,), "share_ratios": (1.0,)}, "expected numbers above 0 and below 1"),
         ({"size": 30}, "multiple of 8"),
+        ({"ratios": (0.001,)}, "--ratios 0.001 of 40 real images makes no image; give a larger one"),
+        ({"classifier": "os:getpid"}, r"os:getpid: too many positional arguments; expected a function of \(images"),
         ({"subgroup": "ward"}, "no test record has the column 'ward'"),
         ({"organ": ("heart",)}, "no sample is of heart"),
         ({"classifier": "resnet"}, "is not known"),
@@ -317,7 +344,9 @@ def test_a_folder_that_holds_something_else_is_left_alone(
 ) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     assert main(["usefulness", str(fresh), "--real", str(real), "--out", str(tmp_path)]) == USAGE
-    assert "is not empty" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "is not empty" in told
+    assert "reading images" not in told
 
 
 def test_an_augmented_dataset_is_measured_by_its_synthetic_records(

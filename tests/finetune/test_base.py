@@ -21,6 +21,7 @@ from vesalius.finetune.autoencoder import AutoencoderConfig, standardise, train_
 from vesalius.finetune.base import (
     BaseConfig,
     Condition,
+    fixed_questions,
     open_parts,
     train_base,
 )
@@ -209,6 +210,33 @@ def test_a_number_of_nothing_is_refused(
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"learning_rate": float("nan")}, "--learning-rate is nan; expected a number of 0 or more"),
+        ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected a number of 0 or more"),
+        ({"real_share": 1.5}, "--real-share is 1.5; expected a number from 0 to 1"),
+        ({"caption_dropout": float("nan")}, "--caption-dropout is nan; expected a number from 0 to 1"),
+        ({"workers": -2}, "--workers is -2; expected at least -1"),
+        ({"warmup": -1}, "--warmup is -1; expected at least 0"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(tmp_path: Path, wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BaseConfig(data=(), out=tmp_path, **wrong).check(1)  # type: ignore[arg-type]
+
+
+def test_a_precision_that_is_none_is_not_taken_for_another(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="precision is 'fp16'; expected one of 'auto', 'bf16', 'fp32'"):
+        BaseConfig(data=(), out=tmp_path, precision="fp16")  # type: ignore[arg-type]
+
+
+def test_a_base_run_with_nothing_to_validate_with_says_so(tmp_path: Path) -> None:
+    record = Record(file_name="a.png", text="a", modality="CT", split="val", origin="synthetic")
+    with pytest.raises(ValueError, match="split 'val' has no real image and no phantom"):
+        fixed_questions(BaseConfig(data=(tmp_path,), out=tmp_path), [(tmp_path, record)])
+
+
 def test_a_batch_is_refused_that_does_not_divide_among_processes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--batch-size 3 does not divide among 2 processes"):
         BaseConfig(data=(), out=tmp_path, batch_size=3).check(2)
@@ -254,6 +282,21 @@ def test_two_processes_train_the_base_that_one_does(
 def test_a_base_run_without_its_parts_says_what_to_name(data: tuple[Path, ...], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--autoencoder and --text, or --init"):
         train_base(BaseConfig(data=data, out=tmp_path / "run", sizes=SIZES, device="cpu"))
+    assert not (tmp_path / "run").exists()  # so that the line that is mended may have that folder
+
+
+def test_a_part_that_is_not_there_is_named_and_settles_nothing(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for wrong, told in (
+        ({"init": tmp_path, "autoencoder": None, "text": None}, r"vae: no \*\.safetensors there; --init is to name"),
+        ({"init": tmp_path}, r"unet: no \*\.safetensors there; --init is to name"),
+        ({"autoencoder": parts[0]}, r"ae: no \*\.safetensors there; --autoencoder is to name"),
+        ({"text": parts[0]}, r"no tokenizer_config\.json there; --text is to name"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            train_base(base_config(data, parts, tmp_path / "run", **wrong))
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_text_over_one_context_is_no_condition(tiny_base: Path) -> None:

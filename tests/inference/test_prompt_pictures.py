@@ -144,6 +144,9 @@ def test_a_picture_that_changed_is_told_with_its_row(tiny_base: Path, table: Pat
         ("pictures/0.png,,0", r"prompts\.csv:8: strength 0: expected a number above 0"),
         ("pictures/0.png,,much", r"prompts\.csv:8: strength much: expected a number"),
         ("pictures/0.png,,0.2", r"prompts\.csv:8: strength 0\.2 of 4 steps leaves none"),
+        ("~nobody-here/a.png,,", r"prompts\.csv:8: .*a\.png: no such image file"),
+        ("pictures,,", r"prompts\.csv:8: .*pictures: is a folder"),
+        (f"{'a' * 300}.png,,", r"prompts\.csv:8: .*a\.png: "),
         (",hole.png,", r"prompts\.csv:8: mask needs a picture to start from"),
         (",,0.5", r"prompts\.csv:8: strength needs a picture to start from"),
     ],
@@ -279,3 +282,16 @@ def test_samples_are_prompts_again_without_their_pictures(tiny_base: Path, table
 
 def test_a_dry_run_counts_what_starts_from_pictures(tiny_base: Path, table: Path, tmp_path: Path) -> None:
     assert generate(config(tiny_base, table, tmp_path / "s", dry_run=True)).num_started == 10
+
+
+def test_a_path_as_windows_writes_it_is_found(table: Path) -> None:
+    table.write_bytes(table.read_text().replace("pictures/", "pictures\\").replace("\n", "\r\n").encode("utf-8-sig"))
+    first = requests(table)[0]
+    assert first.source is not None
+    assert first.source.image == table.parent / "pictures/0.png"
+
+
+def test_a_column_that_is_there_twice_is_refused(table: Path) -> None:
+    table.write_text("text,image,Image\nBrain MRI,pictures/0.png,pictures/1.png\n")
+    with pytest.raises(ValueError, match=r"prompts.csv:1: column 'image' is there 2 times; rename or delete one"):
+        requests(table)
