@@ -9,7 +9,7 @@ import torch
 
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import Finding, Record, load_records
-from vesalius.eval.answers import (
+from vesalius.eval.obedience import (
     answers,
     contrasts,
     independent,
@@ -17,8 +17,8 @@ from vesalius.eval.answers import (
     networks,
     phantom_like,
     phantoms_of,
-    sections,
 )
+from vesalius.eval.obedience_page import sections, shares, tables
 from vesalius.eval.scores import Case, case_of_record, read_images
 from vesalius.models.judge_network import Judge
 from vesalius.models.reader_network import Reader
