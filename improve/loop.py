@@ -308,8 +308,8 @@ def decide(first: Path, champion: Path, challenger: Path, index: int) -> dict[st
     """Promote a round only where nothing is worse than in round 0 and in the champion beyond the interval.
 
     Compared are the validation loss (1 % of it is its tolerance: the questions are fixed, but the adapters' luck is
-    not), the witness's KID to the test split, per modality, and obedience to the prompt by witness and reader, over all;
-    the judge has no say.
+    not), the witness's KID to the test split, per modality, and over all the obedience to the prompt by witness and
+    reader; the judge has no say.
     """
     reasons: list[str] = []
     ours = facts_of(challenger)
