@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vesalius.eval.context import Context
-from vesalius.eval.pictures import image_uri
+from vesalius.eval.pictures import image_uri, shortened
 from vesalius.eval.report import Figure, Section, Table
 
 MOST_SHOWN = 60
@@ -48,7 +48,7 @@ def sections(result: Mapping[str, Any], context: Context) -> list[Section]:
             tables=[Table(head=("modality", "pass", "refused by the gate"), rows=rows)],
             figures=[
                 Figure(
-                    image=image_uri(c.path), caption=c.text[:140], alt=c.text,
+                    image=image_uri(c.path), caption=shortened(c.text, 140), alt=c.text,
                     note=v.reason or "accepted", bad=v.reason is not None,
                 )
                 for c, v in shown

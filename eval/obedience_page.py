@@ -36,10 +36,15 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     cells = [
-        [row["attribute"], row["network"], row["of"], _told(row["samples"]), _told(row["real"]) if row["real"] else "-"]
+        [
+            row["attribute"], row["network"], row["of"], _told(row["samples"]),
+            _told(row["real"]) if row["real"] else "-",
+            "less" if row["real"] and row["samples"]["high"] < row["real"]["low"] else "",
+        ]
         for row in rows
-    ]
-    return Table(head=("attribute", "by", "of", "samples right (95 %), n", "real images right (95 %), n"), rows=cells)
+    ]  # fmt: skip
+    head = ("attribute", "by", "of", "samples right (95 %), n", "real images right (95 %), n", "beyond both intervals")
+    return Table(head=head, rows=cells)
 
 
 def sections(result: Mapping[str, Any]) -> list[Section]:

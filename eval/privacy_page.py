@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vesalius.eval.pictures import image_uri
+from vesalius.eval.pictures import image_uri, shortened
 from vesalius.eval.privacy import CLOSE, ENOUGH, LEAKY, MOST_HIGH, PERCENTILE
 from vesalius.eval.report import Figure, Section, Table
 
@@ -23,12 +23,12 @@ def sections(
     figures = []
     for pair in result["pairs"]:
         text = texts[pair["sample"]] if texts else pair["names"][0]
-        told = f"distance {pair['distance']:.4f} by {pair['detector']}, limit {pair['limit']:.4f}"
+        told = f"{pair['distance'] / max(pair['limit'], 1e-12):.2f} of the limit by {pair['detector']}"
         bad = pair["distance"] < pair["limit"]
         figures += [
             Figure(
-                image=image_uri(samples[pair["sample"]]), caption=f"sample: {text[:90]}", alt=pair["modality"],
-                note=told, bad=bad,
+                image=image_uri(samples[pair["sample"]]), caption=f"sample: {shortened(text, 90)}",
+                alt=pair["modality"], note=told, bad=bad,
             ),
             Figure(
                 image=image_uri(train[pair["train"]]), caption=f"its nearest training image: {pair['names'][1]}",

@@ -13,7 +13,7 @@ def section(result: Mapping[str, Any], modalities: Sequence[str]) -> Section:
     columns = {
         **(_fidelity(result["fidelity"]) if "fidelity" in result else {}),
         **(_obedience(result["obedience"], modalities) if "obedience" in result else {}),
-        **({"copies of training images": result["privacy"]["verdicts"]} if "privacy" in result else {}),
+        **({"copies of training images?": _copies(result["privacy"])} if "privacy" in result else {}),
     }
     names = list(dict.fromkeys([*modalities, *(name for told in columns.values() for name in told)]))
     names = [n for n in names if n != "all" and any(n in told for told in columns.values())]
@@ -50,6 +50,18 @@ def _obedience(found: Mapping[str, Any], modalities: Sequence[str]) -> dict[str,
         lines += [f"networks disagree on {', '.join(unsettled)}"] if unsettled else []
         told[name] = "; ".join(lines) or ("not told from real images" if said else "no conclusion: nothing to ask")
     return {"obeys the prompt?": told}
+
+
+def _copies(found: Mapping[str, Any]) -> dict[str, str]:
+    """The verdicts, and the most samples that a detector finds close: one copy of a patient is one too many."""
+    told = dict(found["verdicts"])
+    for name in told:
+        measured = [r for r in found["copies"] if r["modality"] == name and "close" in r]
+        close = {r["detector"]: round(r["close"]["value"] * r["close"]["num"]) for r in measured}
+        by = max(close, key=lambda detector: close[detector], default=None)
+        if by is not None and close[by]:
+            told[name] += f"; {close[by]} of {measured[0]['num_samples']} close by {by}"
+    return told
 
 
 def _apart(name: str, found: Mapping[str, Any]) -> str:
