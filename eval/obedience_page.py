@@ -39,11 +39,11 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         [
             row["attribute"], row["network"], row["of"], _told(row["samples"]),
             _told(row["real"]) if row["real"] else "-",
-            "less" if row["real"] and row["samples"]["high"] < row["real"]["low"] else "",
+            compared(row),
         ]
         for row in rows
     ]  # fmt: skip
-    head = ("attribute", "by", "of", "samples right (95 %), n", "real images right (95 %), n", "beyond both intervals")
+    head = ("attribute", "by", "of", "samples right (95 %), n", "real images right (95 %), n", "compared")
     return Table(head=head, rows=cells)
 
 
@@ -66,13 +66,23 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
             more=[
                 "Exchanged: the picture agrees better with the true text than with one that is false in its side, a "
                 "negation or a finding, or than with another prompt of the modality; half is chance. Agreement is "
-                "weak on negation, so look at the findings beside it.",
+                "weak on negation, so look at the findings beside it. Where real images are no better than chance the "
+                "network cannot tell, and nothing is concluded.",
                 "Side, size and count are asked of findings that are seen. The reader measures where real images are "
                 "phantoms; beside it stands its rate on phantoms that have the very findings.",
             ],
             tables=tables(result),
         )
     ]
+
+
+def compared(row: Mapping[str, Any]) -> str:
+    """ "less" where samples fall below real images beyond both intervals; "cannot tell" where real images are no better
+    than chance in an exchange, so that the network measures nothing there; "" where neither is so."""
+    real = row["real"]
+    if not real or (row["attribute"].endswith("exchanged") and real["low"] <= 0.5):
+        return "cannot tell"
+    return "less" if row["samples"]["high"] < real["low"] else ""
 
 
 def _told(row: Mapping[str, Any]) -> str:

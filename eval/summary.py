@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vesalius.eval.obedience_page import compared
+from vesalius.eval.privacy import PERCENTILE
 from vesalius.eval.report import Section, Table
 
 
@@ -27,7 +29,8 @@ def section(result: Mapping[str, Any], modalities: Sequence[str]) -> Section:
 
 
 def _fidelity(found: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
-    columns: dict[str, Mapping[str, str]] = {}
+    sizes = {row["modality"]: f"{row['num_samples']}, {row['num_real']}" for row in found["rows"]}
+    columns: dict[str, Mapping[str, str]] = {"samples, real": sizes}
     names = [n for n in dict.fromkeys(row["modality"] for row in found["rows"]) if n != "all"]
     for question, head in (("distance", "as near as real images?"), ("diversity", "as diverse?")):
         told = {c["modality"]: c["conclusion"] for c in found["conclusions"] if c["question"] == question}
@@ -42,21 +45,26 @@ def _obedience(found: Mapping[str, Any], modalities: Sequence[str]) -> dict[str,
     for name in modalities:
         said: dict[str, list[bool]] = {}
         for row in found["rows"]:
-            if row["real"] and row["of"] == name:
-                said.setdefault(row["attribute"], []).append(row["samples"]["high"] < row["real"]["low"])
+            if row["of"] == name and (answer := compared(row)) != "cannot tell":
+                said.setdefault(row["attribute"], []).append(answer == "less")
         short = [attribute for attribute, each in said.items() if all(each)]
         unsettled = [attribute for attribute, each in said.items() if any(each) and not all(each)]
         lines = [f"less than real images in {', '.join(short)}"] if short else []
         lines += [f"networks disagree on {', '.join(unsettled)}"] if unsettled else []
-        told[name] = "; ".join(lines) or ("not told from real images" if said else "no conclusion: nothing to ask")
+        asked = ", ".join(said)
+        told[name] = "; ".join(lines) or (f"as real images in {asked}" if said else "no conclusion: nothing to ask")
     return {"obeys the prompt?": told}
 
 
 def _copies(found: Mapping[str, Any]) -> dict[str, str]:
-    """The verdicts, and the most samples that a detector finds close: one copy of a patient is one too many."""
+    """The verdicts; beside "no conclusion" the detectors that find more copies than among unseen real images, and the
+    most samples that one finds close: one copy of a patient is one too many."""
     told = dict(found["verdicts"])
     for name in told:
-        measured = [r for r in found["copies"] if r["modality"] == name and "close" in r]
+        measured = [r for r in found["copies"] if r["modality"] == name and "copies" in r]
+        more = [r["detector"] for r in measured if r["copies"]["low"] > max(PERCENTILE / 100, r["unseen"]["high"])]
+        if told[name] == "no conclusion" and more:
+            told[name] += f", but more than unseen real images by {', '.join(more)}"
         close = {r["detector"]: round(r["close"]["value"] * r["close"]["num"]) for r in measured}
         by = max(close, key=lambda detector: close[detector], default=None)
         if by is not None and close[by]:
