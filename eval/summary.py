@@ -52,7 +52,9 @@ def _obedience(found: Mapping[str, Any], modalities: Sequence[str]) -> dict[str,
         lines = [f"less than real images in {', '.join(short)}"] if short else []
         lines += [f"networks disagree on {', '.join(unsettled)}"] if unsettled else []
         asked = ", ".join(said)
-        told[name] = "; ".join(lines) or (f"as real images in {asked}" if said else "no conclusion: nothing to ask")
+        told[name] = "; ".join(lines) or (
+            f"not told from real images in {asked}" if said else "no conclusion: nothing to ask"
+        )
     return {"obeys the prompt?": told}
 
 
