@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from vesalius.data.phantom import PhantomConfig, write_phantoms
-from vesalius.data.record import load_records
+from vesalius.data.record import load_records, write_dataset
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.run import evaluate
 from vesalius.inference.sample import Sample, sample_lines
@@ -106,6 +106,10 @@ def test_membership_is_not_asked_of_another_model(folders: tuple[Path, Path], ti
 
 
 def test_usefulness_says_why_it_was_not_measured(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    found = evaluate(config(folders, tmp_path, parts=("usefulness",)))
+    data, samples = folders
+    unlabelled = tmp_path / "unlabelled"
+    shutil.copytree(data, unlabelled)
+    write_dataset(unlabelled, [dataclasses.replace(r, label=None, mask=None) for r in load_records(data)])
+    found = evaluate(config((unlabelled, samples), tmp_path, parts=("usefulness",)))
     assert "label" in found["usefulness"]["note"]
     assert "Not measured: " in (tmp_path / "report" / "report.md").read_text()
