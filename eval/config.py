@@ -27,14 +27,21 @@ class EvalConfig(Settled):
     """split of --real that the samples are compared with"""
     shared_patients: Literal["refuse", "leave-out"] = "refuse"
     """what becomes of real images of patients who are among the training images: every distance to them is too small"""
-    parts: tuple[str, ...] = ("fidelity", "obedience", "copies", "gates")
-    """what is measured, in the order of the page: fidelity, obedience, copies, gates, answers (obedience by several
-    networks), privacy (copies by several detectors), pixels (noise, intensities, stain)"""
+    parts: tuple[str, ...] = ("fidelity", "obedience", "privacy", "gates")
+    """what is measured, in the order of the page: fidelity, obedience, privacy, gates; and on request pixels (noise,
+    intensities, stain), membership (does the denoiser tell what it was trained on; needs the base), usefulness
+    (classifiers with and without the samples; some minutes)"""
     detector: tuple[str, ...] = ("judge", "witness")
     """networks whose features are compared, better two than one: judge, witness, texture, inception, a folder or hub id
     of a vision model of transformers (CLIP, SigLIP, DINOv2 ...), module:function or file.py:function"""
     cache: Path | None = None
     """folder where features are kept, by digest; none: below $VESALIUS_HOME"""
+    gated_by: tuple[str, ...] = ()
+    """networks that accepted these samples, and so measure nothing of their obedience: judge, witness, reader"""
+    base: str | None = None
+    """base that drew the samples, for membership; none: the one that they name"""
+    adapter: tuple[str, ...] = ()
+    """its adapters; none: those that the samples' recipe names"""
     seed: int = 0
     """seed of the resampling behind the intervals"""
     json: bool = False

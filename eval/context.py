@@ -91,7 +91,7 @@ def check_folders(config: EvalConfig, samples: Sequence[Sample]) -> None:
     if config.out.exists() and not config.out.is_dir():
         raise ValueError(f"{config.out}: is a file; choose a folder for --out")
     there = [p for p in config.out.glob("*") if not p.name.startswith(".")]
-    if there and not any(p.name == "report.json" for p in there):
+    if there and not {"report.json", "usefulness"} & {p.name for p in there}:
         raise ValueError(f"{config.out}: is not empty and holds no report; choose another --out")
     for sample in samples:
         path = config.samples / sample.file_name

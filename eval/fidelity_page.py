@@ -20,9 +20,8 @@ def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
                 "Beside every number stands the floor: that of training images against the same real images, as a "
                 "generator can hardly be expected nearer than what it learnt from. There is a conclusion only where "
                 "all detectors agree beyond the intervals.",
-                *halves_told(result),
-                *sizes_told(result),
             ],
+            more=[*halves_told(result), *sizes_told(result)],
             tables=[conclusions_table(result), distance_table(result), reach_table(result), pairs_table(result)],
             plots=distance_plots(result),
         )
@@ -126,9 +125,12 @@ def reach_table(result: Mapping[str, Any]) -> Table:
     rows = []
     for row in result["rows"]:
         cells = [beside(row.get(name), 1 if name == "vendi" else 2) for name in NAMES]
-        each = str(row["coverage"]["num_a"]) if "coverage" in row else "-"
+        if "coverage" not in row:
+            continue  # how many images it takes stands below
+        each = str(row["coverage"]["num_a"])
         rows.append([row["modality"], row["detector"], *cells, each])
-    return Table(head=("modality", "detector", *(f"{name} (real)" for name in NAMES), "images a draw"), rows=rows)
+    head = ("modality", "detector", *(f"{name} (real)" for name in NAMES), "images a draw")
+    return Table(head=head, rows=rows, folded=f"Precision, recall, density, coverage, Vendi score ({len(rows)} rows)")
 
 
 def pairs_table(result: Mapping[str, Any]) -> Table:
@@ -141,7 +143,7 @@ def pairs_table(result: Mapping[str, Any]) -> Table:
             str(ours["num"]) if ours else "0", str(theirs["num"]) if theirs else "0",
         ])  # fmt: skip
     head = ("modality", "MS-SSIM within a prompt", "of real pairs", "which are", "prompts", "labels")
-    return Table(head=head, rows=rows)
+    return Table(head=head, rows=rows, folded=f"Likeness within a prompt ({len(rows)} rows)")
 
 
 def groups_table(result: Mapping[str, Any]) -> Table:

@@ -1,80 +1,353 @@
-"""The part `obedience`: whether pictures show what their prompts say, by the judge, beside real images."""
+"""Obedience: does a picture show what its prompt says? By several networks, each beside its own rate on real images.
+
+    found = measure(cases, images, real, real_images, networks)
+
+Three ways to ask, none of which is trusted alone. Agreement: the picture agrees better with its prompt than with the
+same prompt made false in one thing (side, negation, finding), or than with another prompt. Findings: a classifier sees
+what is asked for, and does not see what is denied. On phantoms and pictures like them the reader measures: side, size,
+count. A network that gated the samples has made them agree with itself, so it may not measure them (`independent`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 
-from vesalius.eval.context import Context
-from vesalius.eval.pictures import histogram_svg
-from vesalius.eval.report import Section, Table
-from vesalius.eval.scores import Case, Scores
+from vesalius.data.phantom import KINDS, ORGANS, RULES, draw_phantom
+from vesalius.data.prompt import clean, is_chinese, swap_sides
+from vesalius.data.record import Finding, Record
+from vesalius.data.wording import hard_negatives, reword
+from vesalius.eval.metrics import share
+from vesalius.eval.scores import Case
+from vesalius.models.judge_network import Judge, attribute_names
+from vesalius.models.reader_network import Reader, compare_findings
+from vesalius.models.witness_network import FINDINGS, Witness
 
-
-def measure(context: Context) -> dict[str, Any]:
-    """Agreement per modality, and the scores of each picture of both sets."""
-    return {
-        "judge": context.judge.digest,
-        "agreement": {
-            m: {
-                "samples": agreement(m, context.samples.cases, context.scores),
-                "real": agreement(m, context.real.cases, context.real_scores),
-            }
-            for m in context.modalities
-        },
-        "scores": [{"file_name": s.file_name, **row} for s, row in zip(context.drawn, context.scores, strict=True)],
-    }
-
-
-def agreement(modality: str, cases: Sequence[Case], scores: Sequence[Scores]) -> dict[str, Any]:
-    """Obedience of the pictures of a modality; of real images with their own captions it is the judge's own error."""
-    members = [s for c, s in zip(cases, scores, strict=True) if c.modality == modality]
-    sided = [s["side_margin"] > 0 for s in members if "side_margin" in s]
-    found = [s["findings"] >= 0.5 for s in members if "findings" in s]
-    return {
-        "num": len(members),
-        "modality_right": float(np.mean([s["modality"] >= 0.5 for s in members])) if members else None,
-        "agreement": float(np.mean([s["agreement"] for s in members])) if members else None,
-        "side_right": float(np.mean(sided)) if sided else None,
-        "findings_right": float(np.mean(found)) if found else None,
-    }
+GATES = ("judge", "witness", "reader")
+"""Networks of this package that could gate, and that could measure."""
+MOST_PHANTOMS = 300
+FIRST_PHANTOM = 10 * 1_000_003
+"""The seed of the first phantom drawn here; no training set comes near it."""
+SIZE = 128
+CHANGES = {"side": "side", "denial": "negation", "claim": "negation"}
+"""Names of the ways in which `hard_negatives` makes findings false, as attributes of the table."""
 
 
-def sections(result: Mapping[str, Any], context: Context) -> list[Section]:
-    agreements = {
-        "samples": [s["agreement"] for s in context.scores],
-        "unseen real images": [s["agreement"] for s in context.real_scores],
-    }
-    return [
-        Section(
-            title="Obedience to the prompt", tables=[agreement_table(result)],
-            text=[
-                "Measured by the embedded judge. Its row on real images is its own error: "
-                "no sample can be trusted more than that."
-            ],
-            plots=[histogram_svg(agreements, x="agreement of picture and prompt", title="Agreement")],
+def independent(gated_by: Collection[str], networks: Collection[str] = GATES) -> tuple[str, ...]:
+    """The networks that may measure the obedience of samples that others gated. ValueError where none is left, or a
+    gate is not known by name: what it was cannot be ruled out then."""
+    known = dict.fromkeys([*GATES, *networks])
+    if unknown := sorted(set(gated_by) - set(known)):
+        raise ValueError(f"gated by {', '.join(unknown)}: no such network; name it of {', '.join(known)}")
+    left = tuple(name for name in networks if name not in gated_by)
+    if not left:
+        raise ValueError(
+            f"{', '.join(networks)} gated these samples, and no other network is there to measure their obedience; "
+            "add one that gated nothing"
         )
-    ]  # fmt: skip
+    return left
 
 
-def agreement_table(result: Mapping[str, Any]) -> Table:
+class Agrees(Protocol):
+    """A network that has pictures and texts in one space, as the judge does: unit vectors, float32 [N, C]."""
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor: ...  # NCHW uint8
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """What measures. agreement: by name. judge, witness, reader: where they are there."""
+
+    agreement: Mapping[str, Agrees]
+    judge: Judge | None = None
+    witness: Witness | None = None
+    reader: Reader | None = None
+
+    def without(self, gated_by: Collection[str]) -> Networks:
+        """Those that did not gate. ValueError as `independent`."""
+        names = [*self.agreement, *(n for n in GATES if getattr(self, n) is not None)]
+        left = independent(gated_by, list(dict.fromkeys(names)))
+        return replace(
+            self, agreement={n: each for n, each in self.agreement.items() if n in left},
+            **{name: None for name in GATES if name not in left},
+        )  # fmt: skip
+
+
+class Contrast(NamedTuple):
+    """Two texts for one picture, the second false in one thing, which `attribute` names."""
+
+    place: int
+    attribute: str
+    true: str
+    false: str
+
+
+class Answer(NamedTuple):
+    """One question that a picture answered. place: of the picture in its set."""
+
+    place: int
+    attribute: str
+    network: str
+    right: bool
+
+
+def networks(judge: Judge | None = None, witness: Witness | None = None, reader: Reader | None = None) -> Networks:
+    """The networks of this package, those given."""
+    return Networks(agreement={"judge": judge} if judge else {}, judge=judge, witness=witness, reader=reader)
+
+
+def contrasts(cases: Sequence[Case], *, seed: int = 0) -> list[Contrast]:
+    """Two texts for every prompt that can be made false, in each way in which it can.
+
+    "side": left and right exchanged in the prompt itself. "negation", "finding": of prompts whose findings are known,
+    of phantoms' modalities; both texts are worded anew, by the same draws. "other prompt": the text of another case of
+    the modality, at random.
+    """
+    told: list[Contrast] = []
+    texts: dict[str, list[str]] = {}
+    for case in cases:
+        texts.setdefault(case.modality, []).append(clean(case.text))
+    for place, case in enumerate(cases):
+        own = clean(case.text)
+        swapped = swap_sides(own)
+        if swapped:
+            told.append(Contrast(place, "side", own, swapped))
+        told += _reworded(case, place, seed)
+        others = sorted(set(texts[case.modality]) - {own})
+        if others:
+            rng = np.random.default_rng([seed, place, 1])
+            told.append(Contrast(place, "other prompt", own, others[int(rng.integers(len(others)))]))
+    return told
+
+
+def _reworded(case: Case, place: int, seed: int) -> list[Contrast]:
+    """One change of each kind, of a case whose findings are known."""
+    kinds = {f.kind for f in case.findings}
+    if not kinds or case.modality not in ORGANS or not kinds <= set(RULES[case.modality]):
+        return []
+    changes: dict[str, list[tuple[Finding, ...]]] = {}
+    for name, findings in hard_negatives(case.findings):
+        if CHANGES.get(name) == "negation":
+            changes.setdefault("negation", []).append(findings)
+    if exchanged := _exchanged(case):
+        changes["finding"] = [exchanged]
+    language = "zh" if is_chinese(case.text) else "en"
+    made = []
+    for number, (attribute, choices) in enumerate(sorted(changes.items())):
+        rng = np.random.default_rng([seed, place, 2, number])
+        false = choices[int(rng.integers(len(choices)))]
+        pair = [
+            reword(findings, case.modality, np.random.default_rng([seed, place, 3]), language=language, unseen=True)
+            for findings in (case.findings, false)
+        ]
+        if pair[0] != pair[1]:
+            made.append(Contrast(place, attribute, pair[0], pair[1]))
+    return made
+
+
+def _exchanged(case: Case) -> tuple[Finding, ...] | None:
+    """The findings with the first present one of another kind, which they do not speak of or deny."""
+    present = [f for f in case.findings if f.present]
+    free = [k for k in KINDS[case.modality] if k not in {f.kind for f in present}]
+    if not present or not free:
+        return None
+    old, rule = present[0], RULES[case.modality][free[0]]
+    size = None if rule.size_mm is None else old.size_mm or float(rule.size_mm[0])
+    new = Finding(kind=free[0], side=(old.side or "left") if rule.sides else None, size_mm=size)
+    rest = [f for f in case.findings if f is not old and f.kind != new.kind]
+    denied = [Finding(kind=old.kind, present=False)] if any(not f.present for f in case.findings) else []
+    return tuple(sorted([new, *rest, *denied], key=lambda f: not f.present))
+
+
+def agreement_answers(
+    name: str, network: Agrees, cases: Sequence[Case], images: torch.Tensor, seed: int
+) -> list[Answer]:
+    """Whether each picture agrees better with the true text than with the false one."""
+    asked = contrasts(cases, seed=seed)
+    if not asked:
+        return []
+    seen = network.embed_images(images)[[each.place for each in asked]]
+    true, false = (network.embed_texts(texts) for texts in ([c.true for c in asked], [c.false for c in asked]))
+    right = ((seen * true).sum(1) > (seen * false).sum(1)).tolist()
+    return [Answer(c.place, f"{c.attribute} exchanged", name, r) for c, r in zip(asked, right, strict=True)]
+
+
+def modality_answers(net: Networks, cases: Sequence[Case], images: torch.Tensor) -> list[Answer]:
+    """Whether each picture is read as its modality, by each classifier that knows it."""
+    answers: list[Answer] = []
+    read: list[tuple[str, tuple[str, ...], torch.Tensor]] = []
+    if net.judge is not None:
+        read.append(("judge", net.judge.config.modalities, net.judge.read(images)[0]))
+    if net.witness is not None and "modality" in net.witness.config.heads:
+        said, names = net.witness.classify(images, "modality")
+        read.append(("witness", names, said))
+    for name, known, said in read:
+        chosen = said.argmax(1).tolist()
+        answers += [
+            Answer(i, "modality", name, known[chosen[i]] == case.modality)
+            for i, case in enumerate(cases)
+            if case.modality in known
+        ]
+    return answers
+
+
+def finding_answers(net: Networks, cases: Sequence[Case], images: torch.Tensor) -> list[Answer]:
+    """What the heads of judge and witness say of the findings asked for or denied: a probability of a half decides.
+
+    "finding present": of its kind. "finding absent": of one denied. "side": of one present in the prompt, the side
+    asked for is likelier than the other; of both sides, each is likelier than not.
+    """
+    answers: list[Answer] = []
+    heads: list[tuple[str, list[dict[str, float]]]] = []
+    if net.judge is not None:
+        _, said = net.judge.read(images)
+        heads.append(("judge", [dict(zip(net.judge.config.attributes, row, strict=True)) for row in said.tolist()]))
+    if net.witness is not None:
+        features = net.witness.features(images)
+        rows: list[dict[str, float]] = [{} for _ in cases]
+        for modality in {c.modality for c in cases}:
+            head = f"{FINDINGS}{modality}"
+            if head in net.witness.config.heads:
+                mine = [i for i, c in enumerate(cases) if c.modality == modality]
+                for i, row in zip(mine, net.witness.read(features[mine], head).tolist(), strict=True):
+                    rows[i] = dict(zip(net.witness.config.heads[head], row, strict=True))
+        heads.append(("witness", rows))
+    for name, known in heads:
+        for i, case in enumerate(cases):
+            for finding in case.findings:
+                answers += [Answer(i, a, name, r) for a, r in _answers_of(case.modality, finding, known[i])]
+    return answers
+
+
+def _answers_of(modality: str, finding: Finding, said: Mapping[str, float]) -> list[tuple[str, bool]]:
+    kind = f"{modality}/{finding.kind}"
+    if kind not in said:
+        return []
+    if not finding.present:
+        return [("finding absent", said[kind] < 0.5)]
+    answers = [("finding present", said[kind] >= 0.5)]
+    sides = [name for name in attribute_names(modality, finding)[1:] if name in said]
+    if len(sides) == 2:
+        answers.append(("side", all(said[name] >= 0.5 for name in sides)))
+    elif sides and (other := f"{kind}/{'left' if finding.side == 'right' else 'right'}") in said:
+        answers.append(("side", said[sides[0]] > said[other]))
+    return answers
+
+
+def reader_answers(
+    reader: Reader, cases: Sequence[Case], images: torch.Tensor, phantoms: Collection[str]
+) -> list[Answer]:
+    """What the phantom reader measures in pictures of the modalities named, whose findings are known."""
+    mine = [i for i, c in enumerate(cases) if c.modality in phantoms and c.modality in RULES and c.findings]
+    if not mine:
+        return []
+    readings = reader.read(images[mine], [cases[i].modality for i in mine])
+    names = {"present": "finding present", "absent": "finding absent", "size": "size within 25 %"}
+    return [
+        Answer(i, names.get(question, question), "reader", right)
+        for i, reading in zip(mine, readings, strict=True)
+        for _, question, right in compare_findings(
+            [f for f in cases[i].findings if f.kind in RULES[cases[i].modality]], reading.findings, cases[i].modality
+        )
+    ]
+
+
+def phantom_like(records: Sequence[Record]) -> tuple[str, ...]:
+    """The modalities whose records are phantoms alone: samples beside them are like phantoms, and can be measured."""
+    drawn: dict[str, bool] = {}
+    for record in records:
+        drawn[record.modality] = drawn.get(record.modality, True) and record.origin == "phantom"
+    return tuple(sorted(m for m, all_phantoms in drawn.items() if all_phantoms and m in RULES))
+
+
+def phantoms_of(cases: Sequence[Case], phantoms: Collection[str], seed: int) -> tuple[list[Case], torch.Tensor]:
+    """Phantoms that really have what was asked, of at most `MOST_PHANTOMS` cases at random: cases, uint8 [N, 3, H, W].
+
+    What the reader gets wrong of them is its own error, in the very mix of findings that the samples were asked for.
+    Cases whose findings no phantom can have are passed over.
+    """
+    from vesalius.eval.scorecard_obedience import as_seen
+
+    mine = [c for c in cases if c.modality in phantoms and c.modality in RULES and c.findings]
+    order = np.random.default_rng(seed).permutation(len(mine)).tolist()
+    kept: list[Case] = []
+    drawn: list[torch.Tensor] = []
+    for number in order[:MOST_PHANTOMS]:
+        case = mine[number]
+        try:
+            phantom = draw_phantom(FIRST_PHANTOM + number, case.modality, size=SIZE, findings=case.findings)
+        except ValueError:
+            continue
+        kept.append(case)
+        drawn.append(torch.from_numpy(as_seen(phantom)))
+    return kept, torch.stack(drawn) if drawn else torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8)
+
+
+def answers(
+    cases: Sequence[Case], images: torch.Tensor, net: Networks, *, phantoms: Collection[str] = (), seed: int = 0
+) -> list[Answer]:
+    """All that can be asked of the pictures (uint8 [N, 3, H, W]) of these cases."""
+    found = modality_answers(net, cases, images) + finding_answers(net, cases, images)
+    for name, network in net.agreement.items():
+        found += agreement_answers(name, network, cases, images, seed)
+    if net.reader is not None:
+        found += reader_answers(net.reader, cases, images, phantoms)
+    return found
+
+
+def measure(
+    cases: Sequence[Case],
+    images: torch.Tensor,
+    real: Sequence[Case],
+    real_images: torch.Tensor,
+    net: Networks,
+    *,
+    gated_by: Collection[str] = (),
+    phantoms: Collection[str] = (),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Obedience per attribute, network and modality, beside the same network's rate on real images under their own
+    captions, as JSON; shares of the questions with Wilson's interval. Beside the reader stands its rate on phantoms
+    that have the very findings (`phantoms_of`).
+
+    gated_by: names of the networks that accepted these samples; they measure nothing. phantoms: modalities whose
+    samples are like phantoms, which the reader can measure. ValueError where counts differ, or no network is left.
+    """
+    for name, each, stack in (("samples", cases, images), ("real images", real, real_images)):
+        if len(each) != len(stack) or not len(each):
+            raise ValueError(f"obedience: {len(each)} {name}, and {len(stack)} pictures of them; give as many")
+    left = net.without(gated_by) if gated_by else net
+    ours = answers(cases, images, left, phantoms=phantoms, seed=seed)
+    theirs = answers(real, real_images, replace(left, reader=None), seed=seed)
+    if left.reader is not None:
+        known, drawn = phantoms_of(cases, phantoms, seed)
+        told = [a._replace(place=len(real) + a.place) for a in reader_answers(left.reader, known, drawn, phantoms)]
+        real, theirs = [*real, *known], theirs + told
     rows = []
-    for modality, pair in result["agreement"].items():
-        for name in ("samples", "real"):
-            row = pair[name]
-            cells = [
-                share_told(row["modality_right"]), number_told(row["agreement"]), share_told(row["side_right"]),
-                share_told(row["findings_right"]),
+    modalities = sorted({c.modality for c in cases})
+    keys = sorted({(a.attribute, a.network) for a in ours})
+    for attribute, network in keys:
+        for of in ["all", *modalities] if len(modalities) > 1 else modalities:
+            counted = [
+                [a.right for a in found if (a.attribute, a.network) == (attribute, network)
+                 and of in ("all", known[a.place].modality) and known[a.place].modality in modalities]
+                for found, known in ((ours, cases), (theirs, real))
             ]  # fmt: skip
-            rows.append([f"{modality}, {name}", *cells, str(row["num"])])
-    return Table(head=("images", "modality right", "agreement", "side right", "findings right", "n"), rows=rows)
-
-
-def share_told(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
-
-
-def number_told(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+            if counted[0]:
+                rows.append(
+                    {
+                        "attribute": attribute, "network": network, "of": of, "samples": asdict(share(counted[0])),
+                        "real": asdict(share(counted[1])) if counted[1] else None,
+                    }
+                )  # fmt: skip
+    digests = {name: getattr(left, name).digest for name in GATES if getattr(left, name) is not None}
+    return {
+        "rows": rows, "networks": digests, "gated_by": sorted(gated_by), "num_samples": len(cases),
+        "num_real": len(real_images),
+    }  # fmt: skip

@@ -23,6 +23,11 @@ def image_uri(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(png_bytes(read_image(path))).decode()
 
 
+def shortened(text: str, most: int) -> str:
+    """A caption of at most so many characters, with an ellipsis where it had more."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
 def curve_svg(curves: Mapping[str, Points], *, x: str, y: str, title: str) -> str:
     """Curves name -> (xs, ys) as an SVG string for a page."""
     return _svg(curves, x, y, title, kind="line")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vesalius.eval.pictures import image_uri
+from vesalius.eval.pictures import image_uri, shortened
 from vesalius.eval.privacy import CLOSE, ENOUGH, LEAKY, MOST_HIGH, PERCENTILE
 from vesalius.eval.report import Figure, Section, Table
 
@@ -23,16 +23,16 @@ def sections(
     figures = []
     for pair in result["pairs"]:
         text = texts[pair["sample"]] if texts else pair["names"][0]
-        told = f"distance {pair['distance']:.4f} by {pair['detector']}, limit {pair['limit']:.4f}"
+        told = f"{pair['distance'] / max(pair['limit'], 1e-12):.2f} of the limit by {pair['detector']}"
         bad = pair["distance"] < pair["limit"]
         figures += [
             Figure(
-                image=image_uri(samples[pair["sample"]]), caption=f"sample: {text[:90]}", alt=pair["modality"],
-                note=told, bad=bad,
+                image=image_uri(samples[pair["sample"]]), caption=f"sample: {shortened(text, 90)}",
+                alt=pair["modality"], note=told, bad=bad,
             ),
             Figure(
                 image=image_uri(train[pair["train"]]), caption=f"its nearest training image: {pair['names'][1]}",
-                alt="(training image, real or phantom)",
+                alt=f"{pair['modality']}, a training image", real=True,
             ),
         ]  # fmt: skip
     few = sorted({f"{r['modality']} ({r['num_held_out']})" for r in result["copies"] if r["num_held_out"] < ENOUGH})
@@ -51,28 +51,44 @@ def sections(
         Section(
             title="Copies of training images",
             text=[
-                f"The limit of a modality is the {PERCENTILE:g}st percentile of the distances from held-out real "
-                "images to the training images, those of the same patient passed over: so many percent of a perfect "
-                "generator's samples lie below it by chance. Beside it the share of unseen real images that lie below "
-                f"the limit of the others. Close: nearer than {CLOSE:g} of the limit. Intervals are Wilson's; the "
-                "bound is the one-sided 95 % one of Clopper and Pearson.",
-                "By pixels: thumbnails of 16 x 16 without brightness and contrast, samples mirrored and training "
-                "images cropped too. Networks see pictures as they are. A picture may tell of a patient without being "
-                "near in any of these.",
-                "A conclusion needs all detectors to say the same: more, where the interval lies above that of unseen "
-                f"real images; no more, where the bound is at most {MOST_HIGH:.0%} (149 samples without any) and none "
-                "is close.",
-                *(f"{modality}: {said}." for modality, said in result["verdicts"].items()),
+                f"Below the limit lie {PERCENTILE:g} % of unseen real images by chance. A conclusion needs all "
+                "detectors to say the same, so that few samples, or detectors that disagree, carry none. A picture "
+                "may tell of a patient without being near in any of these.",
                 *notes,
             ],
-            tables=[copies_table(result), duplicates_table(result)],
+            more=[
+                f"The limit of a modality is the {PERCENTILE:g}st percentile of the distances from held-out real "
+                "images to the training images, those of the same patient passed over. Beside the share of samples "
+                "below it stands that of unseen real images, each by the limit of the others. Close: nearer than "
+                f"{CLOSE:g} of the limit. Intervals are Wilson's; the bound is the one-sided 95 % one of Clopper and "
+                "Pearson.",
+                "By pixels: thumbnails of 16 x 16 without brightness and contrast, samples mirrored and training "
+                "images cropped too. Networks see pictures as they are.",
+                "More than unseen real images: the interval lies above theirs. No more: the bound is at most "
+                f"{MOST_HIGH:.0%} (149 samples without any) and none is close.",
+                "Near-duplicates: samples with another sample within the limit, beside real images with one of "
+                "another patient, in sets as large.",
+            ],
+            tables=[verdicts_table(result), copies_table(result), duplicates_table(result)],
         ),
         Section(
             title="Nearest pairs",
             text=["The samples nearest to a training image, in units of their limit, each beside that image."],
             figures=figures,
+            paired=True,
         ),
     ]  # fmt: skip
+
+
+def verdicts_table(result: Mapping[str, Any]) -> Table:
+    """A row per modality, with the highest share that a detector finds."""
+    rows = []
+    for modality, said in result["verdicts"].items():
+        measured = [r for r in result["copies"] if r["modality"] == modality and "copies" in r]
+        most = max(measured, key=lambda r: float(r["copies"]["value"]), default=None)
+        told = ["-", "-"] if most is None else [f"{share_of(most['copies'])} by {most['detector']}", _close(most)]
+        rows.append([modality, said, *told])
+    return Table(head=("modality", "copies?", "most below the limit (95 %)", "close"), rows=rows)
 
 
 def copies_table(result: Mapping[str, Any]) -> Table:
@@ -85,7 +101,7 @@ def copies_table(result: Mapping[str, Any]) -> Table:
         rows.append(
             [
                 *first, share_of(row["copies"]), f"{row['bound']:.1%}", share_of(row["unseen"]),
-                f"{round(row['close']['value'] * row['close']['num'])} of {row['close']['num']}",
+                _close(row),
                 f"{row['limit']:.4f} ({row['median']:.4f}, unseen {row['median_unseen']:.4f})",
                 f"{row['num_samples']}, {row['num_held_out']}, {row['num_train']}",
             ]
@@ -94,7 +110,11 @@ def copies_table(result: Mapping[str, Any]) -> Table:
         "modality", "by", "below the limit", "bound", "unseen real images", "close", "limit (median distance)",
         "samples, held-out, training",
     )  # fmt: skip
-    return Table(head=head, rows=rows)
+    return Table(head=head, rows=rows, folded=f"By each detector ({len(rows)} rows)")
+
+
+def _close(row: Mapping[str, Any]) -> str:
+    return f"{round(row['close']['value'] * row['close']['num'])} of {row['close']['num']}"
 
 
 def duplicates_table(result: Mapping[str, Any]) -> Table:
@@ -105,6 +125,7 @@ def duplicates_table(result: Mapping[str, Any]) -> Table:
     return Table(
         head=("modality", "by", "samples with a near-duplicate", "real images with one of another patient", "of each"),
         rows=rows,
+        folded=f"Near-duplicates within the set ({len(rows)} rows)",
     )
 
 

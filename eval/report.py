@@ -21,22 +21,31 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One picture of a contact sheet. note: a verdict below its caption, red where bad."""
+    """One picture of a contact sheet. note: a verdict below its caption, red where bad. real: not a synthetic one."""
 
     image: str
     caption: str
     alt: str
     note: str = ""
     bad: bool = False
+    real: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
+    """One heading of a page.
+
+    more: how it was measured, folded. shown: figures before those that are folded. paired: two and two side by side.
+    """
+
     title: str
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
     plots: Sequence[str] = ()
     figures: Sequence[Figure] = ()
+    more: Sequence[str] = ()
+    shown: int = 10_000
+    paired: bool = False
 
 
 def check_out(out: Path, what: str, marks: Collection[str]) -> None:
@@ -57,10 +66,10 @@ def to_markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     """The texts and tables of a page as Markdown; sections of pictures alone are left out."""
     lines = [f"# {title}", "", subtitle, ""]
     for section in sections:
-        if not (section.text or section.tables):
+        if not (section.text or section.tables or section.more):
             continue
         lines += [f"## {section.title}", ""]
-        for text in section.text:
+        for text in (*section.text, *section.more):
             lines += [_plain(text), ""]
         for table in section.tables:
             lines += [

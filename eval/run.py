@@ -8,9 +8,19 @@ from typing import Any, Protocol
 
 from vesalius.data.counted import counted
 from vesalius.data.record import write_atomic, write_json
-from vesalius.eval import accepted, answers_part, copies, fidelity, obedience, pixels_part, privacy_part
+from vesalius.eval import (
+    fidelity,
+    gates_part,
+    membership_part,
+    obedience_part,
+    pixels_part,
+    privacy_part,
+    summary,
+    usefulness_part,
+)
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.context import Context, open_context, open_folders
+from vesalius.eval.obedience import independent
 from vesalius.eval.report import Section, to_markdown, write_page
 from vesalius.eval.scores import Case
 from vesalius.models.detector import Detector
@@ -29,15 +39,15 @@ class Part(Protocol):
 
 PARTS: dict[str, Part] = {
     "fidelity": fidelity,
-    "obedience": obedience,
-    "copies": copies,
-    "gates": accepted,
-    "answers": answers_part,
+    "obedience": obedience_part,
     "privacy": privacy_part,
+    "gates": gates_part,
     "pixels": pixels_part,
+    "membership": membership_part,
+    "usefulness": usefulness_part,
 }
-WITHOUT_TRAIN = ("fidelity", "answers", "pixels")
-"""Parts that ask for no training images."""
+NEED_TRAIN = ("privacy", "gates", "membership")
+"""Parts that look at training images."""
 
 
 def evaluate(config: EvalConfig, detectors: Sequence[str | Detector | Features] | None = None) -> dict[str, Any]:
@@ -46,7 +56,8 @@ def evaluate(config: EvalConfig, detectors: Sequence[str | Detector | Features] 
     detectors: in place of the configuration's, names or functions uint8 [N, 3, H, W] -> float [N, C]. ValueError where
     a folder is none, or where samples and real images share no modality.
     """
-    folders = open_folders(config, PARTS, needs_train=not set(config.parts) <= set(WITHOUT_TRAIN))
+    independent(config.gated_by)
+    folders = open_folders(config, PARTS, needs_train=bool(set(config.parts) & set(NEED_TRAIN)))
     if config.dry_run:
         counts = {"samples": len(folders.samples), "real": len(folders.real), "train": len(folders.train)}
         return {**counts, "left_out": len(folders.shared)}
@@ -64,11 +75,12 @@ def evaluate(config: EvalConfig, detectors: Sequence[str | Detector | Features] 
     for name in config.parts:
         result[name] = PARTS[name].measure(context)
         sections += PARTS[name].sections(result[name], context)
+    sections.insert(0, summary.section(result, context.modalities))
     result |= {"unreadable": context.unreadable, "left_out": len(folders.shared)}
     if folders.shared:
-        sections.insert(0, shared_section(folders.shared))
+        sections.append(shared_section(folders.shared))
     if context.unreadable:
-        sections.insert(0, unreadable_section(context.unreadable))
+        sections.append(unreadable_section(context.unreadable))
     subtitle = (
         f"{counted(result['num_samples'], 'sample')} from {config.samples.resolve().name} against "
         f"{counted(result['num_real'], 'image')} "

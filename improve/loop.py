@@ -6,7 +6,8 @@ Each round is a folder and the state is its files, so the same command continues
     OUT/round-01/prompts.jsonl samples/ verdicts.json accepted/ run/ eval-samples/ eval/ decision.json
     OUT/ledger.jsonl report.html
 
-The judge filters; what decides a promotion is the validation loss and the witness, which filter nothing.
+The judge filters; what decides a promotion is the validation loss, and the witness and the reader, which filter
+nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from vesalius.eval.config import EvalConfig
 from vesalius.eval.fidelity import kid_by_modality
 from vesalius.eval.gates import Verdict, calibrate, check_enough, judge_sample
 from vesalius.eval.metrics import nearest_distances
+from vesalius.eval.obedience_page import shares
 from vesalius.eval.run import evaluate
 from vesalius.eval.scores import Case, Scorer, case_of_record, case_of_sample, patient_of, read_images
 from vesalius.finetune.lora import finetune
@@ -49,6 +51,8 @@ from vesalius.inference.sample import Sample
 from vesalius.models.base import base_folder, refuse_code
 from vesalius.models.judge_network import Judge
 
+GATED_BY = ("judge",)
+"""What filters; it measures no obedience, so that none is promoted for agreeing with what chose its training images."""
 FREE_FIELDS = ("out", "rounds", "json", "dry_run", "device")  # may change when a loop is taken up again
 
 
@@ -151,6 +155,7 @@ def train_and_evaluate(
                 out=folder / "eval",
                 cache=config.out / "features",
                 shared_patients="leave-out",
+                gated_by=GATED_BY,
                 seed=config.seed,
                 json=config.json,
             )
@@ -303,7 +308,8 @@ def decide(first: Path, champion: Path, challenger: Path, index: int) -> dict[st
     """Promote a round only where nothing is worse than in round 0 and in the champion beyond the interval.
 
     Compared are the validation loss (1 % of it is its tolerance: the questions are fixed, but the adapters' luck is
-    not) and the witness's KID to the test split, per modality; the judge has no say.
+    not), the witness's KID to the test split, per modality, and over all the obedience to the prompt by witness and
+    reader; the judge has no say.
     """
     reasons: list[str] = []
     ours = facts_of(challenger)
@@ -317,18 +323,31 @@ def decide(first: Path, champion: Path, challenger: Path, index: int) -> dict[st
             former = theirs["kid"].get(modality)
             if former is not None and kid["low"] > former["high"]:
                 reasons.append(f"{modality} KID {kid['value']:.4f} is worse than {former['value']:.4f} of {other.name}")
+        for question, share in ours["obedience"].items():
+            former = theirs["obedience"].get(question)
+            if former is not None and share["high"] < former["low"]:
+                reasons.append(
+                    f"{question}: {share['value']:.1%} right is less than {former['value']:.1%} of {other.name}"
+                )
     promoted = not reasons
     return {
         "round": index, "promoted": promoted, "reasons": reasons or ["nothing is worse than round 0 or the champion"],
         "champion": index if promoted else int(champion.name.removeprefix("round-")),
         "validation": ours["validation"], "kid": {m: k["value"] for m, k in ours["kid"].items()},
+        "obedience": {question: share["value"] for question, share in ours["obedience"].items()},
     }  # fmt: skip
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """Validation loss of a round, and its KID per modality by the witness, which filtered none of its pictures."""
+    """Validation loss of a round, its KID per modality by the witness, and its obedience by what filtered none of its
+    pictures; empty where an earlier release wrote the report."""
     report = json.loads((folder / "eval" / "report.json").read_text())
-    return {"validation": validation_of(folder / "run"), "kid": kid_by_modality(report, "witness")}
+    obeyed = report.get("obedience", {})
+    return {
+        "validation": validation_of(folder / "run"),
+        "kid": kid_by_modality(report, "witness"),
+        "obedience": shares(obeyed) if set(GATED_BY) <= set(obeyed.get("gated_by", ())) else {},
+    }
 
 
 def validation_of(run: Path) -> float:

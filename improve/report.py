@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vesalius.data.counted import counted
 from vesalius.data.record import read_rows
 from vesalius.eval.fidelity import kid_by_modality
+from vesalius.eval.obedience_page import shares
 from vesalius.eval.pictures import curve_svg, image_uri
 from vesalius.eval.report import Figure, Section, Table, write_page
 from vesalius.inference.sample import Sample, load_samples
@@ -21,7 +23,7 @@ def write_report(folder: Path) -> Path:
     """Write OUT/report.html from the files of the rounds that there are; returns its path."""
     rounds = [p for p in sorted(folder.glob("round-*")) if (p / "decision.json").is_file()]
     decisions = {p: json.loads((p / "decision.json").read_text()) for p in rounds}
-    sections = [_summary(decisions), _curves(rounds)]
+    sections = [_summary(decisions), *_obedience(rounds), _curves(rounds)]
     for path in rounds:
         sections += _samples(path)
     last = rounds[-1]
@@ -53,6 +55,22 @@ def _summary(decisions: dict[Path, dict[str, Any]]) -> Section:
         ])  # fmt: skip
     head = ("round", "samples accepted", "validation loss of the base", "of the adapter", "KID by witness", "decision")
     return Section(title="Rounds", tables=[Table(head=head, rows=rows)])
+
+
+def _obedience(rounds: list[Path]) -> list[Section]:
+    """What samples under test captions show of what was asked, by networks that gated none; nothing where no report
+    says it."""
+    found = {p.name: shares(json.loads((p / "eval" / "report.json").read_text()).get("obedience", {})) for p in rounds}
+    questions = list(dict.fromkeys(question for each in found.values() for question in each))
+    rows = [[question, *(_share(found[name].get(question)) for name in found)] for question in questions]
+    if not rows:
+        return []
+    told = "Share that is right (95 %), n, by networks that filter nothing; the judge, which does, is not asked."
+    return [Section(title="Obedience", text=[told], tables=[Table(head=("what, by", *found), rows=rows)])]
+
+
+def _share(row: Mapping[str, Any] | None) -> str:
+    return "-" if row is None else f"{row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%}), {row['num']}"
 
 
 def _curves(rounds: list[Path]) -> Section:

@@ -19,7 +19,7 @@ from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.fidelity import QUESTIONS, UNTOLD, conclude, kid_by_modality, neglected, why_no_strata
-from vesalius.eval.run import PARTS, evaluate
+from vesalius.eval.run import evaluate
 from vesalius.inference.sample import Sample, sample_lines
 
 Change = Callable[[Uint8, int], Uint8]
@@ -89,7 +89,9 @@ def test_an_evaluation_writes_a_page_a_json_and_a_summary(data: Path, others: Pa
     report = tmp_path / "report"
     assert {p.name for p in report.iterdir()} == {"report.html", "report.json", "report.md"}
     assert json.loads((report / "report.json").read_text()) == result
-    assert set(PARTS) <= set(result)
+    assert {"fidelity", "obedience", "privacy", "gates"} <= set(result)
+    assert not {"pixels", "membership", "usefulness"} & set(result)
+    assert [row["file_name"] for row in result["gates"]["scores"]] == list(result["gates"]["reasons"])
     page, summary = (report / "report.html").read_text(), (report / "report.md").read_text()
     assert "not for diagnosis" in page
     for word in (
@@ -98,7 +100,8 @@ def test_an_evaluation_writes_a_page_a_json_and_a_summary(data: Path, others: Pa
         "training images",
         "precision",
         "Lanczos to 128",
-        result["obedience"]["judge"][:12],
+        result["obedience"]["networks"]["judge"][:12],
+        "In short",
     ):
         assert word in page
         assert word in summary
@@ -194,7 +197,10 @@ def test_a_modality_without_real_images_is_told_and_the_others_measured(
     assert kid["MRI", "judge"]
     assert next(r for r in result["fidelity"]["rows"] if r["modality"] == "all")["num_samples"] == 70
     assert "ultrasound is not looked at in parts: it has no real images." in result["fidelity"]["group_notes"]
-    assert result["copies"]["modalities"]["ultrasound"]["limit"] is None
+    copies = [r for r in result["privacy"]["copies"] if r["modality"] == "ultrasound"]
+    assert copies
+    assert all("copies" not in r and r["note"] for r in copies)
+    assert result["privacy"]["verdicts"]["ultrasound"] == "no conclusion"
     assert result["gates"]["reasons"]["images/00000.png"].startswith("modality: no held-out real ultrasound")
 
 
@@ -259,6 +265,7 @@ def test_what_cannot_be_asked_is_refused(
         return capsys.readouterr().err
 
     assert "did you mean 'fidelity'" in told("--parts", "fidelty")
+    assert "gated by juge: no such network" in told("--gated-by", "juge")
     assert "did you mean 'witness'" in told("--detector", "witnes")
     assert "no records in split 'val'" in told("--split", "val")
     assert not (tmp_path / "report").exists()

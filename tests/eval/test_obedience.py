@@ -9,7 +9,7 @@ import torch
 
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import Finding, Record, load_records
-from vesalius.eval.answers import (
+from vesalius.eval.obedience import (
     answers,
     contrasts,
     independent,
@@ -17,8 +17,8 @@ from vesalius.eval.answers import (
     networks,
     phantom_like,
     phantoms_of,
-    sections,
 )
+from vesalius.eval.obedience_page import sections, shares, tables
 from vesalius.eval.scores import Case, case_of_record, read_images
 from vesalius.models.judge_network import Judge
 from vesalius.models.reader_network import Reader
@@ -134,6 +134,21 @@ def test_a_set_that_the_judge_gated_is_measured_by_the_others_alone(shown: Shown
     assert "gated by the judge" in " ".join(sections(gated)[0].text)
     with pytest.raises(ValueError, match="no other network"):
         measure(cases, images, cases, images, networks(Judge.load()), gated_by=["judge"])
+
+
+def test_what_is_read_elsewhere_is_over_all_modalities_and_the_page_folds_the_rest(found: dict[str, object]) -> None:
+    whole = shares(found)
+    assert {f"{attribute} by {network}" for attribute, network in rates(found)} == set(whole)
+    assert whole["side by reader"]["num"] > 10
+    first, apart = tables(found)
+    assert (first.folded, {row[2] for row in first.rows}) == ("", {"all"})
+    assert "By modality" in apart.folded
+    assert {row[2] for row in apart.rows} == set(ALL)
+    one = {**found, "rows": [r for r in found["rows"] if r["of"] == "CT"]}  # type: ignore[attr-defined]
+    assert shares(one)
+    assert [t.folded for t in tables(one)] == [""]
+    assert shares({}) == {}
+    assert set(found["networks"]) == {"judge", "witness", "reader"}  # type: ignore[call-overload]
 
 
 def test_the_reader_measures_pictures_like_phantoms_alone(shown: Shown) -> None:

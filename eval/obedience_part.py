@@ -1,4 +1,4 @@
-"""The part `answers`: obedience by contrasts, the heads of judge and witness, and of phantoms the reader."""
+"""The part `obedience`: contrasts, the heads of judge and witness, and of phantoms the reader."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vesalius.data.record import load_records
-from vesalius.eval import answers
+from vesalius.eval import obedience, obedience_page
 from vesalius.eval.context import Context
 from vesalius.eval.report import Section
 from vesalius.eval.scores import read_images
@@ -15,16 +15,16 @@ from vesalius.models.witness_network import Witness
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """What `vesalius.eval.answers.measure` finds of samples that nothing gated."""
+    """What `vesalius.eval.obedience.measure` finds, by networks that did not gate the samples (`--gated-by`)."""
     size, quiet = context.judge.config.image_size, context.config.json
     stacks = [read_images(s.cases, size, f"reading {s.name}", quiet=quiet) for s in (context.samples, context.real)]
     records = load_records(context.config.real, context.config.split)
-    return answers.measure(
+    return obedience.measure(
         context.samples.cases, stacks[0], context.real.cases, stacks[1],
-        answers.networks(context.judge, Witness.load(), Reader.load()), phantoms=answers.phantom_like(records),
-        seed=context.config.seed,
+        obedience.networks(context.judge, Witness.load(), Reader.load()), gated_by=context.config.gated_by,
+        phantoms=obedience.phantom_like(records), seed=context.config.seed,
     )  # fmt: skip
 
 
 def sections(result: Mapping[str, Any], context: Context) -> list[Section]:
-    return answers.sections(result)
+    return obedience_page.sections(result)
