@@ -157,7 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return usage(words)
 
     def run() -> int:
-        outcome = load(verb.run)(parse(verb, rest))
+        config = parse(verb, rest)  # before what the verb needs is imported: --help waits for nothing
+        outcome = load(verb.run)(config)
         return outcome if isinstance(outcome, int) else DONE
 
     return ended(run)
