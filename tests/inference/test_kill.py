@@ -84,7 +84,7 @@ def test_when_a_worker_is_killed_the_others_end_its_shards_and_say_so(tiny_base:
     workers[0].kill()
     _, told = process.communicate(timeout=240)
     assert process.returncode == 0, told
-    assert f"(process {workers[0].pid}) was ended by SIGKILL; 1 go on" in told
+    assert f"(process {workers[0].pid}) was ended by SIGKILL; 1 goes on" in told
     samples = load_samples(out)
     assert [(s.file_name, s.sha256) for s in samples] == list(wanted.items())
     assert len(list((out / "images").iterdir())) == 60
