@@ -1,4 +1,4 @@
-"""What an evaluation costs: fidelity, obedience and copies of N samples against N real images, and KID beside
+"""What an evaluation costs: fidelity, obedience and privacy of N samples against N real images, and KID beside
 torchmetrics'.
 
     python -m benchmarks.evaluate [--num 300] [--detector judge witness] [--json]

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vesalius.data.hounsfield import encode_windows
-from vesalius.data.image import Picture, to_uint8
-from vesalius.eval.scorecard_obedience import claims
+from vesalius.eval.scorecard_obedience import as_seen, claims
 from vesalius.eval.scorecard_prompts import Asked, phantom_prompts
 from vesalius.inference.config import GUIDANCE
 from vesalius.inference.generator import Generator
@@ -82,7 +80,7 @@ def _answers(
     before, generator.reuse = generator.reuse, every
     try:
         drawn = generator.draw_all(requests, steps=steps, guidance=GUIDANCE, batch_size=batch_size)
-        seen = {request.seed: _as_seen(picture) for request, picture in drawn}
+        seen = {request.seed: as_seen(picture) for request, picture in drawn}
     finally:
         generator.reuse = before
     images = torch.from_numpy(np.stack([seen[i] for i in range(len(asked))]))
@@ -92,9 +90,3 @@ def _answers(
         for i, (a, reading) in enumerate(zip(asked, readings, strict=True))
         for kind, question, right in compare_findings(claims(a), reading.findings, a.modality)
     }
-
-
-def _as_seen(picture: Picture) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """A drawing as the reader sees it: uint8 [3, H, W], CT in its three windows."""
-    image = picture.image if picture.hu is None else to_uint8(encode_windows(picture.hu), 0.0, 1.0)
-    return np.ascontiguousarray(np.repeat(image, 3 // image.shape[2], axis=2).transpose(2, 0, 1))

@@ -19,6 +19,7 @@ from vesalius.data.record import digest_file, load_records
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.features import ImageSet, feature_folder, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, check_enough, judge_sample
+from vesalius.eval.report import check_out
 from vesalius.eval.scores import Case, JudgeReading, Scorer, Scores, case_of_record, case_of_sample
 from vesalius.eval.strata import with_labels
 from vesalius.inference.sample import Sample, load_samples
@@ -88,15 +89,9 @@ def open_folders(config: EvalConfig, parts: Collection[str], *, needs_train: boo
 
 def check_folders(config: EvalConfig, samples: Sequence[Sample]) -> None:
     """ValueError where --out holds something else than a report, or a sample's picture is not the one drawn."""
-    if config.out.exists() and not config.out.is_dir():
-        raise ValueError(f"{config.out}: is a file; choose a folder for --out")
-    there = [p for p in config.out.glob("*") if not p.name.startswith(".")]
-    if there and not {"report.json", "usefulness"} & {p.name for p in there}:
-        raise ValueError(f"{config.out}: is not empty and holds no report; choose another --out")
+    check_out(config.out, "report", ("report.json", "usefulness"))
     for sample in samples:
-        path = config.samples / sample.file_name
-        if path.suffix != ".png":
-            raise ValueError(f"{path}: only samples of `vesalius generate --sink png` are evaluated; draw them so")
+        path = sample.picture(config.samples, units=False)
         if path.is_file() and digest_file(path) != sample.sha256:
             read_image(path)  # says what is wrong with it where it does not open
             raise ValueError(f"{path}: was changed since it was drawn; run its `vesalius generate` line again")

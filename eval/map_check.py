@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from vesalius.data.hounsfield import encode_windows
-from vesalius.data.image import to_uint8
-from vesalius.data.phantom import KINDS, Phantom, draw_phantom
+from vesalius.data.phantom import KINDS, draw_phantom
 from vesalius.data.progress import Progress
 from vesalius.data.record import Finding
 from vesalius.eval.finding_maps import METHODS, Method, Network, gradcam, likeness, random_twin
+from vesalius.eval.scorecard_obedience import as_seen
 from vesalius.models.judge_network import Judge
 from vesalius.models.witness_network import Witness
 
@@ -37,12 +36,6 @@ class MapCheckConfig:
     """judge, witness or both"""
 
 
-def as_tensor(phantom: Phantom) -> torch.Tensor:
-    """A phantom as networks see it, uint8 [3, H, W]: CT in its three windows."""
-    image = phantom.image if phantom.hu is None else to_uint8(encode_windows(phantom.hu), 0.0, 1.0)
-    return torch.from_numpy(np.repeat(image, 3 // image.shape[2], axis=2).transpose(2, 0, 1).copy())
-
-
 def localise(network: Network, finding: str, *, method: Method, num: int, seed: int) -> dict[str, Any]:
     """How well maps of one finding lie on it, over `num` phantoms. ValueError where the network or phantoms lack it."""
     modality, _, kind = finding.partition("/")
@@ -50,7 +43,7 @@ def localise(network: Network, finding: str, *, method: Method, num: int, seed: 
     inside, chance, peaks, twins = [], [], [], []
     for each in range(num):
         phantom = draw_phantom(seed + each, modality, size=network.config.image_size, findings=(Finding(kind=kind),))
-        lesion, image = phantom.mask > 0, as_tensor(phantom)
+        lesion, image = phantom.mask > 0, torch.from_numpy(as_seen(phantom))
         heat = gradcam(network, image, finding, method=method)
         chance.append(float(lesion.mean()))
         inside.append(float((heat * lesion).sum() / heat.sum()) if heat.any() else chance[-1])

@@ -10,7 +10,7 @@ import torch
 
 from vesalius.data.captions import UNLABELLED
 from vesalius.data.hounsfield import encode_windows
-from vesalius.data.image import Uint8, to_uint8
+from vesalius.data.image import Picture, Uint8, to_uint8
 from vesalius.data.phantom import KINDS, Phantom, draw_phantom
 from vesalius.data.record import Finding, Record
 from vesalius.eval.metrics import Measure, balanced_share, share
@@ -149,9 +149,9 @@ def draw(asked: Asked) -> Phantom:
     return draw_phantom(asked.seed, asked.modality, size=IMAGE_SIZE, findings=asked.findings)
 
 
-def as_seen(phantom: Phantom) -> Uint8:
-    """A phantom as the model sees it: uint8 [3, H, W], CT in its three windows."""
-    image = phantom.image if phantom.hu is None else to_uint8(encode_windows(phantom.hu), 0.0, 1.0)
+def as_seen(drawn: Phantom | Picture) -> Uint8:
+    """A phantom or a drawing as models see it: uint8 [3, H, W], CT in its three windows."""
+    image = drawn.image if drawn.hu is None else to_uint8(encode_windows(drawn.hu), 0.0, 1.0)
     return np.ascontiguousarray(np.repeat(image, 3 // image.shape[2], axis=2).transpose(2, 0, 1))
 
 

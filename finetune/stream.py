@@ -64,7 +64,11 @@ def balanced_weights(records: list[Record], shares: dict[str, float], weigh: Seq
     modality, or real records of a label or source, count more or less among those of their origin. ValueError where one
     of them names no record, or is no such thing.
     """
-    factors = dict(_factor(each) for each in weigh)
+    told = [_factor(each) for each in weigh]
+    factors = dict(told)
+    if len(factors) < len(told):
+        name = next(name for name, count in Counter(name for name, _ in told).items() if count > 1)
+        raise ValueError(f"--weigh {name}: is named twice; give it one factor")
     named = [{r.modality} if r.origin == "phantom" else {r.label or "", r.source or ""} for r in records]
     if unknown := factors.keys() - {name for names in named for name in names}:
         raise ValueError(

@@ -23,7 +23,8 @@ from vesalius.eval.finding_maps import (
     probabilities,
     random_twin,
 )
-from vesalius.eval.map_check import MapCheckConfig, as_tensor, check_maps, localise
+from vesalius.eval.map_check import MapCheckConfig, check_maps, localise
+from vesalius.eval.scorecard_obedience import as_seen
 from vesalius.models.judge_network import Judge
 from vesalius.models.witness_network import Witness
 
@@ -37,7 +38,8 @@ def network(request: pytest.FixtureRequest) -> Network:
 
 @pytest.fixture(scope="module")
 def image() -> torch.Tensor:
-    return as_tensor(draw_phantom(1, "CT", size=128, findings=(Finding(kind="pleural effusion", side="left"),)))
+    effusion = Finding(kind="pleural effusion", side="left")
+    return torch.from_numpy(as_seen(draw_phantom(1, "CT", size=128, findings=(effusion,))))
 
 
 @pytest.mark.parametrize("finding", ["CT/pleural effusion", "CT/consolidation", "MRI/infarct", "pathology/gland"])

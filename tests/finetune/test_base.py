@@ -247,6 +247,8 @@ def test_what_names_no_record_cannot_be_drawn_more_often(
 ) -> None:
     with pytest.raises(ValueError, match="--weigh MRT: no phantom is of that modality"):
         train_base(base_config(data, parts, tmp_path / "run", weigh=("MRT=2",)))
+    with pytest.raises(ValueError, match="--weigh MRI: is named twice"):
+        train_base(base_config(data, parts, tmp_path / "run", weigh=("MRI=2", "MRI=3")))
     for wrong in ("MRI", "MRI=", "=2", "MRI=0", "MRI=-1", "MRI=nan"):
         with pytest.raises(ValueError, match="expected NAME=FACTOR"):
             train_base(base_config(data, parts, tmp_path / "run", weigh=(wrong,)))
