@@ -286,7 +286,7 @@ def improve(config: ImproveConfig) -> int:
 
 
 def status(config: StatusConfig) -> int:
-    from vesalius.improve.loop import read_status
+    from vesalius.improve.status import read_status
 
     state = read_status(config.folder)
     if config.json:

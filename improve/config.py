@@ -1,14 +1,17 @@
-"""What a self-improvement loop is."""
+"""What a self-improvement loop is, and what the verbs about one take."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
 from vesalius.data.fields import Settled
 from vesalius.finetune.config import REAL_FLOOR, FinetuneConfig
+
+Ablation = Literal["gates", "real"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,8 @@ class ImproveConfig(Settled):
     """
 
     data: tuple[Path, ...]
-    """dataset folders of real images or phantoms; their val split calibrates the gates, their test split decides"""
+    """dataset folders of real images or phantoms; half of the val split's patients calibrate the gates, the other half
+    decide, and the test split is looked at once, after the last round"""
     out: Path
     """folder of the loop: one folder per round, a ledger, a page"""
     base: str = "nano"
@@ -27,11 +31,18 @@ class ImproveConfig(Settled):
     rounds: int = 1
     """rounds after round 0, which trains on the data alone; generation depth allows 3"""
     num: int = 48
-    """samples drawn per round, under captions of training records"""
-    num_eval: int = 60
-    """samples drawn per round to judge it, under captions of test records, the same in every round"""
+    """candidates drawn per round"""
+    best_of: int = 1
+    """candidates per prompt, of which the best that passes the gates is kept"""
+    prompts: tuple[str, ...] = ("captions",)
+    """what a round asks for: captions (of training records), phantoms (the phantoms' grammar), or files of prompts; of
+    several in equal parts"""
+    aim: Literal["even", "weak", "rare"] = "even"
+    """which prompts are asked for more often: of no kind, of what the last evaluation found weakest, of what is rare
+    in the data"""
     quota: float = 0.5
-    """largest share of a modality's samples that is accepted, so that easy modalities do not crowd out hard ones"""
+    """largest share of a stratum's prompts of which a sample is kept, the same for each, so that easy ones do not crowd
+    out hard ones"""
     steps: int = 300
     """optimizer updates of each round's fresh adapter"""
     batch_size: int = 16
@@ -42,12 +53,35 @@ class ImproveConfig(Settled):
     """rank of the adapter"""
     targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
     """names of the denoiser's layers that are adapted"""
+    learn: Literal["accepted", "weighted", "preferences"] = "accepted"
+    """how a round learns: from accepted samples as they are, by weights of their ratings, or from pairs of an accepted
+    and a refused sample of one prompt (Diffusion-DPO) and of clinicians' pairs"""
     real_share: float = REAL_FLOOR
     """share of the sampling weight for real and phantom records; at least 0.5"""
+    ratings: tuple[Path, ...] = ()
+    """ratings of samples: CSV, or the JSON lines that the demo and reader studies keep"""
+    review: bool = False
+    """wait after the gates of each round until `vesalius improve approve` has let its samples in"""
+    num_eval: int = 60
+    """samples drawn per round to judge it, under captions of the deciding half of val, the same in every round"""
+    usefulness: bool = False
+    """measure in each round, too, whether its samples help a classifier (some minutes)"""
+    patience: int = 2
+    """rounds without gain in a row after which the loop stops"""
     sampling_steps: int | None = None
     """denoising steps; none: as many as suit the base"""
     guidance: float = 3.0
     """classifier-free guidance scale"""
+    workers: int = 0
+    """processes that draw; 0: one on each GPU, or one where there is none"""
+    engine: Literal["local", "accelerate", "ray"] = "local"
+    """who draws: this machine, the processes of `accelerate launch`, or a Ray cluster"""
+    budget: str | None = None
+    """hours (3h) or money (20, with --price) after which the loop stops cleanly; the same line with more goes on"""
+    price: float | None = None
+    """of an hour of this machine, for --budget in money"""
+    without: tuple[Ablation, ...] = ()
+    """for experiments only: leave out the gates, or the real data's share (gates, real), to see what becomes of it"""
     seed: int = 0
     """seed of everything"""
     device: str = "auto"
@@ -63,8 +97,13 @@ class ImproveConfig(Settled):
             raise ValueError(f"--rounds is {self.rounds}; expected 1 to 3: deeper generations lose rare findings")
         if not 0 < self.quota <= 1:
             raise ValueError(f"--quota is {self.quota}; expected a share above 0 and up to 1")
-        if self.num < 1 or self.num_eval < 1:
-            raise ValueError(f"--num {self.num} and --num-eval {self.num_eval} must be at least 1")
+        for name in ("num", "best_of", "num_eval", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
+        if self.best_of > self.num:
+            raise ValueError(f"--best-of is {self.best_of}; expected at most --num, {self.num}")
+        if not self.prompts:
+            raise ValueError("--prompts names nothing to ask for (captions, phantoms, or files)")
         self.finetune(self.out / "run", ()).check()
 
     def finetune(self, run: Path, pools: tuple[Path, ...]) -> FinetuneConfig:
@@ -85,3 +124,61 @@ class StatusConfig(Settled):
     """folder of the loop"""
     json: bool = False
     """print one JSON object"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowConfig(Settled):
+    """One round of a loop: its prompts, refusals by reason, decision in words."""
+
+    folder: tyro.conf.Positional[Path]
+    """folder of the loop"""
+    round: tyro.conf.Positional[int]
+    """number of the round"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApproveConfig(Settled):
+    """Let the accepted samples of a waiting round into the training data, but those that are vetoed."""
+
+    folder: tyro.conf.Positional[Path]
+    """folder of the loop"""
+    veto: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE_NAME|SHA256")] = ()
+    """samples to keep out, by file name or digest"""
+    by: str = ""
+    """who approves; kept in the ledger"""
+    reason: str = ""
+    """why samples are vetoed; kept in the ledger"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackConfig(Settled):
+    """Stand by an earlier round's adapter again; later rounds stay on disk and in the ledger."""
+
+    folder: tyro.conf.Positional[Path]
+    """folder of the loop"""
+    to: int | None = None
+    """number of the round to stand by; none: the champion before this one"""
+    by: str = ""
+    """who decides; kept in the ledger"""
+    reason: str = ""
+    """why; kept in the ledger"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeConfig(Settled):
+    """Continue a loop by its folder alone, with the configuration that is settled there."""
+
+    folder: tyro.conf.Positional[Path]
+    """folder of the loop"""
+    budget: str | None = None
+    """as of `improve run`"""
+    price: float | None = None
+    """as of `improve run`"""
+    json: bool = False
+    """print one JSON object instead of progress"""

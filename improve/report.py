@@ -14,6 +14,7 @@ from vesalius.eval.fidelity import kid_by_modality
 from vesalius.eval.obedience_page import shares
 from vesalius.eval.pictures import curve_svg, image_uri
 from vesalius.eval.report import Figure, Section, Table, write_page
+from vesalius.improve.candidates import read_verdicts
 from vesalius.inference.sample import Sample, load_samples
 
 MOST_FIGURES = 36
@@ -43,7 +44,7 @@ def write_report(folder: Path) -> Path:
 def _summary(decisions: dict[Path, dict[str, Any]]) -> Section:
     rows = []
     for path, decision in decisions.items():
-        verdicts = _verdicts(path)
+        verdicts = read_verdicts(path)
         accepted = sum(v["reason"] is None for v in verdicts)
         validation = json.loads((path / "run" / "validation.json").read_text())
         report = json.loads((path / "eval" / "report.json").read_text())
@@ -97,7 +98,7 @@ def _curves(rounds: list[Path]) -> Section:
 
 
 def _samples(path: Path) -> list[Section]:
-    verdicts = {v["file_name"]: v for v in _verdicts(path)}
+    verdicts = {v["file_name"]: v for v in read_verdicts(path)}
     if not verdicts:
         return []
     samples = load_samples(path / "samples")
@@ -125,9 +126,3 @@ def _figure(folder: Path, sample: Sample, note: str, bad: bool) -> Figure:
     return Figure(
         image=image_uri(folder / sample.file_name), caption=sample.text[:160], alt=sample.text, note=note, bad=bad
     )
-
-
-def _verdicts(path: Path) -> list[dict[str, Any]]:
-    file = path / "verdicts.json"
-    rows: list[dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else []
-    return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,11 @@ from vesalius.data.check import CheckConfig, check
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.finetune.trainset import choose_trainset
+from vesalius.improve.candidates import read_verdicts
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.ledger import Ledger
-from vesalius.improve.loop import champion_run, improve, read_status
+from vesalius.improve.loop import improve
+from vesalius.improve.status import champion_run, read_status
 from vesalius.inference import Generator
 from vesalius.models.adapter import read_card
 
@@ -22,7 +23,7 @@ from vesalius.models.adapter import read_card
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_phantoms(
-        PhantomConfig(num=150, seed=9, out=tmp_path_factory.mktemp("loop") / "data", val=0.25, test=0.4, json=True)
+        PhantomConfig(num=150, seed=9, out=tmp_path_factory.mktemp("loop") / "data", val=0.4, test=0.3, json=True)
     )
 
 
@@ -51,7 +52,7 @@ def test_the_loop_closes(config: ImproveConfig, data: Path) -> None:
     assert card.depth == 0
 
     # adapter -> samples -> verdicts, each with scores and, where refused, a reason
-    verdicts = json.loads((second / "verdicts.json").read_text())
+    verdicts = read_verdicts(second)
     assert len(verdicts) == 12
     assert all(v["reason"] is None or ": " in v["reason"] for v in verdicts)
     accepted = [v for v in verdicts if v["reason"] is None]

@@ -1,0 +1,115 @@
+"""What a loop works on: real images and phantoms, each patient in one part of it.
+
+train       trained on
+calibrate   half of val's patients: thresholds of the gates
+decide      the other half: promotion
+test        read once, after the last round
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vesalius.data.modality import find_modality
+from vesalius.data.record import Record, load_records, write_dataset
+from vesalius.data.split import place_of
+from vesalius.eval.gates import check_enough
+from vesalius.eval.scores import patient_of
+from vesalius.finetune.trainset import data_digest
+
+Member = tuple[Path, Record]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Records of a loop as (dataset folder, record). digest: sha256 over all of them."""
+
+    train: list[Member]
+    calibrate: list[Member]
+    decide: list[Member]
+    test: list[Member]
+    digest: str
+
+
+def read_material(folders: Sequence[Path]) -> Material:
+    """ValueError where a split is empty, a record is a sample, or a modality has too few images to be decided by."""
+    splits = {split: records_of(folders, split) for split in ("train", "val", "test")}
+    halves = halve(splits["val"])
+    material = Material(
+        train=splits["train"], calibrate=halves[0], decide=halves[1], test=splits["test"],
+        digest=data_digest([m for members in splits.values() for m in members]),
+    )  # fmt: skip
+    check_modalities(material, ", ".join(map(str, folders)))
+    return material
+
+
+def halve(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
+    """Two parts that share no patient, each modality as evenly as its patients allow.
+
+    Patients come in an order that their names alone decide, each to the part with fewer images of its modalities.
+    """
+    patients: dict[str, list[Member]] = {}
+    for folder, record in members:
+        patients.setdefault(patient_of(record) or f"{folder}/{record.file_name}", []).append((folder, record))
+    halves: tuple[list[Member], list[Member]] = ([], [])
+    held = (Counter[str](), Counter[str]())
+    for key in sorted(patients, key=place_of):
+        own = Counter(find_modality(r.modality).name for _, r in patients[key])
+        half = int(sum(held[1][name] for name in own) < sum(held[0][name] for name in own))
+        halves[half].extend(patients[key])
+        held[half].update(own)
+    return halves
+
+
+def records_of(folders: Sequence[Path], split: str) -> list[Member]:
+    """Real and phantom records of a split. ValueError where there are none, or one is a sample."""
+    found = [(folder, r) for folder in folders for r in load_records(folder) if r.split == split]
+    if not found:
+        raise ValueError(
+            f"{', '.join(map(str, folders))}: no records in split '{split}'; a loop needs train, val and test"
+        )
+    for folder, record in found:
+        if record.origin == "synthetic":
+            raise ValueError(
+                f"{folder / record.file_name}: is a sample; --data takes real images and phantoms, "
+                "the loop adds its own samples"
+            )
+    return found
+
+
+def check_modalities(material: Material, folders: str) -> None:
+    """ValueError where a modality that a loop draws has too few real images to be gated and judged by.
+
+    Images of patients who are trained on do not count: the evaluation leaves them out.
+    """
+    trained = {(f, patient_of(r)) for f, r in material.train if r.patient_id}
+    parts = {
+        "val (the half that calibrates)": material.calibrate,
+        "val (the half that decides)": [(f, r) for f, r in material.decide if (f, patient_of(r)) not in trained],
+        "test": [(f, r) for f, r in material.test if (f, patient_of(r)) not in trained],
+    }
+    names = sorted({find_modality(r.modality).name for _, r in material.train})
+    for what, members in parts.items():
+        found = Counter(find_modality(r.modality).name for _, r in members)
+        for name in names:
+            check_enough(name, found[name], f"{what} (of {folders})")
+
+
+def write_reference(material: Material, folder: Path) -> Path:
+    """The material as one dataset folder of links, whose val split is the half that decides; returns it."""
+    if not (folder / "manifest.json").is_file():
+        records = []
+        parts = {"train": material.train, "val": material.decide, "test": material.test}
+        for split, members in parts.items():
+            for number, (source, record) in enumerate(members):
+                name = f"{split}/images/{number:06d}-{record.file_name.replace('/', '-')}"
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                if not (folder / name).is_symlink():
+                    (folder / name).symlink_to((source / record.file_name).resolve())
+                records.append(dataclasses.replace(record, file_name=name, mask=None, split=split))
+        write_dataset(folder, records)
+    return folder
