@@ -66,6 +66,9 @@ class ImproveConfig(Settled):
     """samples drawn per round to judge it, under captions of the deciding half of val, the same in every round"""
     usefulness: bool = False
     """measure in each round, too, whether its samples help a classifier (some minutes)"""
+    witness: Path | None = None
+    """folder of another witness than the embedded one; refused where it is the judge that filters, was initialised from
+    it, or comes out of its training run"""
     patience: int = 2
     """rounds without gain in a row after which the loop stops"""
     sampling_steps: int | None = None
