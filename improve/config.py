@@ -10,8 +10,9 @@ import tyro
 
 from vesalius.data.fields import Settled
 from vesalius.finetune.config import REAL_FLOOR, FinetuneConfig
+from vesalius.improve.budget import seconds_of
 
-Ablation = Literal["gates", "real"]
+Ablation = Literal["gates", "real", "guard"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,8 @@ class ImproveConfig(Settled):
     price: float | None = None
     """of an hour of this machine, for --budget in money"""
     without: tuple[Ablation, ...] = ()
-    """for experiments only: leave out the gates, or the real data's share (gates, real), to see what becomes of it"""
+    """for experiments only, what a loop does without: gates (all samples pass), real (later rounds train on samples
+    alone), guard (every round is promoted)"""
     seed: int = 0
     """seed of everything"""
     device: str = "auto"
@@ -104,6 +106,8 @@ class ImproveConfig(Settled):
             raise ValueError(f"--best-of is {self.best_of}; expected at most --num, {self.num}")
         if not self.prompts:
             raise ValueError("--prompts names nothing to ask for (captions, phantoms, or files)")
+        if self.budget:
+            seconds_of(self.budget, self.price)
         self.finetune(self.out / "run", ()).check()
 
     def finetune(self, run: Path, pools: tuple[Path, ...]) -> FinetuneConfig:
@@ -113,6 +117,7 @@ class ImproveConfig(Settled):
             learning_rate=self.learning_rate, rank=self.rank, alpha=self.rank, targets=self.targets,
             real_share=self.real_share, validate_every=max(1, self.steps // 5), save_every=max(1, self.steps // 5),
             seed=self.seed, device="cpu" if self.device == "cpu" else "auto", json=self.json, num_pictures=0,
+            synthetic_alone="real" in self.without and bool(pools),
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from vesalius.data.record import load_records
 from vesalius.finetune.trainset import choose_trainset
 from vesalius.improve.candidates import read_verdicts
 from vesalius.improve.config import ImproveConfig
-from vesalius.improve.ledger import Ledger
+from vesalius.improve.ledger import read_ledger
 from vesalius.improve.loop import improve
 from vesalius.improve.status import champion_run, read_status
 from vesalius.inference import Generator
@@ -85,7 +85,7 @@ def test_the_loop_closes(config: ImproveConfig, data: Path) -> None:
 
 
 def test_every_sample_is_in_the_ledger_with_its_reason(config: ImproveConfig) -> None:
-    entries = Ledger(config.out / "ledger.jsonl").entries
+    entries = list(read_ledger(config.out / "ledger.jsonl"))
     verdicts = [e for e in entries if e["event"] == "verdict"]
     assert len(verdicts) == 12
     for entry in verdicts:

@@ -12,7 +12,7 @@ import pytest
 
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.improve.config import ImproveConfig
-from vesalius.improve.ledger import Ledger
+from vesalius.improve.ledger import read_ledger
 from vesalius.improve.loop import improve
 from vesalius.improve.status import read_status
 
@@ -75,5 +75,5 @@ def test_kill_9_at_any_moment_and_the_same_line_continues(data: Path, tmp_path: 
     status = read_status(tmp_path / "loop")
     assert len(status["rounds"]) == 2
     assert status["rounds"][1]["samples"] == 6
-    verdicts = [e for e in Ledger(tmp_path / "loop" / "ledger.jsonl").entries if e["event"] == "verdict"]
+    verdicts = [e for e in list(read_ledger(tmp_path / "loop" / "ledger.jsonl")) if e["event"] == "verdict"]
     assert len({e["name"] for e in verdicts}) == 6
