@@ -23,12 +23,11 @@ from vesalius.eval.context import open_context, open_folders
 from vesalius.eval.run import PARTS, evaluate
 from vesalius.eval.scores import read_images
 from vesalius.improve import measures
-from vesalius.improve.config import ImproveConfig
+from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.drawing import draw
 from vesalius.improve.facts import NAME, Facts, read_facts
 from vesalius.improve.material import Material, Member
 from vesalius.improve.prompts import RoundPlan, ask_of_record, pick, write_plan
-from vesalius.improve.reference import write_parts
 from vesalius.improve.use import usefulness_facts
 from vesalius.inference.generator import Generator
 from vesalius.models.detector import Detector, JudgeDetector, WitnessDetector
@@ -44,8 +43,7 @@ def evaluate_round(config: ImproveConfig, folder: Path, material: Material) -> N
     """Draw with a round's adapter under captions of the deciding half of val, and measure; nothing where it is done."""
     if (folder / NAME).is_file():
         return
-    reference = write_parts(config.out / "reference", {"train": material.train, "val": material.decide})
-    facts = evaluate_at(config, folder, folder / "run", material.decide, reference, "val")
+    facts = evaluate_at(config, folder, folder / "run", material.decide, config.out / REFERENCE, "val")
     if config.usefulness and (folder / "accepted").is_dir():
         used = usefulness_facts(config, folder, material)
         facts = dataclasses.replace(facts, facts=(*facts.facts, *used[0]), notes=(*facts.notes, *used[1]))

@@ -72,7 +72,7 @@ def told_of(read: dict[str, Facts], reading: dict[str, Any]) -> dict[str, Any]:
 def reading_of(champion: Path, first: Path, material: Material) -> dict[str, Any]:
     """Whose adapter test is read for, over which data."""
     adapters = {name: digest_of(path / "run") for name, path in (("champion", champion), ("round-00", first))}
-    return {"round": number_of(champion), "adapters": adapters, "data": material.digest}
+    return {"round": number_of(champion), "adapters": adapters, "data": material.digests}
 
 
 def digest_of(run: Path) -> str:

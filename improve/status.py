@@ -9,7 +9,7 @@ from typing import Any
 
 from vesalius.data.counted import counted
 from vesalius.data.record import read_rows
-from vesalius.improve.ledger import Ledger
+from vesalius.improve.ledger import read_ledger
 from vesalius.improve.promotion import finished, lines_of
 
 TEST, MARK = "test", "reading.json"
@@ -30,7 +30,8 @@ def read_status(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder}: no loop there; begin one with `vesalius improve run RECIPE.toml --out {folder}`")
-    Ledger(folder / "ledger.jsonl")
+    for _ in read_ledger(folder / "ledger.jsonl"):  # says where it was changed
+        pass
     config = json.loads((folder / "config.json").read_text())
     rounds = [round_status(path) for path in sorted(folder.glob("round-*"))]
     done = [r["decision"] for r in rounds if r["decision"]]
