@@ -18,7 +18,7 @@ from vesalius.improve.config import ImproveConfig
 from vesalius.improve.evaluation import evaluate_at
 from vesalius.improve.facts import NAME, Facts, read_facts
 from vesalius.improve.material import Material
-from vesalius.improve.promotion import compare, finished, number_of
+from vesalius.improve.promotion import compare, decisions_of, finished, number_of
 from vesalius.improve.reference import write_parts
 from vesalius.improve.status import MARK, TEST, was_read
 
@@ -101,8 +101,7 @@ def refuse_rounds(config: ImproveConfig) -> None:
     """ValueError where a loop whose test was read is to run further rounds: they would be chosen after looking."""
     if was_read(config.out) is None:
         return
-    paths = sorted(config.out.glob("round-*/decision.json"))
-    decisions = [json.loads(p.read_text()) for p in paths]
+    decisions = decisions_of(config.out)
     if config.rounds > len(decisions) - 1 and finished(decisions, config.patience) is None:
         raise ValueError(
             f"{config.out}: its test split was read after round {len(decisions) - 1}, so it is closed, and --rounds "

@@ -31,10 +31,12 @@ from vesalius.improve.candidates import Candidate, Judged, judge_candidates
 from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.drawing import draw
 from vesalius.improve.evaluation import evaluate_round, found_by_stratum, validation_of
+from vesalius.improve.final import refuse_rounds, report_test
+from vesalius.improve.guard import check_witness
 from vesalius.improve.ledger import Ledger
 from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
 from vesalius.improve.pool import has_records, write_accepted
-from vesalius.improve.promotion import decide
+from vesalius.improve.promotion import decide, decisions_of, finished, lines_of
 from vesalius.improve.prompts import plan_round, read_plan, write_plan
 from vesalius.improve.report import write_report
 from vesalius.improve.selection import select
@@ -55,10 +57,12 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
         return {"records": {p: len(getattr(material, p)) for p in parts}, "rounds": config.rounds}
     refuse_code(base_folder(config.base))  # a base that is none must not settle the folder's loop
     find_device(config.device)
+    check_witness(witness=config.witness)
     allowed = seconds_of(config.budget, config.price) if config.budget else None
     with hold(config.out):
         claim(config.out, dataclasses.asdict(config), kind="loop", free=FREE_FIELDS)
         check_unchanged(config.out, material)
+        refuse_rounds(config)
         with spending(config.out, allowed):
             return run_rounds(config, material)
 
@@ -92,6 +96,13 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
         decision = json.loads((folder / "decision.json").read_text())
         best = config.out / f"round-{decision['champion']:02d}"
         write_report(config.out)
+        if not config.json:
+            print("\n".join(lines_of(decision)))
+        if (ended := finished(decisions_of(config.out), config.patience)) is not None:
+            ledger.add("end", index, reason=ended)
+            break
+    report_test(config, material, best)
+    write_report(config.out)
     return read_status(config.out)
 
 
@@ -103,7 +114,7 @@ def draw_and_gate(
         return
     plan = read_plan(folder)
     if plan is None:
-        plan = plan_round(config, material, found_by_stratum(champion), index)
+        plan = plan_round(config, material, {s: v for s, (v, _) in found_by_stratum(champion).items()}, index)
         write_plan(folder, plan)
     seed = config.seed + 100 * index
     draw(config, folder / "prompts.jsonl", folder / "samples", champion / "run", seed=seed, num=config.best_of)

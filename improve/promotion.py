@@ -176,6 +176,11 @@ def lines_of(decision: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def decisions_of(out: Path) -> list[dict[str, Any]]:
+    """The decisions of a loop's rounds so far, round 0 first."""
+    return [json.loads(path.read_text()) for path in sorted(out.glob("round-*/decision.json"))]
+
+
 def finished(decisions: Sequence[Mapping[str, Any]], patience: int) -> str | None:
     """Why a loop is to end before its last round: so many rounds in a row were not promoted; None where it goes on.
 
