@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vesalius.data.phantom import KINDS, sample_findings
 from vesalius.data.record import Finding, Record
 from vesalius.eval.scores import Case, case_of_record
-from vesalius.improve.strata import strata, strata_of_case, stratum_of, stratum_of_prompt
+from vesalius.improve.strata import prompt_strata, strata, strata_of_case, stratum_of
 
 NODULE = Finding(kind="nodule", side="left", size_mm=13.0)
 NO_MASS = Finding(kind="mass", present=False)
@@ -68,4 +68,4 @@ def test_neither_language_nor_order_nor_denials_make_a_stratum(seed: int, modali
     ],
 )
 def test_a_prompt_without_findings_is_read(text: str, name: str) -> None:
-    assert stratum_of_prompt(text, "CT") == name
+    assert prompt_strata(text, "CT")[0] == name
