@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.run import evaluate
+from vesalius.improve.aim import Right
 from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.drawing import draw
 from vesalius.improve.material import Material
@@ -34,8 +35,8 @@ def evaluate_round(config: ImproveConfig, folder: Path, material: Material) -> N
     )  # fmt: skip
 
 
-def found_by_stratum(folder: Path) -> dict[str, float]:
-    """Stratum -> share that was right in a round's evaluation, where it is known."""
+def found_by_stratum(folder: Path) -> dict[str, Right]:
+    """Stratum -> share that was right in a round's evaluation, and of how many prompts, where it is known."""
     return {}
 
 

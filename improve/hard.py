@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection
-from typing import cast
 
 import numpy as np
 
 from vesalius.data.phantom import KINDS, RULES
-from vesalius.data.record import Finding, Side
+from vesalius.data.record import Finding
 from vesalius.improve.ask import Ask, key_of
 from vesalius.improve.grammar import MOST_BESIDE_MM, MOST_SEVERAL_MM, Want, findings_of, wants, worded
 from vesalius.improve.strata import strata
@@ -116,7 +115,7 @@ def _rarer(findings: tuple[Finding, ...], modality: str, rng: np.random.Generato
         if finding.kind == chosen and rule.max_count > 1:
             count = int(rng.integers(2, rule.max_count + 1))
         elif finding.kind == chosen:
-            side = cast(Side, "bilateral")
+            side = "bilateral"
         if size is not None:
             size = min(size, float(MOST_SEVERAL_MM if count > 1 else MOST_BESIDE_MM))
         changed.append(Finding(kind=finding.kind, side=side, size_mm=size, count=count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import zlib
@@ -24,6 +25,7 @@ from vesalius.improve.config import ImproveConfig
 from vesalius.improve.hard import hard_keys
 from vesalius.improve.material import Material, Member
 from vesalius.improve.strata import stratum_of
+from vesalius.inference.prompts import stream_prompts
 
 GIVEN = ("captions", "phantoms")
 """Sources that are no files."""
@@ -78,13 +80,22 @@ def plan_round(config: ImproveConfig, material: Material, found: Mapping[str, Ri
     return plan
 
 
-def sources_of(config: ImproveConfig, material: Material, index: int = 1) -> list[Source]:
-    """The sources of a round's prompts. ValueError where one is no file, or gives nothing that may be asked for."""
-    for name in config.prompts:
-        if name not in GIVEN and not Path(name).exists():
-            raise ValueError(f"--prompts {name}: no such file; give captions, phantoms, or files of prompts")
+def check_sources(config: ImproveConfig) -> None:
+    """ValueError where a source of prompts is no file, cannot be read, or is named twice."""
     if twice := [name for name, num in Counter(config.prompts).items() if num > 1]:
         raise ValueError(f"--prompts {twice[0]} is there twice; name each source once")
+    for name in config.prompts:
+        if name not in GIVEN and not Path(name).exists():
+            near = difflib.get_close_matches(name, GIVEN, n=1)
+            hint = f"did you mean {near[0]}?" if near else "give captions, phantoms, or files of prompts"
+            raise ValueError(f"--prompts {name}: no such file; {hint}")
+        if name not in GIVEN:
+            next(stream_prompts(Path(name)))
+
+
+def sources_of(config: ImproveConfig, material: Material, index: int) -> list[Source]:
+    """The sources of a round's prompts. ValueError where one gives nothing that may be asked for."""
+    check_sources(config)
     train = [r for _, r in material.train]
     held_out = [r for part in (material.calibrate, material.decide, material.test) for _, r in part]
     forbidden = held_out_keys(train, held_out) | hard_keys()
