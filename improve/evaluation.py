@@ -21,15 +21,18 @@ from vesalius.eval import obedience
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.context import open_context, open_folders
 from vesalius.eval.run import PARTS, evaluate
-from vesalius.eval.scores import read_images
+from vesalius.eval.scores import case_of_sample, read_images
 from vesalius.improve import measures
+from vesalius.improve.aim import Right
 from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.drawing import draw
-from vesalius.improve.facts import NAME, Facts, read_facts
+from vesalius.improve.facts import NAME, Fact, Facts, halves_of, read_facts
+from vesalius.improve.hard import hard_prompts
 from vesalius.improve.material import Material, Member
 from vesalius.improve.prompts import RoundPlan, ask_of_record, pick, write_plan
 from vesalius.improve.use import usefulness_facts
 from vesalius.inference.generator import Generator
+from vesalius.inference.sample import load_samples
 from vesalius.models.detector import Detector, JudgeDetector, WitnessDetector
 from vesalius.models.reader_network import Reader
 from vesalius.models.witness_network import Witness
@@ -37,6 +40,8 @@ from vesalius.models.witness_network import Witness
 GATED_BY = ("judge",)
 """What filters; it measures no obedience, so that none is promoted for agreeing with what chose its training images."""
 EVAL_PARTS = ("fidelity", "obedience", "privacy")
+MOST_HARD = 400
+"""Hard prompts of an evaluation, as each modality has 450 and more."""
 
 
 def evaluate_round(config: ImproveConfig, folder: Path, material: Material) -> None:
@@ -44,10 +49,33 @@ def evaluate_round(config: ImproveConfig, folder: Path, material: Material) -> N
     if (folder / NAME).is_file():
         return
     facts = evaluate_at(config, folder, folder / "run", material.decide, config.out / REFERENCE, "val")
+    hard, notes = hard_facts(config, folder, material)
+    facts = dataclasses.replace(facts, facts=(*facts.facts, *hard), notes=(*facts.notes, *notes))
     if config.usefulness and (folder / "accepted").is_dir():
         used = usefulness_facts(config, folder, material)
         facts = dataclasses.replace(facts, facts=(*facts.facts, *used[0]), notes=(*facts.notes, *used[1]))
     facts.write(folder)
+
+
+def hard_facts(config: ImproveConfig, folder: Path, material: Material) -> tuple[list[Fact], list[str]]:
+    """Obedience on hard prompts, the same in every round, by the reader, which knows what phantoms look like.
+
+    Nothing, and a note, where the data has no phantoms.
+    """
+    phantoms = obedience.phantom_like([r for _, r in material.decide])
+    if not phantoms:
+        return [], ["hard prompts: the data has no modality of phantoms alone, of which the truth would be known"]
+    asks = hard_prompts(min(config.num_eval, MOST_HARD), seed=config.seed, modalities=phantoms)
+    (folder / "hard-prompts").mkdir(parents=True, exist_ok=True)
+    prompts = write_plan(folder / "hard-prompts", RoundPlan(asks=asks, quotas={}))
+    draw(config, prompts, folder / "hard-samples", folder / "run", seed=config.seed + 2)
+    cases = [case_of_sample(folder / "hard-samples", s) for s in load_samples(folder / "hard-samples")]
+    reader = Reader.load()
+    images = read_images(cases, reader.config.image_size, "reading hard samples", quiet=config.json)
+    asked = measures.ask(cases, images, None, reader, phantoms)
+    sources = {a.text: a.source.removeprefix("hard: ") for a in asks}
+    halves = halves_of([c.text for c in cases], [c.modality for c in cases], config.seed + 3)
+    return measures.hard_facts(asked, [sources[c.text] for c in cases], halves), []
 
 
 def evaluate_at(
@@ -116,11 +144,11 @@ def facts_at(
     )  # fmt: skip
 
 
-def found_by_stratum(folder: Path) -> dict[str, tuple[float, int]]:
-    """Stratum, narrow or wide, -> share that was right in a round's evaluation, and the answers that it rests on."""
+def found_by_stratum(folder: Path) -> dict[str, Right]:
+    """Stratum, narrow or wide, -> share that was right in a round's evaluation, and the prompts that it rests on."""
     if not (folder / NAME).is_file():
         return {}
-    return {s.name: (s.value, s.num) for s in read_facts(folder).strata}
+    return {s.name: Right(s.value, s.num_prompts) for s in read_facts(folder).strata}
 
 
 def validation_of(run: Path) -> float:

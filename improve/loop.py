@@ -7,6 +7,7 @@ Each round is a folder and the state is its files, so the same command continues
     OUT/round-01/prompts.jsonl plan.json    what is asked for    `prompts`
                  samples/                   candidates           `drawing`
                  verdicts.jsonl             why each is refused  `candidates`, `selection`
+                 selection.json             how strata are filled
                  accepted/                  what is added back   `pool`
                  run/                       a fresh adapter
                  eval-samples/ eval/        what it is worth     `evaluation`
@@ -29,6 +30,7 @@ from vesalius.finetune.lora import finetune
 from vesalius.improve.budget import seconds_of, spending
 from vesalius.improve.candidates import Candidate, Judged, judge_candidates
 from vesalius.improve.config import REFERENCE, ImproveConfig
+from vesalius.improve.doubles import read_seen, write_seen
 from vesalius.improve.drawing import draw
 from vesalius.improve.evaluation import evaluate_round, found_by_stratum, validation_of
 from vesalius.improve.final import refuse_rounds, report_test
@@ -37,7 +39,7 @@ from vesalius.improve.ledger import Ledger
 from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
 from vesalius.improve.pool import has_records, write_accepted
 from vesalius.improve.promotion import decide, decisions_of, finished, lines_of
-from vesalius.improve.prompts import plan_round, read_plan, write_plan
+from vesalius.improve.prompts import check_sources, plan_round, read_plan, write_plan
 from vesalius.improve.report import write_report
 from vesalius.improve.selection import select
 from vesalius.improve.status import read_status
@@ -51,6 +53,7 @@ FREE_FIELDS = ("out", "rounds", "json", "dry_run", "device", "workers", "engine"
 def improve(config: ImproveConfig) -> dict[str, Any]:
     """Run or continue a loop; returns its status. ValueError for bad input, before anything heavy is loaded."""
     config.check()
+    check_sources(config)
     material = read_material(config.data)
     if config.dry_run:
         parts = ("train", "calibrate", "decide", "test")
@@ -114,15 +117,19 @@ def draw_and_gate(
         return
     plan = read_plan(folder)
     if plan is None:
-        plan = plan_round(config, material, {s: v for s, (v, _) in found_by_stratum(champion).items()}, index)
+        plan = plan_round(config, material, found_by_stratum(champion), index)
         write_plan(folder, plan)
     seed = config.seed + 100 * index
     draw(config, folder / "prompts.jsonl", folder / "samples", champion / "run", seed=seed, num=config.best_of)
     judged = judge_candidates(config, folder / "samples", plan, material, pool=pools(config.out, index))
-    candidates = select(judged, plan, {})
+    earlier = [folder.with_name(f"round-{i:02d}") for i in range(1, index)]
+    selection = select(judged, plan, read_seen(earlier))
+    candidates = selection.candidates
     ledger.add_all("verdict", index, (told(each, judged) for each in candidates))
     rows = "".join(json.dumps(each.to_json(), ensure_ascii=False) + "\n" for each in candidates)
     write_atomic(folder / "verdicts.jsonl", rows.encode())
+    write_json(folder / "selection.json", selection.to_json())
+    write_seen(folder, selection.embeddings)
     write_accepted(folder / "accepted", folder / "samples", [c.sample for c in candidates if c.reason is None])
 
 

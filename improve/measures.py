@@ -231,21 +231,45 @@ def ask(
     return Asked(rows=rows, num=len(cases))
 
 
-def obedience_facts(asked: Asked, halves: Bool, *, of: Group = "obedience") -> list[Fact]:
-    """A fact per question and network that had answers enough; for hard prompts all questions together besides."""
+def obedience_facts(asked: Asked, halves: Bool) -> list[Fact]:
+    """A fact per question and network that had answers enough; all together is shown."""
     order = {name: i for i, name in enumerate(TOLD)}
     found = []
-    what = "" if of == "obedience" else f"{of.capitalize()}: "
     for attribute, network in sorted(asked.rows, key=lambda key: (order.get(key[0], len(order)), key[1])):
         right, count = asked.rows[attribute, network]
         if count.sum() >= MIN_ANSWERS:
-            told = TOLD.get(attribute, attribute)
-            told = f"{what}{told[0].lower() if what else told[0]}{told[1:]}, by the {network}"
-            found.append(answer_fact(f"{of}/{attribute}/{network}", told, of, right, count, halves))
+            told, name = f"{TOLD.get(attribute, attribute)}, by the {network}", f"obedience/{attribute}/{network}"
+            found.append(answer_fact(name, told, "obedience", right, count, halves))
     right, count = asked.whole
     if count.sum() >= MIN_ANSWERS:
-        told = f"{what}{'all' if what else 'All'} questions together are answered as asked for"
-        found.append(answer_fact(f"{of}/all", told, of, right, count, halves, decides=of != "obedience"))
+        told = "All that prompts ask for is so, all questions together"
+        found.append(answer_fact("obedience/all", told, "obedience", right, count, halves, decides=False))
+    return found
+
+
+def hard_facts(asked: Asked, sources: Sequence[str], halves: Bool) -> list[Fact]:
+    """All questions about hard prompts together, which decide; each question, and what is hard about them, are shown.
+
+    sources: of each prompt, what is hard about it.
+    """
+    (right, count), found = asked.whole, list[Fact]()
+    if count.sum() < MIN_ANSWERS:
+        return []
+    told = "Hard prompts: what they ask for is so, by the reader"
+    found.append(answer_fact("hard prompts", told, "hard prompts", right, count, halves))
+    whole, known = ((right == count) & (count > 0)).astype(float), (count > 0).astype(float)
+    told = "Hard prompts of which everything is so, by the reader"
+    found.append(answer_fact("hard prompts/whole", told, "hard prompts", whole, known, halves, decides=False))
+    for (attribute, _), (own, asked_of) in sorted(asked.rows.items()):
+        if asked_of.sum() >= MIN_ANSWERS:
+            told = f"Hard prompts: {TOLD.get(attribute, attribute)[0].lower()}{TOLD.get(attribute, attribute)[1:]}"
+            name = f"hard prompts/{attribute}"
+            found.append(answer_fact(name, told, "hard prompts", own, asked_of, halves, decides=False))
+    for source in sorted(set(sources)):
+        mine = np.array([s == source for s in sources], dtype=float)
+        if (mine * count).sum() >= MIN_ANSWERS:
+            told, name = f"Hard prompts ({source}): what they ask for is so", f"hard prompts/{source}"
+            found.append(answer_fact(name, told, "hard prompts", mine * right, mine * count, halves, decides=False))
     return found
 
 

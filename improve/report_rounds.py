@@ -67,32 +67,29 @@ def texts_of(path: Path, wanted: set[int]) -> dict[int, str]:
 
 
 def asked_tables(path: Path) -> list[Table]:
-    """Strata: prompts asked for, samples drawn and kept, and the quota; then those that were not asked for, and why."""
-    plan = json.loads((path / "plan.json").read_text()) if (path / "plan.json").is_file() else {}
-    quotas: dict[str, int] = plan.get("quotas", {})
-    asked = Counter(row["stratum"] for row in read_rows(path / "prompts.jsonl"))
-    drawn, kept = Counter[str](), Counter[str]()
-    for row in read_rows(path / "verdicts.jsonl"):
-        drawn[row["stratum"]] += 1
-        kept[row["stratum"]] += row["reason"] is None
-    names = sorted({*asked, *drawn}, key=lambda name: (kept[name], name))
+    """Strata, those that were filled worst first: prompts asked for, answered by a sample that passed, and kept; then
+    those that were skipped, and why."""
+    told = read_json(path / "selection.json")
+    strata: dict[str, dict[str, Any]] = told.get("strata", {})
     rows = [
-        [name, str(asked[name]), str(drawn[name]), str(kept[name]), str(quotas.get(name, "-"))]
-        for name in names[:MOST_STRATA]
+        [name, *(str(strata[name][key]) for key in ("asked", "passed", "answered", "kept"))]
+        for name in sorted(strata, key=lambda name: (strata[name]["kept"] / max(1, strata[name]["asked"]), name))
     ]
-    head = ("stratum", "prompts", "samples", "kept", "kept at most")
-    empty = sum(not kept[name] for name in names)
-    told = f"Strata: {len(names)} asked for, {empty} of which none was kept"
-    tables = [Table(head=head, rows=rows, folded=told)] if rows else []
-    skipped = {**plan.get("skipped", {}), **selected(path).get("skipped", {})}
+    head = ("stratum", "prompts", "samples that passed", "prompts answered", "kept")
+    folded = f"Strata: {len(rows)} asked for, {sum(row[-1] == '0' for row in rows)} of which nothing was kept"
+    tables = [Table(head=head, rows=rows[:MOST_STRATA], folded=folded)] if rows else []
+    skipped = {**read_json(path / "plan.json").get("skipped", {}), **told.get("skipped", {})}
     if skipped:
         rows = [[name, str(why)] for name, why in sorted(skipped.items())[:MOST_STRATA]]
-        tables.append(Table(head=("stratum that was skipped", "why"), rows=rows))
+        tables.append(
+            Table(
+                head=("stratum that was skipped", "why"), rows=rows, folded=f"Strata that were skipped: {len(skipped)}"
+            )
+        )
     return tables
 
 
-def selected(path: Path) -> dict[str, Any]:
-    """What a round's selection says of itself; empty where it says nothing."""
-    file = path / "selection.json"
-    told: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+def read_json(path: Path) -> dict[str, Any]:
+    """What a file tells; empty where there is none."""
+    told: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return told

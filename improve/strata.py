@@ -45,12 +45,12 @@ def strata_of_case(case: Case) -> tuple[str, ...]:
     return told
 
 
-def stratum_of_prompt(text: str, modality: str, findings: Sequence[Finding] = ()) -> str:
-    """The stratum of a prompt; where its findings are not given, of those that its words tell."""
+def prompt_strata(text: str, modality: str, findings: Sequence[Finding] = ()) -> tuple[str, ...]:
+    """Stratum and wider ones of a prompt; where its findings are not given, of those that its words tell."""
     if findings:
-        return strata(modality, findings)[0]
+        return strata(modality, findings)
     said = as_findings(findings_in(text))
-    return strata(modality, [f for f in said if f.kind not in GENERAL] or said)[0]
+    return strata(modality, [f for f in said if f.kind not in GENERAL] or said)
 
 
 def strata(modality: str, findings: Iterable[Finding], *, label: str | None = None) -> tuple[str, ...]:
