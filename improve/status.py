@@ -8,6 +8,7 @@ from typing import Any
 
 from vesalius.improve.candidates import read_verdicts
 from vesalius.improve.ledger import read_ledger
+from vesalius.improve.review import notice, stood_by, waiting_round
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -30,7 +31,13 @@ def read_status(folder: Path) -> dict[str, Any]:
         why = f": {'; '.join(row['decision']['reasons'])}" if row["decision"] else ""
         lines.append(f"{row['round']}: {row['accepted']} of {row['samples']} samples accepted, {told}{why}")
     done = [r["decision"] for r in rounds if r["decision"]]
-    return {"folder": str(folder), "rounds": rounds, "champion": done[-1]["champion"] if done else None, "lines": lines}
+    champion = stood_by(folder, len(done), done[-1]["champion"]) if done else None
+    if done and champion != done[-1]["champion"]:
+        lines.append(f"someone went to round {champion}, by which the loop stands")
+    waits = waiting_round(folder)
+    if waits is not None:
+        lines.append(notice(folder / f"round-{waits:02d}"))
+    return {"folder": str(folder), "rounds": rounds, "champion": champion, "waiting": waits, "lines": lines}
 
 
 def champion_run(folder: Path) -> Path:
