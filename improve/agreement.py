@@ -118,9 +118,9 @@ def two_way(table: Float64) -> tuple[Icc, Icc]:
     high = num * (lower * rows - error) / (spread + num * lower * rows)
 
     def of_mean(single: float) -> float:  # Spearman and Brown
-        return k * single / (1 + (k - 1) * single)
+        return float(k * single / (1 + (k - 1) * single))
 
-    single = Icc(value=value, low=low, high=high, num=num)
+    single = Icc(value=value, low=float(low), high=float(high), num=num)
     return single, Icc(value=of_mean(value), low=of_mean(low), high=of_mean(high), num=num)
 
 

@@ -7,6 +7,7 @@ given to; and the correction is under half a step, so it never turns a lower ste
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -149,7 +150,7 @@ class _Habits:
         own = self.raters.get(rater, _Sums()) - self.said.get((rater, digest), _Sums())
         offset = own.apart / (own.shared + PRIOR)
         centre = everyone.mean
-        moved = centre + (step - offset - centre) * (everyone.variance / own.variance) ** 0.5
+        moved = centre + (step - offset - centre) * math.sqrt(everyone.variance / own.variance)
         return min(max(moved, step - MOST_SHIFT), step + MOST_SHIFT)
 
 
