@@ -29,11 +29,11 @@ from vesalius.data.record import digest_file, hold, write_atomic, write_json
 from vesalius.finetune.lora import finetune
 from vesalius.improve.budget import seconds_of, spending
 from vesalius.improve.candidates import Candidate, Judged, judge_candidates
-from vesalius.improve.config import ImproveConfig
+from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.drawing import draw
 from vesalius.improve.evaluation import evaluate_round, found_by_stratum, validation_of
 from vesalius.improve.ledger import Ledger
-from vesalius.improve.material import Material, check_unchanged, read_material
+from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
 from vesalius.improve.pool import has_records, pool_facts, write_accepted
 from vesalius.improve.preferences import training_config
 from vesalius.improve.promotion import decide
@@ -83,6 +83,7 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
 def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
     """All rounds that are not whole yet, in order. KeyboardInterrupt where one is stopped."""
     ledger = Ledger(config.out / "ledger.jsonl")
+    write_reference(material, config.out / REFERENCE)
     settled = {k: v for k, v in dataclasses.asdict(config).items() if k not in FREE_FIELDS}
     ledger.add("begin", 0, config=json.loads(json.dumps(settled, default=str)), data=material.digests)
 

@@ -34,6 +34,7 @@ def config(data: Path) -> ImproveConfig:
         out=data.parent / "loop",
         num=12,
         num_eval=12,
+        num_validation=12,
         steps=4,
         batch_size=4,
         sampling_steps=12,
