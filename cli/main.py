@@ -138,6 +138,22 @@ VERBS = (
         "improve.config:StatusConfig", "cli.report:status",
     ),
     Verb(
+        "improve show", "one round of a loop: prompts, refusals by reason, decision in words",
+        "improve.config:ShowConfig", "cli.improve:show",
+    ),
+    Verb(
+        "improve approve", "let the samples of a round that waits for review into the training data",
+        "improve.config:ApproveConfig", "cli.improve:approve",
+    ),
+    Verb(
+        "improve rollback", "stand by an earlier round of a loop again",
+        "improve.config:RollbackConfig", "cli.improve:rollback",
+    ),
+    Verb(
+        "improve resume", "continue a loop by its folder alone",
+        "improve.config:ResumeConfig", "cli.improve:resume",
+    ),
+    Verb(
         "demo", "the browser application",
         "demo.config:DemoConfig", "demo.app:launch",
     ),

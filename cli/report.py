@@ -280,9 +280,11 @@ def improve(config: ImproveConfig) -> int:
     state = improve(config)
     if config.json:
         print_json(state)
+    elif state.get("waiting") is not None:
+        print(state["lines"][-1])
     else:
         print("nothing run" if config.dry_run else f"look at {config.out / 'report.html'}")
-    return DONE
+    return RESUMABLE if state.get("waiting") is not None else DONE
 
 
 def status(config: StatusConfig) -> int:

@@ -26,6 +26,8 @@ from vesalius.models.text import split_chunks
 
 Member = tuple[Path, Record]
 MAX_DEPTH = 3
+WEIGHT = "sampling_weight"
+"""A record's further column by which it is drawn more often or less than others; not `weight`, which is a patient's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,24 +145,27 @@ def wordings_of(record: Record, section: str | None) -> tuple[str, ...]:
 
 
 def sampling_weights(members: Sequence[Member], config: FinetuneConfig) -> NDArray[np.float64] | None:
-    """Sampling weights float64 [N], sum 1: by dataset, each value of a field as often as others, and then with real
-    and phantom records at no less than their share. None where every record comes once an epoch.
+    """Sampling weights float64 [N], sum 1: by the records' own, by dataset, each value of a field as often as others,
+    and then with real and phantom records at no less than their share. None where every record comes once an epoch.
 
-    ValueError where the field to balance by is empty in every record.
+    ValueError where the field to balance by is empty in every record, or records' own weights are none.
     """
     records = [r for _, r in members]
-    if config.balance == "none" and not config.data_weights:
+    own = own_weights(members)
+    if own is None and config.balance == "none" and not config.data_weights:
         return origin_weights(records, config.real_share)
-    weights = np.ones(len(members))
+    weights = np.ones(len(members)) if own is None else own
     if config.balance != "none":
         values = [getattr(r, config.balance) for r in records]
         if not any(values):
             raise ValueError(f"--balance {config.balance}: no training record has a {config.balance}; leave it out")
-        sizes = Counter(values)
-        weights /= [sizes[v] for v in values]
+        sizes = Counter[Any]()
+        for value, weight in zip(values, weights.tolist(), strict=True):
+            sizes[value] += weight
+        weights = weights / [sizes[v] or 1 for v in values]
     for folder, share in zip(config.data, config.data_weights, strict=False):
         mine = np.array([f == folder for f, _ in members])
-        if not mine.any():
+        if not weights[mine].any():
             raise ValueError(f"--data-weights: {folder} has no training record to be drawn")
         weights[mine] *= share / weights[mine].sum()
     weights /= weights.sum()
@@ -168,10 +173,26 @@ def sampling_weights(members: Sequence[Member], config: FinetuneConfig) -> NDArr
     real = 1 - float(weights[synthetic].sum())
     if synthetic.any() and real < config.real_share:
         origin_weights(records, config.real_share)  # says what is wrong where all are synthetic
-        weights[synthetic] *= (1 - config.real_share) / (1 - real)
-        weights[~synthetic] *= config.real_share / real
+        if not weights[~synthetic].any():
+            raise ValueError(f"all real training records have a {WEIGHT} of 0, so none would be drawn; raise some")
+        weights[synthetic] *= (1 - config.real_share) / weights[synthetic].sum()
+        weights[~synthetic] *= config.real_share / weights[~synthetic].sum()
     shares: NDArray[np.float64] = weights
     return shares
+
+
+def own_weights(members: Sequence[Member]) -> NDArray[np.float64] | None:
+    """The weights that records bring in their column `sampling_weight`, float64 [N], 1 of those without; None where all
+    are alike. ValueError names a record whose weight is no number from 0 to a million."""
+    found = np.ones(len(members))
+    for place, (folder, record) in enumerate(members):
+        value = record.extra.get(WEIGHT, 1.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e6:
+            raise ValueError(f"{folder / record.file_name}: {WEIGHT} is {value!r}; expected 0 to 1,000,000, 1 as usual")
+        found[place] = value
+    if not found.any():
+        raise ValueError(f"all training records have a {WEIGHT} of 0, so none would be drawn; raise some")
+    return None if (found == found[0]).all() else found
 
 
 def _held_out(record: Record) -> bool:
@@ -210,7 +231,7 @@ def choose_wording(wordings: Sequence[str], chance: torch.Tensor, config: Finetu
 
 
 def data_digest(members: Sequence[Member]) -> str:
-    """sha256 over the images, modalities, captions and texts of a training set, in order."""
+    """sha256 over the images, modalities, captions, texts and own weights of a training set, in order."""
     total = hashlib.sha256()
     for folder, record in members:
         parts = (
@@ -218,6 +239,7 @@ def data_digest(members: Sequence[Member]) -> str:
             record.modality,
             record.caption or "",
             record.text,
+            *([repr(record.extra[WEIGHT])] if WEIGHT in record.extra else []),
         )
         total.update("\0".join(parts).encode())
     return total.hexdigest()

@@ -113,6 +113,12 @@ class ImproveConfig(Settled):
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
         if self.best_of > self.num:
             raise ValueError(f"--best-of is {self.best_of}; expected at most --num, {self.num}")
+        if self.learn == "weighted" and not self.ratings:
+            raise ValueError("--learn weighted has no ratings to weigh by; give --ratings, or --learn accepted")
+        if self.learn == "preferences" and self.best_of == 1 and not self.ratings:
+            raise ValueError("--learn preferences has nothing to compare; give --best-of 4, or --ratings of pairs")
+        if self.learn == "preferences" and self.beside:
+            raise ValueError("--learn preferences makes a base of its own, which the adapters of --beside do not fit")
         if not self.prompts:
             raise ValueError("--prompts names nothing to ask for (captions, phantoms, or files)")
         if self.budget:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vesalius.data.record import read_state
 from vesalius.improve.config import ImproveConfig
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.run import generate
+
+PREFERRED_BASE = "preferred-base"
+"""Folder, in that of a loop, of the base that preference tuning starts from (`vesalius.improve.preferences`)."""
+
+
+def base_of(run: Path, usual: str) -> str:
+    """The base that a round's adapter was trained on: the loop's, save after preference tuning."""
+    path = run / "config.json"
+    told = read_state(path, "run the loop's line again").get("base", usual) if path.is_file() else usual
+    return str(run.parents[1] / PREFERRED_BASE) if Path(told).name == PREFERRED_BASE else usual
 
 
 def draw(config: ImproveConfig, prompts: Path, out: Path, run: Path, *, seed: int, num: int = 1) -> None:
@@ -15,7 +26,8 @@ def draw(config: ImproveConfig, prompts: Path, out: Path, run: Path, *, seed: in
     KeyboardInterrupt where it is stopped before all are there.
     """
     drawing = GenerateConfig(
-        prompts=prompts, out=out, base=config.base, adapter=(str(run), *config.beside), seed=seed, num=num,
+        prompts=prompts, out=out, base=base_of(run, config.base), adapter=(str(run), *config.beside), seed=seed,
+        num=num,
         steps=config.sampling_steps, guidance=config.guidance, device=config.device, engine=config.engine,
         workers=config.workers, json=config.json,
     )  # fmt: skip

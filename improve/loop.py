@@ -8,6 +8,7 @@ Each round is a folder and the state is its files, so the same command continues
                  samples/                   candidates           `drawing`
                  verdicts.jsonl             why each is refused  `candidates`, `selection`
                  selection.json             how strata are filled
+                 review.html review.json    who let them in      `review`
                  accepted/                  what is added back   `pool`
                  run/                       a fresh adapter
                  eval-samples/ eval/        what it is worth     `evaluation`
@@ -37,16 +38,31 @@ from vesalius.improve.final import refuse_rounds, report_test
 from vesalius.improve.guard import check_witness
 from vesalius.improve.ledger import Ledger
 from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
-from vesalius.improve.pool import has_records, write_accepted
+from vesalius.improve.pool import has_records, pool_facts, write_accepted
+from vesalius.improve.preferences import training_config
 from vesalius.improve.promotion import decide, decisions_of, finished, lines_of
 from vesalius.improve.prompts import check_sources, plan_round, read_plan, write_plan
+from vesalius.improve.ratings import read_ratings
 from vesalius.improve.report import write_report
+from vesalius.improve.review import (
+    accepted_samples,
+    enter_review,
+    enter_rollback,
+    enter_vetoes,
+    review_vetoes,
+    stood_by,
+    waiting,
+    write_review,
+)
 from vesalius.improve.selection import select
 from vesalius.improve.status import read_status
 from vesalius.inference.generator import find_device
 from vesalius.models.base import base_folder, refuse_code
 
-FREE_FIELDS = ("out", "rounds", "json", "dry_run", "device", "workers", "engine", "budget", "price")
+FREE_FIELDS = (
+    "out", "rounds", "json", "dry_run", "device", "workers", "engine", "budget", "price",
+    "ratings", "review",
+)  # fmt: skip
 """What may change when a loop is taken up again."""
 
 
@@ -55,6 +71,7 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
     config.check()
     check_sources(config)
     material = read_material(config.data)
+    read_ratings(config.ratings)  # says what is wrong with them before hours of work
     if config.dry_run:
         parts = ("train", "calibrate", "decide", "test")
         return {"records": {p: len(getattr(material, p)) for p in parts}, "rounds": config.rounds}
@@ -77,12 +94,15 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
     settled = {k: v for k, v in dataclasses.asdict(config).items() if k not in FREE_FIELDS}
     ledger.add("begin", 0, config=json.loads(json.dumps(settled, default=str)), data=material.digests)
 
+    enter_rollback(ledger, config.out)
+
     # Round 0: what the data alone gives
     best = config.out / "round-00"
-    train(config, best, (), ledger, 0)
+    train(config, best, ledger, 0)
     evaluate_round(config, best, material)
     if not (best / "decision.json").is_file():
         write_json(best / "decision.json", {"round": 0, "promoted": True, "reasons": ["the data alone"], "champion": 0})
+    best = config.out / f"round-{stood_by(config.out, 1, 0):02d}"
     write_report(config.out)
 
     # Further rounds: draw with the champion, keep what passes, train afresh on all of it
@@ -91,13 +111,18 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
         folder.mkdir(exist_ok=True)
         if not (folder / "decision.json").is_file():
             draw_and_gate(config, folder, best, material, ledger, index)
-            train(config, folder, pools(config.out, index), ledger, index)
+            if config.review and waiting(folder):
+                write_review(folder)
+                write_report(config.out)
+                return read_status(config.out)
+            let_in(folder, ledger)
+            train(config, folder, ledger, index)
             evaluate_round(config, folder, material)
             decision = decide(config.out / "round-00", best, folder, index)
             ledger.add("decision", index, **{k: v for k, v in decision.items() if k != "round"})
             write_json(folder / "decision.json", decision)
         decision = json.loads((folder / "decision.json").read_text())
-        best = config.out / f"round-{decision['champion']:02d}"
+        best = config.out / f"round-{stood_by(config.out, index + 1, decision['champion']):02d}"
         write_report(config.out)
         if not config.json:
             print("\n".join(lines_of(decision)))
@@ -112,8 +137,8 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
 def draw_and_gate(
     config: ImproveConfig, folder: Path, champion: Path, material: Material, ledger: Ledger, index: int
 ) -> None:
-    """Candidates of a round, their verdicts, and a dataset of the accepted ones."""
-    if (folder / "accepted" / "manifest.json").is_file():
+    """Candidates of a round, and their verdicts."""
+    if (folder / "verdicts.jsonl").is_file():
         return
     plan = read_plan(folder)
     if plan is None:
@@ -127,10 +152,17 @@ def draw_and_gate(
     candidates = selection.candidates
     ledger.add_all("verdict", index, (told(each, judged) for each in candidates))
     rows = "".join(json.dumps(each.to_json(), ensure_ascii=False) + "\n" for each in candidates)
-    write_atomic(folder / "verdicts.jsonl", rows.encode())
     write_json(folder / "selection.json", selection.to_json())
     write_seen(folder, selection.embeddings)
-    write_accepted(folder / "accepted", folder / "samples", [c.sample for c in candidates if c.reason is None])
+    write_atomic(folder / "verdicts.jsonl", rows.encode())
+
+
+def let_in(folder: Path, ledger: Ledger) -> None:
+    """A dataset of a round's accepted samples, without those that its review kept out."""
+    enter_review(ledger, folder)
+    if not (folder / "accepted" / "manifest.json").is_file():
+        vetoed = review_vetoes(folder)
+        write_accepted(folder / "accepted", folder / "samples", accepted_samples(folder), vetoed=vetoed)
 
 
 def told(candidate: Candidate, judged: Judged) -> tuple[str, dict[str, Any]]:
@@ -151,10 +183,14 @@ def pools(out: Path, index: int) -> tuple[Path, ...]:
     return tuple(p for p in folders if has_records(p))
 
 
-def train(config: ImproveConfig, folder: Path, pools: tuple[Path, ...], ledger: Ledger, index: int) -> None:
-    """A fresh adapter from the base over the data and all accepted samples; KeyboardInterrupt where it is stopped."""
+def train(config: ImproveConfig, folder: Path, ledger: Ledger, index: int) -> None:
+    """A fresh adapter over the data and all accepted samples, or on preferences; KeyboardInterrupt where it is
+    stopped."""
     run = folder / "run"
-    if not (run / "validation.json").is_file() and not finetune(config.finetune(run, pools)).finished:
-        raise KeyboardInterrupt
+    if not (run / "validation.json").is_file():
+        asked = training_config(config, folder)
+        enter_vetoes(ledger, folder, pool_facts(folder).get("vetoed", {}))
+        if not finetune(asked).finished:
+            raise KeyboardInterrupt
     weights = run / "adapter" / "adapter_model.safetensors"
     ledger.add("adapter", index, sha256=digest_file(weights), validation=validation_of(run))

@@ -190,4 +190,4 @@ def finished(decisions: Sequence[Mapping[str, Any]], patience: int) -> str | Non
     if len(later) < patience or any(d["promoted"] for d in later[-patience:]):
         return None
     rounds = "1 round" if patience == 1 else f"{patience} rounds in a row"
-    return f"{rounds} without gain; the loop ends, and stands by round {later[-1]['champion']}"
+    return f"{rounds} without gain: the loop ends"

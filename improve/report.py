@@ -17,6 +17,7 @@ from vesalius.improve.facts import NAME, Facts, read_facts
 from vesalius.improve.promotion import HOW, table_of
 from vesalius.improve.report_plots import Curve, gamed_svg, rounds_svg
 from vesalius.improve.report_rounds import asked_tables, refusal_sheets, refusal_tables
+from vesalius.improve.review import notice
 from vesalius.improve.status import TEST, read_status
 from vesalius.inference.sample import load_samples
 
@@ -79,7 +80,7 @@ def write_report(folder: Path) -> Path:
         path, "vesalius.improve", "report.html", title="Self-improvement loop",
         subtitle=f"{counted(len(rounds), 'round')} in {folder.resolve().name}",
         alarms=[f"Round {d['round']}: {d['alarm']}" for d in decisions.values() if d.get("alarm")],
-        stand=stand(status), notes=[n for n in (status["ended"], waiting(folder, status)) if n], parts=parts,
+        stand=stand(status), notes=[n for n in (status["ended"], at_hand(folder, status)) if n], parts=parts,
     )  # fmt: skip
     return path
 
@@ -92,12 +93,13 @@ def stand(status: Mapping[str, Any]) -> str:
     return f"{told}: {promoted} of {counted(len(done), 'round')} promoted." if done else f"{told}."
 
 
-def waiting(folder: Path, status: Mapping[str, Any]) -> str | None:
-    """What is at hand: a round that is not decided, or waits for a person."""
-    for row in status["rounds"]:
-        if row["decision"] is None:
-            return f"{row['lines'][0].capitalize()}."
-    return None
+def at_hand(folder: Path, status: Mapping[str, Any]) -> str | None:
+    """A round that waits for a person, or is not decided yet."""
+    if status["waiting"] is not None:
+        name = f"round-{status['waiting']:02d}"
+        return f"{notice(folder / name)}."
+    row = next((r for r in status["rounds"] if r["decision"] is None), None)
+    return f"{row['lines'][0].capitalize()}." if row else None
 
 
 def glance(status: Mapping[str, Any]) -> Part:

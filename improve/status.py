@@ -11,6 +11,7 @@ from vesalius.data.counted import counted
 from vesalius.data.record import read_rows
 from vesalius.improve.ledger import read_ledger
 from vesalius.improve.promotion import finished, lines_of
+from vesalius.improve.review import notice, stood_by, waiting_round
 
 TEST, MARK = "test", "reading.json"
 """Where test is read to, and what tells for whom."""
@@ -25,8 +26,8 @@ def read_status(folder: Path) -> dict[str, Any]:
     """Where a loop stands, from its files alone. ValueError where the folder holds none, or its ledger was changed.
 
     rounds: of each its samples, how many were accepted, refusals by gate, and its decision; champion: the round that
-    the loop stands by; alarm: the last one; ended: why no round follows; test: for which round it was read; lines: all
-    of it in words.
+    the loop stands by; waiting: the one that waits for review; alarm: the last one; ended: why no round follows; test:
+    for which round it was read; lines: all of it in words.
     """
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder}: no loop there; begin one with `vesalius improve run RECIPE.toml --out {folder}`")
@@ -35,11 +36,16 @@ def read_status(folder: Path) -> dict[str, Any]:
     config = json.loads((folder / "config.json").read_text())
     rounds = [round_status(path) for path in sorted(folder.glob("round-*"))]
     done = [r["decision"] for r in rounds if r["decision"]]
-    champion = done[-1]["champion"] if done else None
+    champion = stood_by(folder, len(done), done[-1]["champion"]) if done else None
+    waits = waiting_round(folder)
     alarms = [d["alarm"] for d in done if d.get("alarm")]
     reading = was_read(folder)
     ended = finished(done, int(config.get("patience", 2)))
     lines = [line for row in rounds for line in row["lines"]]
+    if waits is not None:
+        lines.append(notice(folder / f"round-{waits:02d}"))
+    if done and champion != done[-1]["champion"]:
+        lines.append(f"someone went to round {champion}")
     if champion is not None:
         lines.append(f"the loop stands by round {champion}")
     if alarms:
@@ -49,8 +55,8 @@ def read_status(folder: Path) -> dict[str, Any]:
     if reading:
         lines.append(f"test was read for round {reading['round']}: look at {folder / 'report.html'}")
     return {
-        "folder": str(folder), "rounds": rounds, "champion": champion, "alarm": alarms[-1] if alarms else None,
-        "ended": ended, "test": reading and reading["round"], "lines": lines,
+        "folder": str(folder), "rounds": rounds, "champion": champion, "waiting": waits,
+        "alarm": alarms[-1] if alarms else None, "ended": ended, "test": reading and reading["round"], "lines": lines,
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,59 @@ def tiny_xl(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny-xl"
     pipeline.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def judged_loop(tmp_path: Path) -> Callable[..., Path]:
+    """Make a loop by hand whose rounds have their verdicts: OUT/round-00 (decided) and OUT/round-NN, each of 3 prompts
+    with 4 samples, of which the first is accepted and the others are refused by agreement, as a copy and by a quota;
+    returns OUT. changes: of the configuration."""
+    import dataclasses
+
+    from vesalius.data.record import write_json
+    from vesalius.improve.config import ImproveConfig
+
+    def make(rounds: int = 1, **changes: object) -> Path:
+        out = tmp_path / "loop"
+        out.mkdir(exist_ok=True)
+        told = {"data": (tmp_path,), "out": out, "best_of": 4, "num": 12, **changes}
+        write_json(out / "config.json", dataclasses.asdict(ImproveConfig(**told)))  # type: ignore[arg-type]
+        (out / "round-00").mkdir(exist_ok=True)
+        decision = {"round": 0, "promoted": True, "reasons": ["the data alone"], "champion": 0}
+        write_json(out / "round-00" / "decision.json", decision)
+        for index in range(1, rounds + 1):
+            _judge(out / f"round-{index:02d}", index)
+        return out
+
+    return make
+
+
+def _judge(folder: Path, index: int) -> None:
+    import json
+
+    import numpy as np
+
+    from vesalius.data.image import Picture
+    from vesalius.improve.prompts import Ask, RoundPlan, write_plan
+    from vesalius.inference.sample import Sample, sample_lines
+    from vesalius.inference.sinks import write_sample
+
+    (folder / "samples" / "images").mkdir(parents=True)
+    texts = [f"Chest CT with {n} nodules." for n in ("no", "two", "three")]
+    write_plan(folder, RoundPlan(asks=[Ask(text=t, modality="CT", stratum="CT") for t in texts], quotas={"CT": 3}))
+    reasons = (None, "agreement: less than real images do", "copy: nearer to a training image", "quota: enough of CT")
+    rng = np.random.default_rng(index)
+    samples, verdicts = [], []
+    for prompt, text in enumerate(texts):
+        for place, reason in enumerate(reasons):
+            name = f"images/{prompt:05d}-{place:04d}.png"
+            drawn = Sample(file_name=name, text=text, modality="CT", seed=place, steps=1, guidance=1.0, depth=index)
+            picture = Picture(image=rng.integers(0, 255, (16, 16, 1), np.uint8))
+            samples.append(write_sample(folder / "samples", drawn, picture))
+            facts = {"stratum": "CT", "reason": reason, "reward": 0.9 - place / 10, "agreement": 0.9 - place / 10}
+            verdicts.append({"file_name": name, "sha256": samples[-1].sha256, "prompt": prompt, **facts})
+    (folder / "samples" / "metadata.jsonl").write_bytes(sample_lines(samples))
+    (folder / "verdicts.jsonl").write_text("".join(json.dumps(v) + "\n" for v in verdicts))
 
 
 @pytest.hookimpl(wrapper=True)

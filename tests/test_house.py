@@ -26,7 +26,7 @@ LIGHT = (
     "finetune.plan_config", "finetune.runs", "finetune.cards", "improve.config", "demo.config",
     "models.adapter_config", "cli.adapters", "cli.main", "cli.report", "cli.plan", "cli.runs", "cli.doctor",
     "eval.explain_config", "eval.readers_config", "cli.explain", "cli.readers",
-    "cli.usefulness",
+    "cli.usefulness", "cli.improve",
 )  # fmt: skip
 FILES = sorted(p for stage in (*STAGES, "tests") for p in (ROOT / stage).rglob("*.py"))
 words = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.words)

@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from vesalius.data.record import Record, write_dataset
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.stream import batch_indices
-from vesalius.finetune.trainset import choose_trainset, choose_wording, data_digest, origin_weights
+from vesalius.finetune.trainset import (
+    WEIGHT,
+    choose_trainset,
+    choose_wording,
+    data_digest,
+    origin_weights,
+    sampling_weights,
+)
 
 
 def record(i: int, **fields: Any) -> Record:
@@ -131,6 +138,63 @@ def test_the_share_holds_in_what_is_drawn() -> None:
     weights = origin_weights(records, 0.5)
     drawn = np.concatenate([batch_indices(0, s, 16, 200, weights) for s in range(500)])
     assert abs((drawn >= 20).mean() - 0.5) < 0.02
+
+
+origins = st.sampled_from(["real", "phantom", "synthetic"])
+own = st.none() | st.sampled_from([0, 0.0, 0.1, 1, 2.5, 1e6])
+
+
+@given(
+    members=st.lists(st.tuples(origins, own), min_size=2, max_size=60), share=st.floats(0.5, 1),
+    balance=st.sampled_from(["none", "label"]),
+)  # fmt: skip
+def test_records_own_weights_never_push_the_real_share_under_its_floor(
+    members: list[tuple[Any, float | None]], share: float, balance: Any
+) -> None:
+    records = [
+        record(i, origin=o, label="ab"[i % 2], extra={} if w is None else {WEIGHT: w})
+        for i, (o, w) in enumerate(members)
+    ]
+    config = FinetuneConfig(data=(Path("set"),), out=Path("run"), real_share=share, balance=balance)
+    real = [o != "synthetic" for o, _ in members]
+    drawable = [w != 0 for _, w in members]
+    if not any(r and d for r, d in zip(real, drawable, strict=True)):
+        with pytest.raises(ValueError, match=r"synthetic|sampling_weight"):
+            sampling_weights([(Path("set"), r) for r in records], config)
+        return
+    weights = sampling_weights([(Path("set"), r) for r in records], config)
+    if weights is None:  # every record once an epoch
+        assert np.mean(real) >= share or all(real)
+        return
+    assert np.isclose(weights.sum(), 1)
+    assert (weights >= 0).all()
+    assert weights[np.array(real)].sum() >= share - 1e-9
+    assert not weights[[w == 0 for _, w in members]].any()
+
+
+def test_among_samples_their_own_weights_hold_and_equal_ones_change_nothing() -> None:
+    def weigh(*own: float) -> Any:
+        samples = [record(i, origin="synthetic", extra={WEIGHT: w}) for i, w in enumerate(own)]
+        config = FinetuneConfig(data=(Path("set"),), out=Path("run"))
+        return sampling_weights([(Path("set"), r) for r in [*(record(i) for i in range(6)), *samples]], config)
+
+    found = weigh(1, 0.5, 0)
+    assert found[6] == pytest.approx(2 * found[7])
+    assert found[8] == 0
+    assert found[0] == pytest.approx(found[6])
+    assert weigh(1, 1, 1) is None
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "much", True])
+def test_a_weight_that_is_none_is_refused_with_its_record(value: Any) -> None:
+    members = [(Path("set"), record(i, extra={WEIGHT: value} if i else {})) for i in range(2)]
+    with pytest.raises(ValueError, match=r"set/train/real1\.png: sampling_weight is .* expected 0 to 1,000,000"):
+        sampling_weights(members, FinetuneConfig(data=(Path("set"),), out=Path("run")))
+
+
+def test_the_data_digest_knows_weights() -> None:
+    members = [(Path("set"), record(0)), (Path("set"), record(0, extra={WEIGHT: 0.5}))]
+    assert len({data_digest([m]) for m in members}) == 2
 
 
 def test_synthetic_records_alone_are_refused() -> None:
