@@ -31,6 +31,9 @@ Group = Literal[
 ]
 DRAWS = 100
 """Halves of the prompts and of the real images."""
+LEAST = 0.25
+"""Share of half the interval that a number has alone below which a difference is none, however sure: two adapters of
+the same data, too, differ by something in pairs."""
 NAME = "facts.json"
 
 
@@ -155,8 +158,10 @@ class Difference:
 def difference(now: Fact, before: Fact, *, paired: bool, confidence: float = 0.95) -> Difference:
     """A fact of two rounds compared.
 
-    Where both were measured on the same halves their differences give the interval. To a share half a pair is added
-    each way, so that two answers more are no certainty (Agresti & Min 2005). Else the two spreads are added.
+    Where both were measured on the same halves their differences give the interval; else the two spreads are added.
+    To a share half a pair is added each way, so that two answers more are no certainty (Agresti & Min 2005). The
+    interval holds the luck of prompts and real images, and not that of the training, so a difference has to have a size
+    too: `margin`, and `LEAST`.
     """
     sign = 1 if now.up else -1
     value = sign * (now.value - before.value)
@@ -169,7 +174,7 @@ def difference(now: Fact, before: Fact, *, paired: bool, confidence: float = 0.9
     else:
         spread = math.hypot(*((f.high - f.low) / 2 / quantile(f.num) for f in (now, before)))
     half = quantile(num, confidence) * spread
-    least = now.margin * abs(before.value)
+    least = max(now.margin * abs(before.value), LEAST * (before.high - before.low) / 2)
     low, high = value - half, value + half
     told: Literal["better", "worse", "no clear difference"] = "no clear difference"
     if low > 0 and value > least:

@@ -59,7 +59,7 @@ def creeping(rounds: Sequence[Facts]) -> str | None:
         assert known is not None
         assert former is not None
         change = difference(fact, known, paired=first.paired == last.paired, confidence=CREEPING)
-        if change.high < 0:
+        if change.told == "worse":
             return told(last.by_name["gates"], former, fact, known, " over three rounds, a little each time")
     return None
 

@@ -40,8 +40,9 @@ MIN_ANSWERS = 10
 """Answers below which a share is not measured."""
 MIN_PROMPTS = 5
 """Prompts below which a stratum is not looked at on its own."""
-LUCK = 0.005
-"""Share of the validation loss by which two adapters of the same data differ by the luck of their start."""
+LUCK, LUCK_OF_DISTANCE = 0.005, 0.1
+"""Shares of the validation loss and of a distance by which adapters of the same data differ by the luck of their start,
+a convention."""
 TOLD = {
     "modality": "The modality is the one asked for",
     "finding present": "Findings asked for are shown",
@@ -100,11 +101,21 @@ def distance_facts(sets: Sets, notes: list[str]) -> list[Fact]:
         num = min(len(mine), len(real))
         value, halves = kernel_halves(a, b, masks, others)
         told = f"Distance of {family} to real images (KID, by the witness)"
-        found.append(number_fact(f"kid/{family}", told, "distance", value, halves, num))
+        found.append(number_fact(f"kid/{family}", told, "distance", value, halves, num, margin=LUCK_OF_DISTANCE))
         if num >= images_needed(a.shape[1]):
             told = f"Distance of {family} to real images (Fréchet, by the witness)"
             drawn = [frechet_distance(a[m], b[o]) for m, o in zip(masks[:20], others[:20], strict=True)]
-            found.append(number_fact(f"fd/{family}", told, "distance", frechet_distance(a, b), np.array(drawn), num))
+            found.append(
+                number_fact(
+                    f"fd/{family}",
+                    told,
+                    "distance",
+                    frechet_distance(a, b),
+                    np.array(drawn),
+                    num,
+                    margin=LUCK_OF_DISTANCE,
+                )
+            )
         share_of, per_half = coverage_halves(a, b, masks, others)
         covered.append((per_half, share_of, len(real)))
         told = f"Kinds of real {family} that samples reach (coverage, by the witness)"

@@ -31,7 +31,7 @@ def make_fact(name: str, change: float = 0.0, *, noise: float = 0.0, num: int = 
     shared = np.random.default_rng(place).normal(size=DRAWS)
     own = np.random.default_rng([place, round(abs(change) * 1e12)]).normal(size=DRAWS)
     value += change if up else -change
-    halves = value + 0.03 * shared + noise * own
+    halves = value + 0.012 * shared + noise * own
     told = f"The {name} of a round"
     return number_fact(name, told, group, value, halves, num, up=up, share=is_share, decides=decides)  # type: ignore[arg-type]
 

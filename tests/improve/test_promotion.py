@@ -80,11 +80,21 @@ def test_the_same_size_of_harm_is_harm_without_being_widened(make_facts: MakeFac
     assert found["losses"] == ["The kid/CT of a round"]
 
 
-def test_a_validation_loss_better_by_luck_alone_is_no_gain(make_facts: MakeFacts) -> None:
-    first, luck = make_facts(), make_facts({"validation": 0.002}, noise=1e-5)
-    margin = [dataclasses.replace(f, margin=0.005) if f.name == "validation" else f for f in luck.facts]
-    assert compare(first, first, luck, 1)["promoted"]
-    assert not compare(first, first, dataclasses.replace(luck, facts=tuple(margin)), 1)["promoted"]
+@pytest.mark.parametrize(("change", "promoted"), [(0.002, False), (0.01, True)])
+def test_a_difference_that_is_sure_but_tiny_is_luck_of_the_training(
+    make_facts: MakeFacts, change: float, promoted: bool
+) -> None:
+    first = make_facts()
+    found = compare(first, first, make_facts({"validation": change}, noise=1e-5), 1)
+    row = next(r for r in found["rows"] if r["name"] == "validation")
+    assert row["differences"]["champion"]["low"] > 0
+    assert found["promoted"] is promoted
+
+
+def test_what_two_trainings_differ_by_is_no_gain(make_facts: MakeFacts) -> None:
+    first, better = make_facts(), make_facts({"validation": 0.01}, noise=1e-5)
+    margin = [dataclasses.replace(f, margin=0.05) if f.name == "validation" else f for f in better.facts]
+    assert not compare(first, first, dataclasses.replace(better, facts=tuple(margin)), 1)["promoted"]
 
 
 def test_what_the_champion_was_measured_by_and_this_round_was_not_rolls_back(make_facts: MakeFacts) -> None:
@@ -113,7 +123,7 @@ def test_usefulness_is_held_against_nothing_in_round_0(make_facts: MakeFacts) ->
 
 def test_rounds_of_other_prompts_are_not_pairs_and_their_intervals_are_wider(make_facts: MakeFacts) -> None:
     first = make_facts()
-    change = {"worst stratum": GAIN}
+    change = {"worst stratum": 0.03}
     pair = compare(first, first, make_facts(change), 1)
     apart = compare(first, first, make_facts(change, paired="other prompts"), 1)
     one, other = (
