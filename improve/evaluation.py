@@ -26,7 +26,7 @@ from vesalius.improve import measures
 from vesalius.improve.aim import Right
 from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.drawing import draw
-from vesalius.improve.facts import NAME, Fact, Facts, halves_of, read_facts
+from vesalius.improve.facts import MIN_PROMPTS, NAME, Fact, Facts, halves_of, read_facts
 from vesalius.improve.hard import hard_prompts
 from vesalius.improve.material import Material, Member
 from vesalius.improve.prompts import RoundPlan, ask_of_record, pick, write_plan
@@ -135,8 +135,7 @@ def facts_at(
     ]  # fmt: skip
     if not worst:
         notes.append(
-            f"worst stratum: needs two strata of {measures.MIN_PROMPTS} prompts whose findings are known "
-            "(--num-eval gives more)"
+            f"worst stratum: needs two strata of {MIN_PROMPTS} prompts whose findings are known (--num-eval gives more)"
         )
     return Facts(
         paired=measures.pairing(context, [witness.digest, reader.digest]), facts=tuple(facts), strata=tuple(strata),

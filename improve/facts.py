@@ -34,6 +34,8 @@ DRAWS = 100
 LEAST = 0.25
 """Share of half the interval that a number has alone below which a difference is none, however sure: two adapters of
 the same data, too, differ by something in pairs."""
+MIN_PROMPTS = 5
+"""Prompts below which a stratum is not looked at on its own."""
 NAME = "facts.json"
 
 

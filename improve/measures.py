@@ -27,7 +27,7 @@ from vesalius.eval.metrics import MIN_IMAGES, share
 from vesalius.eval.nearest import nearest
 from vesalius.eval.privacy_part import set_of
 from vesalius.eval.scores import Case
-from vesalius.improve.facts import Bool, Fact, Float64, Group, Stratum, halves_of, quantile, spread_of
+from vesalius.improve.facts import MIN_PROMPTS, Bool, Fact, Float64, Group, Stratum, halves_of, quantile, spread_of
 from vesalius.improve.strata import strata_of_case
 from vesalius.inference.generator import Generator
 from vesalius.models.detector import Detector
@@ -38,8 +38,6 @@ MOST_REAL = 2000
 """Real images of a modality, at random, that distances and coverage are measured against."""
 MIN_ANSWERS = 10
 """Answers below which a share is not measured."""
-MIN_PROMPTS = 5
-"""Prompts below which a stratum is not looked at on its own."""
 LUCK, LUCK_OF_DISTANCE = 0.005, 0.1
 """Shares of the validation loss and of a distance by which adapters of the same data differ by the luck of their start,
 a convention."""
@@ -308,8 +306,8 @@ def stratum_facts(asked: Asked, cases: Sequence[Case], halves: Bool) -> tuple[li
         told = halves[:, places] @ count[places]
         drawn.append(np.where(told > 0, halves[:, places] @ right[places] / np.maximum(told, 1), 1.0))
     fact = number_fact(
-        "worst stratum", "The stratum that is obeyed least", "stratum", worst.value, np.min(drawn, axis=0), worst.num,
-        up=True, share=True,
+        "worst stratum", f"The stratum that is obeyed least ({worst.name})", "stratum", worst.value,
+        np.min(drawn, axis=0), worst.num, up=True, share=True,
     )  # fmt: skip
     return [fact], strata
 

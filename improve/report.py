@@ -11,9 +11,10 @@ from typing import Any
 from vesalius.data.counted import counted
 from vesalius.data.page import write_html
 from vesalius.data.record import read_rows
+from vesalius.eval.metrics import share
 from vesalius.eval.pictures import curve_svg, image_uri, shortened
 from vesalius.eval.report import Figure, Table
-from vesalius.improve.facts import NAME, Facts, read_facts
+from vesalius.improve.facts import MIN_PROMPTS, NAME, Facts, read_facts
 from vesalius.improve.promotion import HOW, table_of
 from vesalius.improve.report_plots import Curve, gamed_svg, rounds_svg
 from vesalius.improve.report_rounds import asked_tables, refusal_sheets, refusal_tables
@@ -56,6 +57,7 @@ class Part:
     rows: Sequence[Row] = ()
     tables: Sequence[Table] = ()
     plots: Sequence[str] = ()
+    folded_plots: Sequence[str] = ()
     sheets: Sequence[Sheet] = ()
     links: Sequence[tuple[str, str]] = field(default=())
 
@@ -69,7 +71,7 @@ def write_report(folder: Path) -> Path:
         *tested(folder),
         glance(status),
         *(decided(path, decisions[path]) for path in reversed(rounds) if decisions[path]["round"] > 0),
-        *curves(decisions),
+        *curves(decisions, status),
         *pictures(folder, rounds, status["champion"]),
         *(part for path in reversed(rounds) for part in gated(path)),
         training(rounds),
@@ -122,7 +124,8 @@ def decided(path: Path, decision: Mapping[str, Any]) -> Part:
     return Part(
         title=f"Round {decision['round']}", anchor=path.name, verdict=verdict, good=decision["promoted"],
         text=decision["reasons"], rows=rows_of(decision), more=[decision.get("how", HOW), *decision.get("notes", ())],
-        tables=numbers(decision), links=[("How this round was evaluated", f"{path.name}/eval/report.html")],
+        tables=[*strata_tables(path), *numbers(decision)],
+        links=[("How this round was evaluated", f"{path.name}/eval/report.html")],
     )  # fmt: skip
 
 
@@ -135,6 +138,19 @@ def rows_of(decision: Mapping[str, Any]) -> list[Row]:
         Row(cells=[*cells[:-1], signs.get(cells[-1], cells[-1])], kind=kind)
         for cells, kind in zip(table_of(decision), kinds, strict=True)
     ]
+
+
+def strata_tables(path: Path) -> list[Table]:
+    """What was right by stratum, the worst first, beside round 0; folded."""
+    now, first = read_facts(path), read_facts(path.with_name("round-00"))
+    former = {s.name: s for s in first.strata}
+    large = sorted((s for s in now.strata if s.num_prompts >= MIN_PROMPTS), key=lambda s: (s.value, s.name))
+    rows = [
+        [s.name, f"{former[s.name].value:.0%}" if s.name in former else "-", f"{s.value:.0%}", str(s.num_prompts)]
+        for s in large
+    ]
+    head = ("stratum", "right in round 0", "right now", "prompts")
+    return [Table(head=head, rows=rows, folded=f"By stratum: {len(rows)}")] if rows else []
 
 
 def numbers(decision: Mapping[str, Any]) -> list[Table]:
@@ -156,30 +172,36 @@ def numbers(decision: Mapping[str, Any]) -> list[Table]:
     return [Table(head=head, rows=rows, folded="The numbers and their intervals")] if rows else []
 
 
-def curves(decisions: Mapping[Path, Mapping[str, Any]]) -> list[Part]:
-    """Each number that decides over the rounds, with its band; the gates beside the witness first."""
+def curves(decisions: Mapping[Path, Mapping[str, Any]], status: Mapping[str, Any]) -> list[Part]:
+    """The gates beside the witness; each number that decides over the rounds, with its band, questions apart folded."""
     facts = {d["round"]: read_facts(p) for p, d in decisions.items() if (p / NAME).is_file()}
     if not facts:
         return []
     refused = [d["round"] for d in decisions.values() if not d["promoted"]]
-    plots = gates_and_witness(facts)
+    plots, folded = [*gates_and_witness(facts), *acceptance(status)], list[str]()
     names = dict.fromkeys(f.name for each in facts.values() for f in each.facts if f.group != "gates")
     for name in names:
-        known = {r: each.by_name[name] for r, each in facts.items() if name in each.by_name}
-        one = next(iter(known.values()))
-        if one.decides or name.endswith("/all"):
-            plots.append(
-                rounds_svg(
-                    {one.told: curve_of(facts, name)},
-                    title=one.told,
-                    better="higher" if one.up else "lower",
-                    percent=one.share,
-                    refused=refused,
-                )
-            )
-    told = "Bands are 95 % intervals of each round alone; two rounds are compared in pairs, which tells more."
-    crosses = "Crosses are rounds that were rolled back."
-    return [Part(title="Over the rounds", anchor="curves", text=[told, crosses] if refused else [told], plots=plots)]
+        one = next(each.by_name[name] for each in facts.values() if name in each.by_name)
+        if one.decides or name == "obedience/all":
+            plot = rounds_svg(
+                curve_of(facts, name), title=one.told, better="higher" if one.up else "lower",
+                percent=one.share, refused=refused,
+            )  # fmt: skip
+            (folded if one.group == "obedience" and one.decides else plots).append(plot)
+    told = ["Bands are 95 % intervals of each round alone; two rounds are compared in pairs, which tells more."]
+    told += ["Crosses are rounds that were rolled back."] if refused else []
+    return [Part(title="Over the rounds", anchor="curves", text=told, plots=plots, folded_plots=folded)]
+
+
+def acceptance(status: Mapping[str, Any]) -> list[str]:
+    """The share of candidates that the gates let pass, by round."""
+    known = [(i, r["accepted"], r["samples"]) for i, r in enumerate(status["rounds"]) if r["samples"] and r["decision"]]
+    if not known:
+        return []
+    shares = [share([1.0] * accepted + [0.0] * (num - accepted)) for _, accepted, num in known]
+    curve = [i for i, *_ in known], [s.value for s in shares], [s.low for s in shares], [s.high for s in shares]
+    title = "Candidates that the gates accept"
+    return [rounds_svg(curve, title=title, better="", percent=True, refused=[])]
 
 
 def curve_of(facts: Mapping[int, Facts], name: str) -> Curve:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -12,44 +12,43 @@ Curve = tuple[Sequence[int], Sequence[float], Sequence[float], Sequence[float]]
 """Rounds, values, and the ends of their intervals."""
 
 
-def rounds_svg(curves: Mapping[str, Curve], *, title: str, better: str, percent: bool, refused: Sequence[int]) -> str:
-    """Values over rounds with their bands. better: which way it counts, in a word. refused: rounds that were rolled
-    back, marked with a cross."""
+def rounds_svg(curve: Curve, *, title: str, better: str, percent: bool, refused: Sequence[int]) -> str:
+    """A number over rounds with its band. better: which way it counts, in a word, or "". refused: rounds that were
+    rolled back, marked with a cross."""
     figure, axes = _axes(title)
-    for place, (name, (rounds, values, lows, highs)) in enumerate(curves.items()):
-        scale = 100 if percent else 1
-        ys, low, high = ([scale * v for v in row] for row in (values, lows, highs))
-        colour = INK if len(curves) == 1 else f"C{place}"
-        axes.plot(rounds, ys, marker="o", color=colour, label=name, linewidth=2)
-        axes.fill_between(rounds, low, high, color=colour, alpha=0.16, linewidth=0)
-        back = [(r, y) for r, y in zip(rounds, ys, strict=True) if r in refused]
-        if back:
-            axes.plot(
-                *zip(*back, strict=True), linestyle="", marker="x", markersize=12, markeredgewidth=2.5, color=SEEN
-            )
-    _rounds(axes, sorted({r for rounds, *_ in curves.values() for r in rounds}))
-    axes.set_ylabel(f"{'per cent, ' if percent else ''}{better} is better", fontsize=11)
+    rounds, scale = curve[0], 100 if percent else 1
+    values, lows, highs = ([scale * v for v in row] for row in curve[1:])
+    axes.plot(rounds, values, marker="o", color=INK, linewidth=2)
+    axes.fill_between(rounds, lows, highs, color=INK, alpha=0.16, linewidth=0)
+    back = [i for i, r in enumerate(rounds) if r in refused]
+    axes.plot(
+        [rounds[i] for i in back], [values[i] for i in back], linestyle="", marker="x", markersize=12,
+        markeredgewidth=2.5, color=SEEN,
+    )  # fmt: skip
+    _rounds(axes, rounds)
+    axes.set_ylabel(", ".join(["per cent"] * percent + [f"{better} is better"] * bool(better)), fontsize=11)
     if not percent:
         axes.ticklabel_format(axis="y", useOffset=False)
-    if len(curves) > 1:
-        axes.legend(frameon=False, fontsize=10)
     return _as_text(figure)
 
 
 def gamed_svg(liked: Curve, seen: Curve, seen_told: str) -> str:
-    """What the gates' network says of the samples, beside what the witness finds: gamed gates part the two."""
-    figure, axes = _axes("Gates against witness")
-    rounds, values, lows, highs = liked
-    (first,) = axes.plot(rounds, values, marker="o", color=LIKED, linewidth=2, label="liked by the gates' network")
-    axes.fill_between(rounds, lows, highs, color=LIKED, alpha=0.16, linewidth=0)
+    """What the gates' network says of the samples, beside what the witness finds: gamed gates raise both curves.
+
+    Without bands, which would hide them.
+    """
+    figure, axes = _axes("Gates against witness: gamed where both rise")
+    (first,) = axes.plot(*liked[:2], marker="o", color=LIKED, linewidth=2, label="liked by the gates' network")
     axes.set_ylabel("agreement by the gates (left)", fontsize=11, color=LIKED)
     other = axes.twinx()
-    rounds, values, lows, highs = seen
-    (second,) = other.plot(rounds, values, marker="s", color=SEEN, linewidth=2, linestyle="--", label=seen_told)
-    other.fill_between(rounds, lows, highs, color=SEEN, alpha=0.12, linewidth=0)
+    (second,) = other.plot(*seen[:2], marker="s", color=SEEN, linewidth=2, linestyle="--", label=seen_told)
     other.set_ylabel("distance by the witness (right)", fontsize=11, color=SEEN)
+    other.tick_params(labelsize=11)
     other.spines["top"].set_visible(False)
-    axes.legend(handles=[first, second], frameon=False, fontsize=10)
+    for each in (axes, other):
+        each.margins(y=0.35)
+        each.ticklabel_format(axis="y", useOffset=False)
+    axes.legend(handles=[first, second], frameon=False, fontsize=10, loc="upper left")
     _rounds(axes, sorted(set(liked[0]) | set(seen[0])))
     return _as_text(figure)
 

@@ -28,7 +28,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Improve
     root = tmp_path_factory.mktemp("rounds")
     data = write_phantoms(PhantomConfig(num=240, seed=11, size=32, out=root / "data", val=0.55, test=0.2, json=True))
     config = ImproveConfig(
-        data=(data,), out=root / "loop", base=str(tiny_base), num=6, num_eval=36, steps=2, batch_size=2, rank=2,
+        data=(data,), out=root / "loop", base=str(tiny_base), num=6, num_eval=30, steps=2, batch_size=2, rank=2,
         sampling_steps=2, seed=2, without=("gates",), json=True,
     )  # fmt: skip
     shutil.copytree(data / "test", root / "kept")
