@@ -118,7 +118,7 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
             let_in(folder, ledger)
             train(config, folder, ledger, index)
             evaluate_round(config, folder, material)
-            decision = decide(config.out / "round-00", best, folder, index)
+            decision = decide(config.out / "round-00", best, folder, index, guard="guard" not in config.without)
             ledger.add("decision", index, **{k: v for k, v in decision.items() if k != "round"})
             write_json(folder / "decision.json", decision)
         decision = json.loads((folder / "decision.json").read_text())

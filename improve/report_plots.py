@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
+from vesalius.improve.facts import LEAST
+
 INK, LIKED, SEEN = "#1d5fa8", "#c77700", "#b3372b"
 Curve = tuple[Sequence[int], Sequence[float], Sequence[float], Sequence[float]]
 """Rounds, values, and the ends of their intervals."""
@@ -45,8 +47,12 @@ def gamed_svg(liked: Curve, seen: Curve, seen_told: str) -> str:
     other.set_ylabel("distance by the witness (right)", fontsize=11, color=SEEN)
     other.tick_params(labelsize=11)
     other.spines["top"].set_visible(False)
-    for each in (axes, other):
-        each.margins(y=0.35)
+    for each, (_, values, lows, highs) in ((axes, liked), (other, seen)):
+        # So wide that what is no difference beside the number's own interval looks like none.
+        widest = max(high - low for low, high in zip(lows, highs, strict=True))
+        half = max(0.75 * (max(values) - min(values)), LEAST * widest, 1e-9)
+        middle = (max(values) + min(values)) / 2
+        each.set_ylim(middle - half, middle + half)
         each.ticklabel_format(axis="y", useOffset=False)
     axes.legend(handles=[first, second], frameon=False, fontsize=10, loc="upper left")
     _rounds(axes, sorted(set(liked[0]) | set(seen[0])))

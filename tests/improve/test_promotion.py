@@ -191,6 +191,10 @@ def test_decisions_are_made_of_the_files_of_rounds(tmp_path: Path, make_facts: M
     first, second, third = (tmp_path / f"round-{i:02d}" for i in range(3))
     assert decide(first, first, second, 1)["promoted"]
     assert decide(first, second, third, 2)["champion"] == 1
+    forced = decide(first, second, third, 2, guard=False)
+    assert (forced["promoted"], forced["champion"]) == (True, 2)
+    assert "without the guard" in forced["reasons"][0]
+    assert "The kid/CT of a round" in forced["losses"]
     (third / "facts.json").unlink()
     with pytest.raises(ValueError, match="no facts of a round"):
         decide(first, second, third, 2)
