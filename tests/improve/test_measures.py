@@ -12,6 +12,7 @@ from vesalius.improve.measures import (
     MIN_ANSWERS,
     Asked,
     coverage_halves,
+    hard_facts,
     kernel_halves,
     number_fact,
     obedience_facts,
@@ -103,6 +104,17 @@ def test_each_question_decides_by_each_network_and_all_together_is_shown() -> No
     }  # fmt: skip
     assert facts["obedience/all"].value == 0.75
     assert facts["obedience/finding present/reader"].told == "Findings asked for are shown, by the reader"
+
+
+def test_of_hard_prompts_all_questions_together_decide_and_the_rest_is_shown() -> None:
+    asked, _ = answers([1.0, 0.5])
+    sources = ["two findings"] * 12 + ["small size"] * 12
+    facts = {f.name: f for f in hard_facts(asked, sources, masks(24))}
+    assert [n for n, f in facts.items() if f.decides] == ["hard prompts"]
+    assert facts["hard prompts"].value == facts["hard prompts/whole"].value == 0.75
+    assert facts["hard prompts/two findings"].value == 1.0
+    assert facts["hard prompts/small size"].value == 0.5
+    assert hard_facts(Asked(rows={}, num=24), sources, masks(24)) == []
 
 
 def test_a_question_with_few_answers_is_no_fact() -> None:
