@@ -171,13 +171,14 @@ def test_a_plan_is_read_back_and_drawn_from_its_file(material: Material, tmp_pat
     assert "raise --num" in json.loads((tmp_path / "plan.json").read_text())["skipped"].popitem()[1]
 
 
-def test_a_hundred_thousand_candidates_are_planned_within_memory(material: Material, tmp_path: Path) -> None:
-    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    plan = plan_round(config(num=100_000, prompts=("captions", "phantoms")), material, {}, 1)
+@pytest.mark.parametrize("num", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_many_candidates_are_planned_within_memory(material: Material, tmp_path: Path, num: int) -> None:
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    plan = plan_round(config(num=num, prompts=("captions", "phantoms")), material, {}, 1)
     write_plan(tmp_path, plan)
     read = read_plan(tmp_path)
     assert read is not None
-    assert len(read.asks) == 100_000
-    # Measured: 17 seconds on one slow core, 130 MiB for two plans of 100,000 prompts
-    assert time.monotonic() - start < 180
+    assert len(read.asks) == num
+    # Measured at 100,000: 11 seconds of one core, 125 MiB for the plan and the same one read again
+    assert time.process_time() - start < 60
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 400
