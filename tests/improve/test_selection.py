@@ -18,7 +18,7 @@ from vesalius.improve.prompts import Ask, RoundPlan
 from vesalius.improve.selection import LEAST_ANSWERED, LEAST_ASKED, Selection, select
 from vesalius.inference.sample import Sample
 
-FAR = calibrate(["CT"] * 10 + ["MRI"] * 10, [{"agreement": 0.5, "nearest_train": 0.2}] * 20)
+FAR = calibrate(["CT"] * 10 + ["MRI"] * 10, [{"contrast": 50.0, "agreement": 0.5, "nearest_train": 0.2}] * 20)
 """Limits by which samples nearer than 0.1 to each other are doubles."""
 
 
