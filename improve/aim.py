@@ -31,11 +31,13 @@ class Right(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """What a source can ask of one stratum. wider: the strata in which it lies, its modality last. most: how often it
-    may be asked for in one round; none: as often as you like."""
+    may be asked for in one round; none: as often as you like. listed: prompts of it in a list of a user's, whose own
+    proportions are even ones."""
 
     modality: str
     wider: tuple[str, ...] = ()
     most: int | None = None
+    listed: int = 0
 
 
 def shares_of(
@@ -56,7 +58,9 @@ def shares_of(
 
 
 def even_shares(groups: Mapping[str, Group]) -> dict[str, float]:
-    """The same share for each modality, and within it for each stratum."""
+    """The same share for each modality, and within it for each stratum; of a list for each prompt."""
+    if listed := sum(group.listed for group in groups.values()):
+        return {s: group.listed / listed for s, group in groups.items()}
     each: dict[str, int] = {}
     for group in groups.values():
         each[group.modality] = each.get(group.modality, 0) + 1
