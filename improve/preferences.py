@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.counted import counted
-from vesalius.data.record import read_rows, write_atomic
+from vesalius.data.record import read_rows, write_atomic, write_json
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.improve.candidates import read_verdicts
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.drawing import PREFERRED_BASE
-from vesalius.improve.pool import settle_pools
+from vesalius.improve.pool import agreement_of, settle_pools
 from vesalius.improve.ratings import read_ratings
 from vesalius.improve.review import review_vetoes
 from vesalius.improve.rewards import preferred, vetoes
@@ -83,9 +83,12 @@ def write_pairs(config: ImproveConfig, out: Path, index: int) -> int:
         better_by.setdefault(better, []).append(worse)
     asked = {digest for pair in preferred(ratings) for digest in pair}
     compared: dict[str, tuple[str, Sample]] = {}
+    told: dict[str, Any] = {"pools": [], "num": 0, "vetoed": {}, **agreement_of(ratings)}
     rows: list[dict[str, Any]] = []
     for number in range(1, index + 1):
         for path, sample, _ in judged_samples(out, number):
+            if sample.sha256 in out_of_pool:
+                told["vetoed"][sample.sha256] = out_of_pool[sample.sha256]
             if sample.sha256 in asked:
                 compared[sample.sha256] = (path, sample)
         rows += gate_pairs(out, number, out_of_pool)
@@ -98,6 +101,7 @@ def write_pairs(config: ImproveConfig, out: Path, index: int) -> int:
     if not rows:
         raise ValueError(nothing(config, out, index, len(asked)))
     unique = list(dict.fromkeys(json.dumps(row, ensure_ascii=False) for row in rows))
+    write_json(out / f"round-{index:02d}" / "pool.json", told)
     write_atomic(pairs_file(out, index), "".join(f"{line}\n" for line in unique).encode())
     return len(unique)
 

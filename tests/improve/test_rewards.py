@@ -193,3 +193,15 @@ def test_repeats_tell_how_well_raters_agree_with_themselves_and_are_no_second_ra
     assert facts["repeats"]["A"]["realism"]["difference"] == 0
     assert set(facts["repeats"]) == {"A"}
     assert told_scores(again, "realism") == {}
+
+
+def test_agreement_on_what_is_bad_or_real_is_none_on_what_is_better() -> None:
+    rng = random.Random(0)
+    raters = ["A", "B"]
+    bad = [Rating(sha256=digest(i), rater=r, realism=1) for i in range(50) for r in raters]
+    real = [Rating(sha256=digest(i), rater=r, realism=5, origin="real") for i in range(50, 99) for r in raters]
+    noise = [Rating(sha256=digest(i), rater=r, realism=rng.randint(3, 5)) for i in range(100, 200) for r in raters]
+    facts = describe([*bad, *real, *noise])
+    assert facts["scales"]["realism"]["icc_2_1"]["low"] > BAR
+    assert facts["role"] == "veto"
+    assert set(weights([*bad, *real, *noise], [digest(i) for i in range(100, 200)]).values()) == {1.0}
