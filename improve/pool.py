@@ -118,6 +118,7 @@ def with_weights(records: Sequence[Record], ratings: Sequence[Rating]) -> list[R
 
 def write_version(folder: Path, source: Path, records: Sequence[Record]) -> Path:
     """A dataset of some records of another, whose pictures are links to those; returns its folder."""
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left, of other ratings perhaps
     for record in records:
         (folder / record.file_name).parent.mkdir(parents=True, exist_ok=True)
         place(source / record.file_name, folder / record.file_name)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vesalius.improve.agreement import BAR, LEAST, describe, one_way, sentence, told_scores, two_way
+from vesalius.improve.agreement import BAR, LEAST, describe, one_way, rewarded, sentence, told_scores, two_way
 from vesalius.improve.ratings import Level, Rating
 from vesalius.improve.rewards import MOST_WEIGHT, preferred, vetoes, weights
 
@@ -105,6 +105,25 @@ def test_a_lower_rating_never_raises_its_samples_weight(more: list[Rating], plac
     before = weights(everything, [changed.sha256])
     after = weights([*less, dataclasses.replace(changed, **{scale: lower})], [changed.sha256])
     assert after[changed.sha256] <= before[changed.sha256] + 2e-6
+
+
+def test_a_low_rating_that_spoils_the_agreement_does_not_set_its_sample_free() -> None:
+    rng = random.Random(54)  # of which the agreement just passes
+    truth = [rng.randint(3, 5) for _ in range(40)]
+    said = [
+        Rating(sha256=digest(i), rater=r, realism=t if rng.random() > 0.3 else rng.randint(3, 5))
+        for i, t in enumerate(truth)
+        for r in "AB"
+    ]
+    spoilt = 0
+    for place, each in enumerate(said):
+        if each.realism != 3:
+            after = [*said[:place], dataclasses.replace(each, realism=3), *said[place + 1 :]]
+            spoilt += not rewarded(told_scores(after, "realism"))[0]
+            names = [each.sha256]
+            assert weights(after, names)[each.sha256] <= weights(said, names)[each.sha256] + 2e-6
+    assert describe(said)["role"] == "reward"
+    assert spoilt > 5
 
 
 @settings(max_examples=60, deadline=None)
