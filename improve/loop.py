@@ -102,6 +102,7 @@ def draw_and_gate(
     seed = config.seed + 100 * index
     draw(config, folder / "prompts.jsonl", folder / "samples", champion / "run", seed=seed, num=config.best_of)
     judged = judge_candidates(config, folder / "samples", plan, material, pool=pools(config.out, index))
+    write_json(folder / "thresholds.json", {m: dataclasses.asdict(t) for m, t in judged.thresholds.items()})
     candidates = select(judged, plan, {})
     for each in candidates:
         limits = judged.thresholds.get(each.sample.modality)
@@ -110,7 +111,7 @@ def draw_and_gate(
             stratum=each.stratum, seed=each.sample.seed, base=each.sample.base_digest,
             adapter=each.sample.adapter_digest, judge=judged.network,
             scores={k: round(v, 5) for k, v in each.scores.items()},
-            thresholds=dataclasses.asdict(limits) if limits else {},
+            thresholds=limits.told(each.scores) if limits else {},
             accepted=each.reason is None, reason=each.reason,
         )  # fmt: skip
     rows = "".join(json.dumps(each.to_json(), ensure_ascii=False) + "\n" for each in candidates)
