@@ -150,15 +150,15 @@ def _brightness(image: Float32, rng: np.random.Generator) -> Float32:
 
 
 def _blank(image: Float32, rng: np.random.Generator) -> Float32:
-    return image.mean() + rng.standard_normal(image.shape, dtype=np.float32)
+    return float(image.mean()) + rng.standard_normal(image.shape, dtype=np.float32)
 
 
 def _saturated(image: Float32, rng: np.random.Generator) -> Float32:
-    return 4 * image - 3 * image.mean() + 60
+    return 4 * image - 3 * float(image.mean()) + 60
 
 
 def _noise_alone(image: Float32, rng: np.random.Generator) -> Float32:
-    return image.mean() + max(20.0, float(image.std())) * rng.standard_normal(image.shape, dtype=np.float32)
+    return float(image.mean()) + max(20.0, float(image.std())) * rng.standard_normal(image.shape, dtype=np.float32)
 
 
 def _shift_hu(picture: Picture, rng: np.random.Generator) -> Picture:
