@@ -33,7 +33,9 @@ class Rule:
 
     tail: which extreme is refused. share: of unseen real images that may be refused at that end. low, high: what is
     wrong below and above the limit. chance: the value that a coin would give, of a question that can be answered
-    wrongly; None where a score is no such question. cap: no limit from below is higher than that.
+    wrongly; None where a score is no such question. cap: no limit from below is higher than that, since a judge who is
+    never wrong on real images may still be a little less sure of drawn ones. slack: how far beyond real images the
+    limit of a measure lies, for the same reason.
     """
 
     gate: str
@@ -43,36 +45,39 @@ class Rule:
     high: str = ""
     chance: float | None = None
     cap: float = math.inf
+    slack: float = 0.0
 
 
-_SIDE = "it agrees better with the other side than real images do"
+def _pixels(tail: Literal["low", "high", "both"], slack: float, *, low: str = "", high: str = "") -> Rule:
+    return Rule(gate="range", tail=tail, share=0.005, slack=slack, low=low, high=high)
+
+
+def _question(gate: str, low: str, chance: float = 0.0) -> Rule:
+    return Rule(gate=gate, tail="low", share=0.05, low=low, chance=chance, cap=chance)
+
+
+_SIDE = "agrees better with the other side"
 RULES: dict[str, Rule] = {
-    "contrast": Rule(gate="range", tail="both", share=0.005, low="nearly blank", high="harsh contrasts"),
-    "black": Rule(gate="range", tail="high", share=0.005, high="more of it is pure black"),
-    "white": Rule(gate="range", tail="high", share=0.005, high="more of it is pure white"),
-    "roughness": Rule(gate="range", tail="high", share=0.005, high="noisier"),
-    "colour": Rule(gate="range", tail="both", share=0.005, low="paler", high="more colourful"),
-    "hu_low": Rule(gate="range", tail="low", share=0.005, low="its darkest parts lie below real ones, in HU"),
-    "hu_high": Rule(gate="range", tail="high", share=0.005, high="its brightest parts lie above real ones, in HU"),
+    "contrast": _pixels("both", 3, low="nearly blank", high="harsh contrasts"),
+    "black": _pixels("high", 0.01, high="more of it is pure black"),
+    "white": _pixels("high", 0.01, high="more of it is pure white"),
+    "roughness": _pixels("high", 0.03, high="noisier"),
+    "colour": _pixels("both", 3, low="paler", high="more colourful"),
+    "hu_low": _pixels("low", 50, low="its darkest parts lie below real ones, in HU"),
+    "hu_high": _pixels("high", 50, high="its brightest parts lie above real ones, in HU"),
     "modality": Rule(gate="modality", tail="low", share=0.02, low="does not look like its modality", cap=HALF),
-    "organ_margin": Rule(gate="organ", tail="low", share=0.02, low="looks rather like another organ", chance=0),
-    "side_margin": Rule(gate="side", tail="low", share=0.05, low=_SIDE, chance=0),
-    "side": Rule(gate="side", tail="low", share=0.05, low=_SIDE, chance=0),
-    "both sides": Rule(gate="side", tail="low", share=0.05, low="one of two sides asked for is not seen", chance=0),
-    "negation_margin": Rule(
-        gate="negation", tail="low", share=0.05, low="agrees better with the text when a finding is denied or added",
-        chance=0,
-    ),
-    "finding_margin": Rule(
-        gate="exchange", tail="low", share=0.05, low="agrees better with the text when a finding is exchanged",
-        chance=0,
-    ),
+    "organ_margin": _question("organ", "looks rather like another organ"),
+    "side_margin": _question("side", _SIDE),
+    "side": _question("side", _SIDE),
+    "both sides": _question("side", "one of two sides asked for is not seen"),
+    "negation_margin": _question("negation", "agrees better with the text when a finding is denied or added"),
+    "finding_margin": _question("exchange", "agrees better with the text when a finding is exchanged"),
     "other_margin": Rule(
         gate="prompt", tail="low", share=0.05, low="agrees with its prompt hardly more than with others", chance=0
     ),
-    "shows": Rule(gate="findings", tail="low", share=0.05, low="a finding asked for is not seen", chance=HALF),
-    "lacks": Rule(gate="findings", tail="low", share=0.05, low="a finding denied is seen", chance=HALF),
-    "label_margin": Rule(gate="findings", tail="low", share=0.05, low="looks rather like another diagnosis", chance=0),
+    "shows": _question("findings", "a finding asked for is not seen", HALF),
+    "lacks": _question("findings", "a finding denied is seen", HALF),
+    "label_margin": _question("findings", "looks rather like another diagnosis"),
     "agreement": Rule(gate="agreement", tail="low", share=0.05, low="agrees with its prompt less"),
     "nearest_train": Rule(gate="copy", tail="low", share=0.02, low="lies nearer to a training image"),
     "nearest_pixels": Rule(gate="copy", tail="low", share=0.02, low="its pixels lie nearer to a training image's"),
@@ -80,7 +85,7 @@ RULES: dict[str, Rule] = {
         gate="typical", tail="both", share=0.02, low="more average than any real image", high="unlike real images"
     ),
     "words": Rule(gate="text", tail="high", share=0.01, high="there is writing in it: words"),
-}  # fmt: skip
+}
 """By the name of a score, or by its first word where more follows (`shows CT/nodule`)."""
 ALWAYS = ("modality", "organ_margin", "words")
 """Scores that every picture should have: where one lacks, its gate could not tell."""
@@ -198,8 +203,8 @@ def _limit(name: str, rule: Rule, values: Sequence[float], rows: Sequence[Scores
     if len(values) < (MIN_REAL if rule.chance is None else FEWEST):
         return Limit(num=len(values), abstains=f"{len(values)} held-out real images are too few to ask this of")
     num, (place, refused, bound) = len(values), order_statistic(len(values), rule.share)
-    least = min(values[place - 1], rule.cap) if rule.tail != "high" else None
-    most = values[num - place] if rule.tail != "low" else None
+    least = min(values[place - 1] - rule.slack, rule.cap) if rule.tail != "high" else None
+    most = values[num - place] + rule.slack if rule.tail != "low" else None
     ends = 2 if rule.tail == "both" else 1
     limit = Limit(
         least=least, most=most, num=num, refused=ends * refused, refused_at_most=min(1.0, ends * bound)
@@ -208,28 +213,39 @@ def _limit(name: str, rule: Rule, values: Sequence[float], rows: Sequence[Scores
         return limit
     assert least is not None
     right, low = _right(name, rule.chance, values, rows)
-    # What a picture scores under the false answer is what it scores under the true one, mirrored at chance.
-    false = [2 * rule.chance - v for v in values]
+    false = _false(name, rule.chance, values, rows)
     told = f"the judge answers this right in {right:.0%} of {num} real images, no better than by chance"
     return replace(
-        limit, right=right, right_low=low, passes_false=sum(v >= least for v in false) / num,
+        limit, right=right, right_low=low, passes_false=sum(v >= least for v in false) / len(false) if false else None,
         abstains=told if low <= HALF else "",
     )  # fmt: skip
+
+
+def _others(name: str, rows: Sequence[Scores]) -> list[float] | None:
+    """Of a finding what those pictures score that are said to lack it, or to show it, else None."""
+    asked, _, kind = name.partition(" ")
+    other = {"shows": "lacks", "lacks": "shows"}.get(asked)
+    return [row[f"{other} {kind}"] for row in rows if f"{other} {kind}" in row] if other else None
+
+
+def _false(name: str, chance: float, values: Sequence[float], rows: Sequence[Scores]) -> list[float]:
+    """What pictures score under the false answer: of a finding those of whom the opposite is true, of a margin between
+    two texts the same pictures with the texts exchanged; nothing where the other texts are many."""
+    others = _others(name, rows)
+    if others is not None:
+        return [1 - v for v in others]
+    return [] if name == "other_margin" else [2 * chance - v for v in values]
 
 
 def _right(name: str, chance: float, values: Sequence[float], rows: Sequence[Scores]) -> tuple[float, float]:
     """Share of right answers with the lower end of its interval; of a finding the mean of those who show it and those
     who are said to lack it, so that a judge who always says yes is no better than chance."""
-    asked, _, kind = name.partition(" ")
-    other = {"shows": "lacks", "lacks": "shows"}.get(asked)
-    own = share([v > chance for v in values])
-    others = [row[f"{other} {kind}"] > chance for row in rows if f"{other} {kind}" in row] if other else []
+    own, others = share([v > chance for v in values]), _others(name, rows)
     if not others:
         return own.value, own.low
-    both = share(others)
+    both = share([v > chance for v in others])
     value = (own.value + both.value) / 2
-    half = math.hypot(own.value - own.low, both.value - both.low) / 2
-    return value, value - half
+    return value, value - math.hypot(own.value - own.low, both.value - both.low) / 2
 
 
 def order_statistic(num: int, most: float) -> tuple[int, float, float]:
