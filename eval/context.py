@@ -207,10 +207,8 @@ class Context:
     @cached_property
     def thresholds(self) -> dict[str, Thresholds]:
         """Limits of the gates, from the real images; those of pixels from the training images too."""
-        seen = self.train.cases
-        measured = [measures_of(c, row) for c, row in zip(seen, self.scorer.pixels, strict=True)]
-        held_out = [c.modality for c in self.real.cases]
-        return calibrate(held_out, self.real_scores, seen=([c.modality for c in seen], measured))
+        measured = [measures_of(c, row) for c, row in zip(self.train.cases, self.scorer.pixels, strict=True)]
+        return calibrate(self.real.families, self.real_scores, seen=(self.train.families, measured))
 
     @cached_property
     def verdicts(self) -> list[Verdict]:

@@ -12,14 +12,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from vesalius.data.modality import find_modality
 from vesalius.eval.metrics import share
 from vesalius.eval.scores import MEASURES, Scores
 from vesalius.inference.sample import Sample
 
+GREYSCALE = ", greyscale"
 MIN_REAL = 5
 """Held-out images of a modality below which there are no limits."""
 FEWEST = 10
 """Held-out images that a question was asked of below which it is not asked of samples."""
+MOST_REFUSED = 0.05
+"""Share of unseen real images, at one end, that a limit may be expected to refuse; where so few set it that it would be
+more, there is none, save of `NEEDED`."""
+NEEDED = ("range", "modality", "copy", "text")
+"""Gates whose limits hold however few images set them: what they let in by error does harm."""
 BLANK = 4.0
 """Contrast, of 127, under which a picture is blank whatever real ones are."""
 SAME = 1e-3
@@ -58,13 +65,13 @@ def _question(gate: str, low: str, chance: float = 0.0) -> Rule:
 
 _SIDE = "agrees better with the other side"
 RULES: dict[str, Rule] = {
-    "contrast": _pixels("both", 3, low="nearly blank", high="harsh contrasts"),
-    "black": _pixels("high", 0.01, high="more of it is pure black"),
-    "white": _pixels("high", 0.01, high="more of it is pure white"),
-    "roughness": _pixels("high", 0.03, high="noisier"),
-    "colour": _pixels("both", 3, low="paler", high="more colourful"),
-    "hu_low": _pixels("low", 50, low="its darkest parts lie below real ones, in HU"),
-    "hu_high": _pixels("high", 50, high="its brightest parts lie above real ones, in HU"),
+    "contrast": _pixels("both", 10, low="little contrast", high="harsh contrasts"),
+    "black": _pixels("high", 0.05, high="more of it is pure black"),
+    "white": _pixels("high", 0.05, high="more of it is pure white"),
+    "roughness": _pixels("high", 0.05, high="noisier"),
+    "colour": _pixels("both", 10, low="paler", high="more colourful"),
+    "hu_low": _pixels("low", 100, low="its darkest parts lie below real ones, in HU"),
+    "hu_high": _pixels("high", 100, high="its brightest parts lie above real ones, in HU"),
     "modality": Rule(gate="modality", tail="low", share=0.02, low="does not look like its modality", cap=HALF),
     "organ_margin": _question("organ", "looks rather like another organ"),
     "side_margin": _question("side", _SIDE),
@@ -116,10 +123,20 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """The limits of a modality by score. num: held-out images that they rest on."""
+    """The limits of a modality by score. num: held-out images that they rest on.
+
+    family: of its pictures, as `vesalius.eval.features.ImageSet` tells them apart: CT in Hounsfield units and greyscale
+    CT are as unlike as two modalities. other: those of the second family, where both are there.
+    """
 
     limits: Mapping[str, Limit]
     num: int
+    family: str = ""
+    other: Thresholds | None = None
+
+    def of(self, family: str) -> Thresholds | None:
+        """Those of a family, None where no held-out images of it are there."""
+        return self if self.family in ("", family) else self.other.of(family) if self.other is not None else None
 
     def least(self, score: str) -> float:
         """The lower limit of a score; minus infinity where there is none."""
@@ -170,28 +187,42 @@ def rule_of(score: str) -> Rule | None:
     return RULES.get(score) or RULES.get("both sides" if score.startswith("both sides ") else score.split(" ")[0])
 
 
+def family_of(sample: Sample) -> str:
+    """The family of a sample's picture."""
+    greyscale = bool(find_modality(sample.modality).windows) and sample.raw16 is None
+    return f"{sample.modality}{GREYSCALE * greyscale}"
+
+
 def calibrate(
-    modalities: Sequence[str],
+    families: Sequence[str],
     scores: Sequence[Scores],
     *,
     seen: tuple[Sequence[str], Sequence[Scores]] = ((), ()),
 ) -> dict[str, Thresholds]:
-    """Thresholds per modality from the scores of held-out real images. ValueError where a modality has fewer than 5.
+    """Thresholds by modality from the scores of held-out real images of these families. ValueError where a modality has
+    fewer than 5 images; a second family that has fewer is left out.
 
-    seen: modalities and measures of training images, which limits of pixels may rest on too.
+    seen: families and measures of training images, which limits of pixels may rest on too. A row may lack all but some
+    scores, as that of the same picture under another of its texts.
     """
     found: dict[str, Thresholds] = {}
-    for modality in sorted(set(modalities)):
-        mine = [s for m, s in zip(modalities, scores, strict=True) if m == modality]
-        check_enough(modality, len(mine), "held-out")
-        more = [s for m, s in zip(*seen, strict=True) if m == modality]
+    for family in sorted(set(families)):
+        mine = [s for f, s in zip(families, scores, strict=True) if f == family]
+        num, modality = sum("contrast" in row for row in mine), family.removesuffix(GREYSCALE)
+        total = sum(
+            "contrast" in s for f, s in zip(families, scores, strict=True) if f.removesuffix(GREYSCALE) == modality
+        )
+        check_enough(modality, total, "held-out")
+        if num < MIN_REAL:
+            continue
+        more = [s for f, s in zip(*seen, strict=True) if f == family]
         limits: dict[str, Limit] = {}
         for name in sorted({name for row in mine for name in row}):
             rule = rule_of(name)
             if rule is not None:
                 values = [row[name] for row in [*mine, *(more if name in MEASURES else [])] if name in row]
                 limits[name] = _limit(name, rule, values, mine)
-        found[modality] = Thresholds(limits=limits, num=len(mine))
+        found[modality] = Thresholds(limits=limits, num=num, family=family, other=found.get(modality))
     return found
 
 
@@ -201,8 +232,10 @@ def _limit(name: str, rule: Rule, values: Sequence[float], rows: Sequence[Scores
     if rule.gate == "copy" and values:
         values = [v for v in values if v > SAME * values[len(values) // 2]]
     if len(values) < (MIN_REAL if rule.chance is None else FEWEST):
-        return Limit(num=len(values), abstains=f"{len(values)} held-out real images are too few to ask this of")
+        return Limit(num=len(values), abstains=_few(len(values)))
     num, (place, refused, bound) = len(values), order_statistic(len(values), rule.share)
+    if refused > MOST_REFUSED and rule.cap == math.inf and rule.gate not in NEEDED:
+        return Limit(num=num, abstains=_few(num))
     least = min(values[place - 1] - rule.slack, rule.cap) if rule.tail != "high" else None
     most = values[num - place] + rule.slack if rule.tail != "low" else None
     ends = 2 if rule.tail == "both" else 1
@@ -219,6 +252,10 @@ def _limit(name: str, rule: Rule, values: Sequence[float], rows: Sequence[Scores
         limit, right=right, right_low=low, passes_false=sum(v >= least for v in false) / len(false) if false else None,
         abstains=told if low <= HALF else "",
     )  # fmt: skip
+
+
+def _few(num: int) -> str:
+    return f"{num} held-out real images are too few to set a limit by"
 
 
 def _others(name: str, rows: Sequence[Scores]) -> list[float] | None:
@@ -277,7 +314,7 @@ def objection(name: str, value: float, limits: Mapping[str, Limit], modality: st
 
 
 def _by(limit: Limit, modality: str) -> str:
-    return f"{1 - limit.refused:.1%} of real {modality} images have"
+    return f"{math.floor(100 * (1 - limit.refused))} % or more of real {modality} images have"
 
 
 def _about(name: str) -> str:
@@ -303,13 +340,14 @@ def judge_sample(
     """
     objections: dict[str, str] = {}
     abstained: set[str] = set()
-    known = thresholds.get(sample.modality)
+    of, family = thresholds.get(sample.modality), family_of(sample)
+    known = None if of is None else of.of(family)
     if fault is not None:
         objections["readable"] = fault
     if sample.sha256 and sample.sha256 in veto:
         objections["veto"] = "a person refused it"
     if known is None:
-        objections["modality"] = f"no held-out real {sample.modality} images to compare with"
+        objections["modality"] = f"no held-out real {family} images to compare with"
     else:
         told: set[str] = set()
         for name, value in scores.items():

@@ -20,7 +20,7 @@ from vesalius.models.judge_network import Judge, attribute_names
 
 NEIGHBOURS = 5
 """The nearest references whose distance says how typical a picture is (deep nearest neighbours, Sun et al. 2022)."""
-OTHERS = 32
+OTHERS = 64
 """Prompts of a modality that stand for all others."""
 MOST_TEXTS, FEWEST_TEXTS = 64, 5
 """Texts of an organ that stand for it, and those below which nothing does."""
@@ -58,7 +58,8 @@ class Scorer:
       agreement              cosine of picture and prompt
       side_margin, negation_margin, finding_margin   agreement with the prompt, less that with the same prompt made
                              false in one thing (`vesalius.eval.obedience.contrasts`)
-      other_margin           agreement less the mean agreement with other prompts of the modality
+      other_margin           agreement less the mean ones of this picture with other prompts of the modality and of this
+                             prompt with other pictures of it: what wording and picture do by themselves has no say
       shows X, lacks X       probability that finding X is there, or is not, as asked for
       side X                 probability of its side less that of the other
       label_margin           probability of the label less that of the likeliest other one of the organ
@@ -91,8 +92,10 @@ class Scorer:
             organs, labels = self._told.setdefault((case.modality, clean(case.text)), (set(), set()))
             organs.add(case.organ)
             labels.add(case.label)
-        self._others = {m: self._texts_of(m, OTHERS) for m in sorted(set(self.modalities.tolist()))}
-        self._organs = {m: self._organ_texts(m) for m in self._others}
+        names = sorted(set(self.modalities.tolist()))
+        self._others = {m: self._texts_of(m, OTHERS).mean(0) for m in names}
+        self._pictures = {m: self.embeddings[torch.from_numpy(self.modalities == m)].mean(0) for m in names}
+        self._organs = {m: self._organ_texts(m) for m in names}
 
     def __call__(self, cases: Sequence[Case], images: torch.Tensor) -> list[Scores]:
         """Scores of each case, whose pictures are uint8 [N, 3, H, W]."""
@@ -173,22 +176,20 @@ class Scorer:
             row["agreement"] = float(seen @ known[place[own]])
             for name, true, false in asked[case.modality, case.text, case.findings]:
                 row[name] = float(seen @ (known[place[true]] - known[place[false]]))
-            others, others_known = self._others.get(case.modality, ([], embedded[:0]))
-            kept = [k for k, text in enumerate(others) if text != own]
-            if kept:
-                row["other_margin"] = row["agreement"] - float((others_known[kept] @ seen).mean())
+            if case.modality in self._others:
+                text, picture = self._others[case.modality], self._pictures[case.modality]
+                row["other_margin"] = float((seen - picture) @ (known[place[own]] - text))
             organs = self._organs.get(case.modality, {})
             if case.organ is not None and case.organ in organs and len(organs) > 1:
                 told = {organ: float(seen @ text) for organ, text in organs.items()}
                 row["organ_margin"] = told.pop(case.organ) - max(told.values())
 
-    def _texts_of(self, modality: str, most: int, organ: str | None = None) -> tuple[list[str], torch.Tensor]:
-        """At most so many texts of references, at random, and the judge's embeddings of them."""
+    def _texts_of(self, modality: str, most: int, organ: str | None = None) -> torch.Tensor:
+        """The judge's embeddings of at most so many texts of references, at random, float32 [N, C]."""
         mine = [c for c in self.references if c.modality == modality and organ in (None, c.organ)]
         texts = sorted({clean(c.text) for c in mine})
         picked = np.random.default_rng(0).permutation(len(texts))[:most]
-        chosen = [texts[i] for i in picked]
-        return chosen, self.judge.embed_texts(chosen) if chosen else torch.empty(0, self.judge.config.embedding)
+        return self.judge.embed_texts([texts[i] for i in picked])
 
     def _organ_texts(self, modality: str) -> Mapping[str, torch.Tensor]:
         """The mean text of each organ that enough references show, as a unit vector."""
@@ -197,7 +198,7 @@ class Scorer:
             if case.modality == modality and case.organ:
                 counts[case.organ] = counts.get(case.organ, 0) + 1
         return {
-            organ: functional.normalize(self._texts_of(modality, MOST_TEXTS, organ)[1].mean(0), dim=0)
+            organ: functional.normalize(self._texts_of(modality, MOST_TEXTS, organ).mean(0), dim=0)
             for organ, num in sorted(counts.items())
             if num >= FEWEST_TEXTS
         }

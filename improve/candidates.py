@@ -6,24 +6,27 @@ on disk by the digests of their pictures, so that a killed run goes on where it 
 
 from __future__ import annotations
 
-import dataclasses
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vesalius.data.burned_in import can_search
 from vesalius.data.image import read_image
 from vesalius.data.modality import find_modality
 from vesalius.data.progress import Progress
-from vesalius.data.record import read_rows
+from vesalius.data.prompt import clean
+from vesalius.data.record import Record, read_rows
+from vesalius.data.wording import reword_record
 from vesalius.eval.features import HOUNSFIELD, ImageSet, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, judge_sample
 from vesalius.eval.nearest import PixelViews
 from vesalius.eval.scorer import Scorer, Thumbnail, measures_of
-from vesalius.eval.scores import Case, JudgeReading, Scores, case_of_record, case_of_sample
+from vesalius.eval.scores import Case, JudgeReading, Scores, case_of_record, case_of_sample, patient_of
 from vesalius.eval.written import Written
 from vesalius.finetune.trainset import MAX_DEPTH
 from vesalius.improve.config import ImproveConfig
@@ -34,6 +37,8 @@ from vesalius.models.judge_network import Judge
 
 CHUNK = 1024
 """Samples that are looked at together: between two chunks nothing of a picture but its row is in memory."""
+OF_TEXTS = ("agreement", "other_margin", "side_margin", "negation_margin", "finding_margin")
+"""Scores that depend on how a text is worded."""
 MODES = ("L", "RGB", "I;16", "I;16" + HOUNSFIELD)
 """Pillow's modes of the pictures that samples are written as."""
 
@@ -84,16 +89,17 @@ class Bench:
     is_read: bool
 
 
-def open_bench(
-    train: Sequence[Case], held_out: Sequence[Case], folder: Path, *, quiet: bool, judge: Judge | None = None
-) -> Bench:
-    """Look at training and held-out images, and set the limits. ValueError where one does not open, or too few do.
+def open_bench(material: Material, folder: Path, *, quiet: bool) -> Bench:
+    """Look at training and calibrating images, and set the limits. ValueError where one does not open, or too few do.
 
-    Held-out images of patients who are trained on set no limit.
+    Held-out images of patients who are trained on set no limit. Those of texts rest on each image under its caption,
+    its report and a Chinese wording, since prompts may be any of them.
     """
+    train = [case_of_record(f, r) for f, r in material.train]
     trained = {c.patient for c in train if c.patient}
-    held_out = [c for c in held_out if c.patient not in trained]
-    judge = judge or Judge.load()
+    members = [(f, r) for f, r in material.calibrate if patient_of(r) not in trained]
+    held_out = [case_of_record(f, r) for f, r in members]
+    judge = Judge.load()
     reading, thumbnail, cropped = JudgeReading(judge), Thumbnail(), PixelViews(mirrored=False)
     seen, unseen = (
         _all_open(open_images(name, cases, quiet=quiet))
@@ -101,16 +107,33 @@ def open_bench(
     )
     rows, views = features_of([reading, cropped], seen, folder, quiet=quiet)
     scorer = Scorer(judge, seen.cases, reading=rows, views=cropped.split(views), quiet=quiet)
-    scores = scorer.score(unseen.cases, *features_of([reading, thumbnail], unseen, folder, quiet=quiet))
+    reading_of, thumbnails = features_of([reading, thumbnail], unseen, folder, quiet=quiet)
+    scores = scorer.score(unseen.cases, reading_of, thumbnails)
     is_read = can_search()
     if is_read:
         (counts,) = features_of([Written()], unseen, folder, quiet=quiet)
         for row, (count,) in zip(scores, counts.tolist(), strict=True):
             row["words"] = count
     measured = [measures_of(c, row) for c, row in zip(seen.cases, scorer.pixels, strict=True)]
-    modalities, others = ([c.modality for c in images.cases] for images in (unseen, seen))
-    thresholds = calibrate(modalities, scores, seen=(others, measured))
+    retold = [
+        (i, replace(case, text=text))
+        for i, (case, (_, record)) in enumerate(zip(unseen.cases, members, strict=True))
+        for text in other_wordings(record, case.text)
+    ]
+    places = [i for i, _ in retold]
+    again = scorer.score([case for _, case in retold], reading_of[places]) if retold else []
+    again = [{name: row[name] for name in OF_TEXTS if name in row} for row in again]
+    families = unseen.families
+    told = [*families, *(families[i] for i in places)]
+    thresholds = calibrate(told, [*scores, *again], seen=(seen.families, measured))
     return Bench(judge=judge, scorer=scorer, thresholds=thresholds, folder=folder, is_read=is_read)
+
+
+def other_wordings(record: Record, text: str) -> list[str]:
+    """The report of a record and a Chinese wording of it, as far as they are not this text."""
+    rng = np.random.default_rng(zlib.crc32(record.file_name.encode()))
+    told = [clean(record.text), reword_record(record, rng, "zh")]
+    return [t for t in dict.fromkeys(told) if t and t != clean(text)]
 
 
 def _all_open(images: ImageSet) -> ImageSet:
@@ -191,7 +214,7 @@ def _fault(case: Case, sample: Sample, digest: str, size: str, mode: str) -> str
 
 def _part(images: ImageSet, places: Sequence[int]) -> ImageSet:
     """Some of the pictures of a set."""
-    return dataclasses.replace(
+    return replace(
         images, cases=[images.cases[k] for k in places], digests=[images.digests[k] for k in places],
         kept=[images.kept[k] for k in places], sizes=[images.sizes[k] for k in places],
         modes=[images.modes[k] for k in places],
@@ -213,8 +236,7 @@ def judge_candidates(
     veto: digests of samples that people refused. Without gates all that opens and is not too deep passes, with scores.
     """
     drawn = load_samples(samples)
-    train, held_out = ([case_of_record(f, r) for f, r in each] for each in (material.train, material.calibrate))
-    bench = open_bench(train, held_out, config.out / "features", quiet=config.json)
+    bench = open_bench(material, config.out / "features", quiet=config.json)
     embeddings = torch.zeros(len(drawn), bench.judge.config.embedding)
     candidates: list[Candidate] = []
     for verdict, embedding in judge_folder(bench, samples, drawn, veto=veto, quiet=config.json):

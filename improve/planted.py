@@ -25,7 +25,6 @@ from vesalius.data.record import Record, write_atomic, write_json
 from vesalius.eval.gates import Verdict
 from vesalius.eval.metrics import share
 from vesalius.eval.report import check_out
-from vesalius.eval.scores import case_of_record
 from vesalius.improve.candidates import Bench, Candidate, Judged, judge_folder, open_bench
 from vesalius.improve.material import Material, Member, read_material
 from vesalius.improve.planted_page import write_planted_page
@@ -75,8 +74,7 @@ def run_planted(config: PlantedConfig) -> dict[str, Any]:
     config.out.mkdir(parents=True, exist_ok=True)
     planted = plant_all(config, material)
     write_atomic(config.out / "metadata.jsonl", sample_lines([p.sample for p in planted]))
-    train, held_out = ([case_of_record(f, r) for f, r in each] for each in (material.train, material.calibrate))
-    bench = open_bench(train, held_out, config.out / "features", quiet=config.json)
+    bench = open_bench(material, config.out / "features", quiet=config.json)
     samples = [p.sample for p in planted]
     judged = list(judge_folder(bench, config.out, samples, quiet=config.json))
     verdicts = without_doubles(bench, planted, [v for v, _ in judged], [e for _, e in judged])

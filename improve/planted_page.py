@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.record import write_atomic
+from vesalius.eval.gates_part import HOW, limits_table
 from vesalius.eval.pictures import image_uri, shortened
 from vesalius.eval.report import Figure, Section, Table, to_markdown, write_page
 
@@ -17,7 +18,11 @@ SUBTITLE = "Pictures and texts with one thing wrong, shown to the gates of the s
 
 def write_planted_page(folder: Path, result: Mapping[str, Any]) -> Path:
     """Write planted.html and, with its tables alone, planted.md; returns the first."""
-    sections = [*_counts(result), *_slipped(folder, result), *limit_sections(result["thresholds"])]
+    sections = [
+        *_counts(result),
+        *_slipped(folder, result),
+        Section(title="Limits", text=[HOW], tables=[limits_table(result["thresholds"])]),
+    ]
     write_atomic(folder / "planted.md", to_markdown("Planted faults", SUBTITLE, sections).encode())
     path = folder / "planted.html"
     write_page(path, "Planted faults", SUBTITLE, sections)
@@ -78,33 +83,3 @@ def _figure(folder: Path, row: Mapping[str, Any], *, honest: bool) -> Figure:
         image=image_uri(folder / row["file_name"]), caption=shortened(row["text"], 140), alt=row["text"], real=True,
         note=row["reason"] or "passes", bad=not honest,
     )  # fmt: skip
-
-
-def limit_sections(thresholds: Mapping[str, Mapping[str, Any]]) -> list[Section]:
-    """What each modality is held to, what that rests on, and what is not asked because the judge cannot tell."""
-    rows = []
-    for modality, told in thresholds.items():
-        for name, limit in told["limits"].items():
-            right = "-" if limit["right"] is None else f"{limit['right']:.0%}"
-            false = "-" if limit["passes_false"] is None else f"{limit['passes_false']:.0%}"
-            held = f"{_number(limit['least'])} to {_number(limit['most'])}"
-            rows.append(
-                [
-                    modality, name, f"abstains: {limit['abstains']}" if limit["abstains"] else held,
-                    str(limit["num"]), f"{limit['refused']:.1%} (at most {limit['refused_at_most']:.0%})", right, false,
-                ]
-            )  # fmt: skip
-    head = (
-        "modality", "score", "limits", "real images", "refused of unseen real ones", "judge right on real ones",
-        "false answers that would pass",
-    )  # fmt: skip
-    text = (
-        "Each limit is the k-th lowest or highest score of real images, so that a share of k / (n + 1) of unseen ones "
-        "is expected beyond it; in brackets the upper end of that with 95 % confidence. A question is not asked where "
-        "the interval of the judge's rate on real images reaches one half."
-    )
-    return [Section(title="Limits", text=[text], tables=[Table(head=head, rows=rows, folded="the limits")])]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
