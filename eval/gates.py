@@ -93,7 +93,9 @@ RULES: dict[str, Rule] = {
     ),
     "words": Rule(gate="text", tail="high", share=0.01, high="there is writing in it: words"),
 }
-"""By the name of a score, or by its first word where more follows (`shows CT/nodule`)."""
+"""By the name of a score, without the finding that it is about (`shows` of `shows CT/nodule`)."""
+GROUPS = ("shows", "lacks", "side", "both sides")
+"""Scores that name a finding. Where too few held-out images were asked of one kind, all kinds set its limit."""
 ALWAYS = ("modality", "organ_margin", "words")
 """Scores that every picture should have: where one lacks, its gate could not tell."""
 GATES = ("readable", "veto", *dict.fromkeys(rule.gate for rule in RULES.values()))
@@ -145,8 +147,8 @@ class Thresholds:
 
     def told(self, scores: Scores) -> dict[str, list[float | None]]:
         """The least and most of each of these scores that is held to a limit."""
-        held = {n: self.limits[n] for n in scores if n in self.limits}
-        return {n: [limit.least, limit.most] for n, limit in held.items() if not limit.abstains}
+        held = {name: limit_of(self.limits, name) for name in scores}
+        return {n: [limit.least, limit.most] for n, limit in held.items() if limit is not None and not limit.abstains}
 
     @property
     def nearest_low(self) -> float:
@@ -182,9 +184,19 @@ def check_enough(modality: str, num: int, where: str) -> None:
         )
 
 
+def group_of(score: str) -> str:
+    """What a score asks, of whatever kind of finding: `shows` of `shows CT/nodule`. Else the score itself."""
+    return next((group for group in GROUPS if score.startswith(f"{group} ")), score)
+
+
 def rule_of(score: str) -> Rule | None:
     """The rule of a score; None where it is only told, and gates nothing."""
-    return RULES.get(score) or RULES.get("both sides" if score.startswith("both sides ") else score.split(" ")[0])
+    return RULES.get(group_of(score))
+
+
+def limit_of(limits: Mapping[str, Limit], score: str) -> Limit | None:
+    """The limit of a score; of a kind that no held-out image shows that of all kinds together."""
+    return limits.get(score) or limits.get(group_of(score))
 
 
 def family_of(sample: Sample) -> str:
@@ -217,11 +229,16 @@ def calibrate(
             continue
         more = [s for f, s in zip(*seen, strict=True) if f == family]
         limits: dict[str, Limit] = {}
-        for name in sorted({name for row in mine for name in row}):
+        names = {name for row in mine for name in row}
+        for name in sorted(names | {group_of(name) for name in names}):  # a group before what is in it
             rule = rule_of(name)
-            if rule is not None:
-                values = [row[name] for row in [*mine, *(more if name in MEASURES else [])] if name in row]
-                limits[name] = _limit(name, rule, values, mine)
+            if rule is None:
+                continue
+            rows = [*mine, *more] if name in MEASURES else mine
+            values = [row[n] for row in rows for n in row if name in (n, group_of(n))]
+            limits[name] = _limit(name, rule, values, mine)
+            if len(values) < FEWEST:
+                limits[name] = limits.get(group_of(name), limits[name])
         found[modality] = Thresholds(limits=limits, num=num, family=family, other=found.get(modality))
     return found
 
@@ -260,9 +277,12 @@ def _few(num: int) -> str:
 
 def _others(name: str, rows: Sequence[Scores]) -> list[float] | None:
     """Of a finding what those pictures score that are said to lack it, or to show it, else None."""
-    asked, _, kind = name.partition(" ")
-    other = {"shows": "lacks", "lacks": "shows"}.get(asked)
-    return [row[f"{other} {kind}"] for row in rows if f"{other} {kind}" in row] if other else None
+    group = group_of(name)
+    other = {"shows": "lacks", "lacks": "shows"}.get(group)
+    if other is None:
+        return None
+    opposite = f"{other}{name.removeprefix(group)}"
+    return [row[n] for row in rows for n in row if opposite in (n, group_of(n))]
 
 
 def _false(name: str, chance: float, values: Sequence[float], rows: Sequence[Scores]) -> list[float]:
@@ -299,7 +319,7 @@ def order_statistic(num: int, most: float) -> tuple[int, float, float]:
 
 def objection(name: str, value: float, limits: Mapping[str, Limit], modality: str) -> str | None:
     """What is wrong with a score, in words, or None."""
-    rule, limit = rule_of(name), limits.get(name)
+    rule, limit = rule_of(name), limit_of(limits, name)
     if rule is None or limit is None or limit.abstains:
         return "nearly blank" if name == "contrast" and value < BLANK else None
     if name == "words" and value < 0:
@@ -357,7 +377,7 @@ def judge_sample(
             said = objection(name, value, known.limits, sample.modality)
             if said is not None:
                 objections.setdefault(rule.gate, said)
-            limit = known.limits.get(name)
+            limit = limit_of(known.limits, name)
             (abstained if limit is None or limit.abstains else told).add(rule.gate)
         abstained |= {RULES[name].gate for name in ALWAYS if name not in scores and fault is None}
         abstained -= told

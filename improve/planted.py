@@ -79,9 +79,13 @@ def run_planted(config: PlantedConfig) -> dict[str, Any]:
     judged = list(judge_folder(bench, config.out, samples, quiet=config.json))
     verdicts = without_doubles(bench, planted, [v for v, _ in judged], [e for _, e in judged])
     rows = [
-        {"kind": p.kind, "source": p.source, "modality": p.sample.modality, "text": p.sample.text, **v.to_json()}
+        {
+            "kind": p.kind, "source": p.source, "modality": p.sample.modality, "text": p.sample.text,
+            "file_name": p.sample.file_name, "reason": v.reason, "refused_by": list(v.refused_by),
+            "abstained": list(v.abstained), "scores": v.scores,
+        }
         for p, v in zip(planted, verdicts, strict=True)
-    ]
+    ]  # fmt: skip
     result = {
         "what": {HONEST: "as they are", DOUBLE: WHAT_DOUBLE, **{k: p.what for k, p in PLANTS.items()}},
         "kinds": count(rows),

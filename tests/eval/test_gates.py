@@ -130,6 +130,16 @@ def test_a_judge_that_always_says_yes_is_at_chance() -> None:
     assert "chance" in limits["lacks CT/nodule"].abstains
 
 
+def test_a_kind_that_few_held_out_images_show_has_the_limit_of_all_kinds() -> None:
+    rows = [{**row, "shows CT/rare": 0.95} if i < 3 else row for i, row in enumerate(real_scores(60))]
+    limits = calibrate(["CT"] * 60, rows)["CT"].limits
+    assert limits["shows CT/rare"] == limits["shows"]
+    assert (limits["shows CT/nodule"].num, limits["shows"].num) == (60, 63)
+    for kind in ("rare", "never seen"):
+        verdict = judge_sample(sample(), {**GOOD, f"shows CT/{kind}": 0.1}, {"CT": Thresholds(limits=limits, num=60)})
+        assert verdict.refused_by == ("findings",)
+
+
 def test_a_limit_says_how_many_false_answers_would_pass() -> None:
     rng = np.random.default_rng(1)
     rows = [
