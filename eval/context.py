@@ -19,9 +19,8 @@ from vesalius.data.record import digest_file, load_records
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.features import ImageSet, feature_folder, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, check_enough, judge_sample
-from vesalius.eval.nearest import PixelViews
 from vesalius.eval.report import check_out
-from vesalius.eval.scorer import Scorer, Thumbnail, measures_of
+from vesalius.eval.scorer import CropViews, Scorer, Thumbnail, measures_of
 from vesalius.eval.scores import Case, JudgeReading, Scores, case_of_record, case_of_sample
 from vesalius.eval.strata import with_labels
 from vesalius.inference.sample import Sample, load_samples
@@ -183,7 +182,7 @@ class Context:
 
     @cached_property
     def scorer(self) -> Scorer:
-        cropped = PixelViews(mirrored=False)
+        cropped = CropViews()
         self.read("train", [JudgeReading(self.judge), cropped])
         return Scorer(
             self.judge, self.train.cases, reading=self._reading("train"),

@@ -12,7 +12,7 @@ from torch.nn import functional
 from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean
 from vesalius.eval.metrics import ROWS
-from vesalius.eval.nearest import PixelDetector, Views, nearest
+from vesalius.eval.nearest import CROPS, PixelDetector, Views, crops, nearest
 from vesalius.eval.obedience import contrasts
 from vesalius.eval.scores import MEASURES, Case, JudgeReading, Scores, read_images
 from vesalius.models.detector import Window
@@ -20,6 +20,8 @@ from vesalius.models.judge_network import Judge, attribute_names
 
 NEIGHBOURS = 5
 """The nearest references whose distance says how typical a picture is (deep nearest neighbours, Sun et al. 2022)."""
+CORNERS = (0.94, 0.88)
+"""Shares of the edges that crops of the corners keep."""
 OTHERS = 64
 """Prompts of a modality that stand for all others."""
 MOST_TEXTS, FEWEST_TEXTS = 64, 5
@@ -46,6 +48,33 @@ class Thumbnail:
         """Thumbnails as they are, mirrored, upside down, and both: a picture's mirror image has a mirrored one."""
         square = rows.reshape(len(rows), self._pixels.size, self._pixels.size)
         return [square.flip(axes).flatten(1) if axes else rows for axes in ((), (2,), (1,), (1, 2))]
+
+
+class CropViews:
+    """Thumbnails of the training images and of crops of them, from the middle and from the corners, in one row: in them
+    a copy is met again that was cropped and enlarged."""
+
+    name, resize = "thumbnails, cropped", "bilinear, antialiased"
+    window: Window = "model"
+    image_size = 128
+
+    def __init__(self) -> None:
+        self._pixels = PixelDetector()
+        self.digest = f"{self._pixels.digest}, {len(CROPS)} and corners of {CORNERS}"
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 [N, 3, H, W] -> float32 [N, V * 256]."""
+        height, width = images.shape[2:]
+        views = crops(images)
+        for share in CORNERS:
+            inner = max(1, round(height * share)), max(1, round(width * share))
+            for top in (0, height - inner[0]):
+                views += [images[:, :, top : top + inner[0], left : left + inner[1]] for left in (0, width - inner[1])]
+        return torch.cat([self._pixels(view) for view in views], 1)
+
+    def split(self, rows: torch.Tensor) -> Views:
+        """The views out of the row."""
+        return list(rows.split(self._pixels.size**2, 1))
 
 
 class Scorer:
@@ -78,7 +107,7 @@ class Scorer:
         views: Views | None = None,
         quiet: bool = False,
     ) -> None:
-        """reading: `JudgeReading` of the references, where it is at hand. views: of `PixelViews` (cropped) of them;
+        """reading: `JudgeReading` of the references, where it is at hand. views: of `CropViews` of them;
         without them no thumbnails are compared."""
         self.judge, self.references, self.views = judge, list(references), views
         if reading is None:
@@ -154,10 +183,17 @@ class Scorer:
         assert self.views is not None
         for name in sorted({c.modality for c in cases}):
             mine = [i for i, c in enumerate(cases) if c.modality == name]
-            pool = torch.from_numpy(np.flatnonzero(self.modalities == name))
+            pool = self._pool(name)
             distances, _ = nearest(Thumbnail().turned(thumbnails[mine]), [view[pool] for view in self.views])
             for i, distance in zip(mine, distances.tolist(), strict=True):
                 rows[i]["nearest_pixels"] = distance
+
+    def _pool(self, modality: str) -> slice | torch.Tensor:
+        """Places of the references of a modality; where they lie together a slice, which copies nothing."""
+        places = np.flatnonzero(self.modalities == modality)
+        if len(places) and places[-1] - places[0] == len(places) - 1:
+            return slice(int(places[0]), int(places[-1]) + 1)
+        return torch.from_numpy(places)
 
     def _add_agreement(self, cases: Sequence[Case], embedded: torch.Tensor, rows: list[Scores]) -> None:
         """Agreement with the prompt, with the same prompt made false, with other prompts, and with texts of organs."""

@@ -24,8 +24,7 @@ from vesalius.data.record import Record, read_rows
 from vesalius.data.wording import reword_record
 from vesalius.eval.features import HOUNSFIELD, ImageSet, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, judge_sample
-from vesalius.eval.nearest import PixelViews
-from vesalius.eval.scorer import Scorer, Thumbnail, measures_of
+from vesalius.eval.scorer import CropViews, Scorer, Thumbnail, measures_of
 from vesalius.eval.scores import Case, JudgeReading, Scores, case_of_record, case_of_sample, patient_of
 from vesalius.eval.written import Written
 from vesalius.finetune.trainset import MAX_DEPTH
@@ -95,12 +94,12 @@ def open_bench(material: Material, folder: Path, *, quiet: bool) -> Bench:
     Held-out images of patients who are trained on set no limit. Those of texts rest on each image under its caption,
     its report and a Chinese wording, since prompts may be any of them.
     """
-    train = [case_of_record(f, r) for f, r in material.train]
+    train = sorted((case_of_record(f, r) for f, r in material.train), key=lambda c: c.modality)
     trained = {c.patient for c in train if c.patient}
     members = [(f, r) for f, r in material.calibrate if patient_of(r) not in trained]
     held_out = [case_of_record(f, r) for f, r in members]
     judge = Judge.load()
-    reading, thumbnail, cropped = JudgeReading(judge), Thumbnail(), PixelViews(mirrored=False)
+    reading, thumbnail, cropped = JudgeReading(judge), Thumbnail(), CropViews()
     seen, unseen = (
         _all_open(open_images(name, cases, quiet=quiet))
         for name, cases in (("training images", train), ("calibrating images", held_out))
