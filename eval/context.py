@@ -20,7 +20,8 @@ from vesalius.eval.config import EvalConfig
 from vesalius.eval.features import ImageSet, feature_folder, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, check_enough, judge_sample
 from vesalius.eval.report import check_out
-from vesalius.eval.scores import Case, JudgeReading, Scorer, Scores, case_of_record, case_of_sample
+from vesalius.eval.scorer import CropViews, Scorer, Thumbnail, measures_of
+from vesalius.eval.scores import Case, JudgeReading, Scores, case_of_record, case_of_sample
 from vesalius.eval.strata import with_labels
 from vesalius.inference.sample import Sample, load_samples
 from vesalius.models.detector import Detector, JudgeDetector, WitnessDetector
@@ -182,21 +183,32 @@ class Context:
 
     @cached_property
     def scorer(self) -> Scorer:
-        return Scorer(self.judge, self.train.cases, embeddings=self.embeddings("train"), quiet=self.config.json)
+        cropped = CropViews()
+        self.read("train", [JudgeReading(self.judge), cropped])
+        return Scorer(
+            self.judge, self.train.cases, reading=self._reading("train"),
+            views=cropped.split(self.features("train", cropped)), quiet=self.config.json,
+        )  # fmt: skip
 
     @cached_property
     def scores(self) -> list[Scores]:
         """Scores of the samples (`Scorer`)."""
-        return self.scorer.score(self.samples.cases, self._reading("samples"))
+        return self._scores("samples", self.samples.cases)
 
     @cached_property
     def real_scores(self) -> list[Scores]:
-        return self.scorer.score(self.real.cases, self._reading("real"))
+        return self._scores("real", self.real.cases)
+
+    def _scores(self, which: Which, cases: Sequence[Case]) -> list[Scores]:
+        thumbnail = Thumbnail()
+        self.read(which, [JudgeReading(self.judge), thumbnail])
+        return self.scorer.score(cases, self._reading(which), self.features(which, thumbnail))
 
     @cached_property
     def thresholds(self) -> dict[str, Thresholds]:
-        """Limits of the gates, from the real images."""
-        return calibrate([c.modality for c in self.real.cases], self.real_scores)
+        """Limits of the gates, from the real images; those of pixels from the training images too."""
+        measured = [measures_of(c, row) for c, row in zip(self.train.cases, self.scorer.pixels, strict=True)]
+        return calibrate(self.real.families, self.real_scores, seen=(self.train.families, measured))
 
     @cached_property
     def verdicts(self) -> list[Verdict]:

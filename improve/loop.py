@@ -147,6 +147,7 @@ def draw_and_gate(
     seed = config.seed + 100 * index
     draw(config, folder / "prompts.jsonl", folder / "samples", champion / "run", seed=seed, num=config.best_of)
     judged = judge_candidates(config, folder / "samples", plan, material, pool=pools(config.out, index))
+    write_json(folder / "thresholds.json", {m: dataclasses.asdict(t) for m, t in judged.thresholds.items()})
     earlier = [folder.with_name(f"round-{i:02d}") for i in range(1, index)]
     selection = select(judged, plan, read_seen(earlier))
     candidates = selection.candidates
@@ -172,7 +173,7 @@ def told(candidate: Candidate, judged: Judged) -> tuple[str, dict[str, Any]]:
         "sha256": sample.sha256, "prompt": sample.text, "stratum": candidate.stratum, "seed": sample.seed,
         "base": sample.base_digest, "adapter": sample.adapter_digest, "judge": judged.network,
         "scores": {k: round(v, 5) for k, v in candidate.scores.items()},
-        "thresholds": dataclasses.asdict(limits) if limits else {}, "accepted": candidate.reason is None,
+        "thresholds": limits.told(candidate.scores) if limits else {}, "accepted": candidate.reason is None,
         "reason": candidate.reason,
     }  # fmt: skip
 

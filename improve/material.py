@@ -52,21 +52,31 @@ def read_material(folders: Sequence[Path]) -> Material:
 
 
 def halve(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
-    """Two parts that share no patient, each modality as evenly as its patients allow.
+    """Two parts that share no patient, each source, organ and modality as evenly as its patients allow.
 
-    Patients come in an order that their names alone decide, each to the part with fewer images of its modalities.
+    Patients come in an order that their names alone decide, each to the part with fewer images of its kinds.
     """
     patients: dict[str, list[Member]] = {}
     for folder, record in members:
         patients.setdefault(patient_of(record) or f"{folder}/{record.file_name}", []).append((folder, record))
     halves: tuple[list[Member], list[Member]] = ([], [])
-    held = (Counter[str](), Counter[str]())
+    held = (Counter[tuple[object, ...]](), Counter[tuple[object, ...]]())
     for key in sorted(patients, key=place_of):
-        own = Counter(find_modality(r.modality).name for _, r in patients[key])
-        half = int(sum(held[1][name] for name in own) < sum(held[0][name] for name in own))
+        owns = [Counter(kinds_of(r)[level] for _, r in patients[key]) for level in range(4)]
+        # The finest kind that the halves differ in decides: limits of one source say little of another
+        more = [sum(held[0][k] - held[1][k] for k in own) for own in owns]
+        half = int(next((difference for difference in more if difference), 0) > 0)
         halves[half].extend(patients[key])
-        held[half].update(own)
+        for own in owns:
+            held[half].update(own)
     return halves
+
+
+def kinds_of(record: Record) -> list[tuple[object, ...]]:
+    """What a record is one of, the finest kind first."""
+    modality = find_modality(record.modality).name
+    whole = (modality, record.hounsfield, record.organ, record.source)
+    return [whole, whole[:3], whole[:2], whole[:1]]
 
 
 def records_of(folders: Sequence[Path], split: str) -> list[Member]:
