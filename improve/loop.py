@@ -33,6 +33,7 @@ from vesalius.improve.candidates import Candidate, Judged, judge_candidates
 from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.doubles import read_seen, write_seen
 from vesalius.improve.drawing import draw
+from vesalius.improve.empty import why_empty
 from vesalius.improve.evaluation import evaluate_round, found_by_stratum, validation_of
 from vesalius.improve.final import refuse_rounds, report_test
 from vesalius.improve.guard import check_witness
@@ -137,9 +138,17 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
 def draw_and_gate(
     config: ImproveConfig, folder: Path, champion: Path, material: Material, ledger: Ledger, index: int
 ) -> None:
-    """Candidates of a round, and their verdicts."""
-    if (folder / "verdicts.jsonl").is_file():
-        return
+    """Candidates of a round, and their verdicts. ValueError where none is kept: says which gate refused, and what to
+    do."""
+    if not (folder / "verdicts.jsonl").is_file():
+        _draw_and_gate(config, folder, champion, material, ledger, index)
+    if empty := json.loads((folder / "selection.json").read_text())["empty"]:
+        raise ValueError(empty)
+
+
+def _draw_and_gate(
+    config: ImproveConfig, folder: Path, champion: Path, material: Material, ledger: Ledger, index: int
+) -> None:
     plan = read_plan(folder)
     if plan is None:
         plan = plan_round(config, material, found_by_stratum(champion), index)
@@ -153,7 +162,8 @@ def draw_and_gate(
     candidates = selection.candidates
     ledger.add_all("verdict", index, (told(each, judged) for each in candidates))
     rows = "".join(json.dumps(each.to_json(), ensure_ascii=False) + "\n" for each in candidates)
-    write_json(folder / "selection.json", selection.to_json())
+    empty = why_empty(selection, folder) if not selection.num_kept else None
+    write_json(folder / "selection.json", {**selection.to_json(), "empty": empty})
     write_seen(folder, selection.embeddings)
     write_atomic(folder / "verdicts.jsonl", rows.encode())
 

@@ -29,8 +29,7 @@ from vesalius.improve.candidates import Bench, Candidate, Judged, judge_folder, 
 from vesalius.improve.material import Material, Member, read_material
 from vesalius.improve.planted_page import write_planted_page
 from vesalius.improve.plants import PLANTS, Plant, on_greys, read_picture, told_of, write_picture
-from vesalius.improve.prompts import Ask, RoundPlan
-from vesalius.improve.selection import select
+from vesalius.improve.selection import best
 from vesalius.inference.sample import Sample, sample_lines
 
 HONEST, DOUBLE = "honest", "near-duplicate"
@@ -90,7 +89,7 @@ def run_planted(config: PlantedConfig) -> dict[str, Any]:
         "what": {HONEST: "as they are", DOUBLE: WHAT_DOUBLE, **{k: p.what for k, p in PLANTS.items()}},
         "kinds": count(rows),
         "thresholds": {m: dataclasses.asdict(t) for m, t in bench.thresholds.items()},
-        "judge": bench.judge.digest, "is_read": bench.is_read, "data": material.digest, "seed": config.seed,
+        "judge": bench.judge.digest, "is_read": bench.is_read, "data": material.digests, "seed": config.seed,
         "rows": rows,
     }  # fmt: skip
     write_json(config.out / "planted.json", result)
@@ -166,17 +165,15 @@ def without_doubles(
         )
         for k, i in enumerate(places)
     ]  # fmt: skip
-    asks = [Ask(text=c.sample.text, modality=c.sample.modality, stratum="all") for c in candidates]
     judged = Judged(
         candidates=candidates, embeddings=torch.stack([embeddings[i] for i in places]), thresholds=bench.thresholds,
         network=bench.judge.digest,
     )  # fmt: skip
     found = list(verdicts)
-    for i, each in zip(places, select(judged, RoundPlan(asks=asks, quotas={"all": len(asks)}), {}), strict=True):
-        if each.reason != verdicts[i].reason:
-            found[i] = dataclasses.replace(
-                verdicts[i], reason=each.reason, refused_by=(*verdicts[i].refused_by, "duplicate")
-            )
+    for k, reason in best(judged, {}).items():
+        if reason is not None:
+            own = verdicts[places[k]]
+            found[places[k]] = dataclasses.replace(own, reason=reason, refused_by=(*own.refused_by, "duplicate"))
     return found
 
 

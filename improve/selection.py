@@ -81,7 +81,7 @@ def select(judged: Judged, plan: RoundPlan, pool: Mapping[str, torch.Tensor]) ->
 
     A pure function of its arguments. Rewards are compared among the candidates of one prompt alone.
     """
-    reasons = _best(judged, pool)
+    reasons = best(judged, pool)
     place = pooled(plan.asked, LEAST_ASKED)
     asked = _summed(plan.asked, place)
     own = Counter(judged.candidates[i].stratum for i, reason in reasons.items() if reason is None)
@@ -126,7 +126,7 @@ def _summed(counts: Mapping[str, int], place: Mapping[str, str]) -> Counter[str]
     return summed
 
 
-def _best(judged: Judged, pool: Mapping[str, torch.Tensor]) -> dict[int, str | None]:
+def best(judged: Judged, pool: Mapping[str, torch.Tensor]) -> dict[int, str | None]:
     """For each candidate that passed the gates: None where it is the best of its prompt that is no double, or why not.
 
     Prompts come in their order, candidates of a prompt by reward; what is taken keeps near-duplicates of itself out.
