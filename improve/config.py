@@ -32,7 +32,7 @@ class ImproveConfig(Settled):
     base: str = "nano"
     """nano, a diffusers folder, or a hub id"""
     rounds: int = 1
-    """rounds after round 0, which trains on the data alone; generation depth allows 3"""
+    """rounds after round 0, which trains on the data alone; generation depth allows 3; 0: round 0 alone"""
     num: int = 48
     """candidates drawn per round"""
     best_of: int = 1
@@ -83,9 +83,9 @@ class ImproveConfig(Settled):
     guidance: float | None = None
     """classifier-free guidance scale; none: what those adapters were made for, else 3"""
     workers: int = 0
-    """processes that draw; 0: one on each GPU, or one where there is none"""
-    engine: Literal["local", "accelerate", "ray"] = "local"
-    """who draws: this machine, the processes of `accelerate launch`, or a Ray cluster"""
+    """processes that draw and look at candidates; 0: one on each GPU, or one where there is none"""
+    engine: Literal["local", "ray"] = "local"
+    """who draws and looks at candidates: processes of this machine, or a Ray cluster"""
     budget: str | None = None
     """hours (3h) or money (20, with --price) after which the loop stops cleanly; the same line with more goes on"""
     price: float | None = None
@@ -104,8 +104,8 @@ class ImproveConfig(Settled):
 
     def check(self) -> None:
         """ValueError where the numbers do not fit together."""
-        if not 1 <= self.rounds <= 3:
-            raise ValueError(f"--rounds is {self.rounds}; expected 1 to 3: deeper generations lose rare findings")
+        if not 0 <= self.rounds <= 3:
+            raise ValueError(f"--rounds is {self.rounds}; expected 0 to 3: deeper generations lose rare findings")
         if not 0 < self.quota <= 1:
             raise ValueError(f"--quota is {self.quota}; expected a share above 0 and up to 1")
         for name in ("num", "best_of", "num_eval", "patience"):

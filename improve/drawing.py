@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vesalius.data.record import read_state
+from vesalius.finetune.trainset import MAX_DEPTH
 from vesalius.improve.config import ImproveConfig
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.run import generate
+from vesalius.models.adapter import read_card
+from vesalius.models.adapter_fuse import fused_depth
+from vesalius.models.adapter_mix import parse_adapters
 
 PREFERRED_BASE = "preferred-base"
 """Folder, in that of a loop, of the base that preference tuning starts from (`vesalius.improve.preferences`)."""
@@ -33,3 +38,18 @@ def draw(config: ImproveConfig, prompts: Path, out: Path, run: Path, *, seed: in
     )  # fmt: skip
     if not generate(drawing).finished:
         raise KeyboardInterrupt
+
+
+def artist(config: ImproveConfig, champion: Path, between: Sequence[Path]) -> Path:
+    """The round whose adapter draws the next candidates: the champion, or where its samples would be too deep to be
+    trained on, the last one promoted before it of which they are not.
+
+    between: the rounds promoted between round 0 and the champion, in order.
+    """
+    beside = [card.depth for share in parse_adapters(config.beside) if (card := read_card(share.adapter))]
+    least = max([fused_depth(config.base), *beside])
+    for folder in (champion, *reversed(between), champion.with_name("round-00")):
+        card = read_card(folder / "run")
+        if 1 + max(least, card.depth if card else 0) <= MAX_DEPTH:
+            return folder
+    return champion

@@ -32,16 +32,17 @@ from vesalius.improve.budget import seconds_of, spending
 from vesalius.improve.candidates import Candidate, Judged, judge_candidates
 from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.doubles import read_seen, write_seen
-from vesalius.improve.drawing import draw
+from vesalius.improve.drawing import artist, draw
 from vesalius.improve.empty import why_empty
 from vesalius.improve.evaluation import evaluate_round, found_by_stratum, validation_of
 from vesalius.improve.final import refuse_rounds, report_test
 from vesalius.improve.guard import check_witness
 from vesalius.improve.ledger import Ledger
+from vesalius.improve.looking import look
 from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
 from vesalius.improve.pool import has_records, pool_facts, write_accepted
 from vesalius.improve.preferences import num_pairs, training_config
-from vesalius.improve.promotion import decide, decisions_of, finished, lines_of
+from vesalius.improve.promotion import decide, decisions_of, finished, lineage, lines_of
 from vesalius.improve.prompts import check_sources, plan_round, read_plan, write_plan
 from vesalius.improve.ratings import read_ratings
 from vesalius.improve.report import write_report
@@ -57,6 +58,7 @@ from vesalius.improve.review import (
 )
 from vesalius.improve.selection import select
 from vesalius.improve.status import read_status
+from vesalius.inference.engines import num_launched
 from vesalius.inference.generator import find_device
 from vesalius.models.base import base_folder, refuse_code
 
@@ -69,6 +71,11 @@ FREE_FIELDS = (
 
 def improve(config: ImproveConfig) -> dict[str, Any]:
     """Run or continue a loop; returns its status. ValueError for bad input, before anything heavy is loaded."""
+    if num_launched() > 1:
+        raise ValueError(
+            f"a loop was started {num_launched()} times; start it once, without `accelerate launch`: it starts "
+            "processes of its own (--workers, --engine)"
+        )
     config.check()
     check_sources(config)
     material = read_material(config.data)
@@ -154,7 +161,9 @@ def _draw_and_gate(
         plan = plan_round(config, material, found_by_stratum(champion), index)
         write_plan(folder, plan)
     seed = config.seed + 100 * index
-    draw(config, folder / "prompts.jsonl", folder / "samples", champion / "run", seed=seed, num=config.best_of)
+    drawer = artist(config, champion, lineage(config.out / "round-00", champion))
+    draw(config, folder / "prompts.jsonl", folder / "samples", drawer / "run", seed=seed, num=config.best_of)
+    look(config, folder / "samples", len(plan.asks) * config.best_of)
     judged = judge_candidates(config, folder / "samples", plan, material, pool=pools(config.out, index))
     write_json(folder / "thresholds.json", {m: dataclasses.asdict(t) for m, t in judged.thresholds.items()})
     earlier = [folder.with_name(f"round-{i:02d}") for i in range(1, index)]

@@ -52,7 +52,7 @@ def config(data: Path, out: Path, **changes: object) -> ImproveConfig:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"rounds": 4}, "1 to 3"), ({"real_share": 0.3}, "0.5"), ({"quota": 0.0}, "quota"), ({"num": 0}, "--num")],
+    [({"rounds": 4}, "0 to 3"), ({"real_share": 0.3}, "0.5"), ({"quota": 0.0}, "quota"), ({"num": 0}, "--num")],
 )
 def test_arithmetic_that_would_harm_is_refused_before_anything_is_written(
     data: Path, tmp_path: Path, change: dict[str, object], words: str
