@@ -11,7 +11,7 @@ as disagreement, so it is the most careful of them.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -39,6 +39,14 @@ class Icc:
     low: float
     high: float
     num: int
+
+
+def weighed(ratings: Iterable[Rating]) -> list[Rating]:
+    """Ratings of the samples that ratings may weigh: of none that is kept out, and of no real image that was among them
+    to be told from. That raters agree on what is bad, or real, does not say that they agree on what is better."""
+    known = list(ratings)
+    out = {r.sha256 for r in known if r.low is not None}
+    return [r for r in known if r.sha256 not in out and r.origin in ("", "synthetic")]
 
 
 def told_scores(ratings: Sequence[Rating], scale: str) -> Scores:
@@ -138,8 +146,12 @@ def rewarded(scores: Scores) -> tuple[bool, set[str]]:
 
 
 def describe(ratings: Sequence[Rating]) -> dict[str, Any]:
-    """All numbers on how raters agree, and the role of their ratings: `reward` for scales over the bar, else `veto`."""
-    scales = {scale: _scale(told_scores(ratings, scale)) for scale in SCALES}
+    """All numbers on how raters agree, and the role of their ratings: `reward` for scales over the bar, else `veto`.
+
+    icc, which decides, is over the samples that ratings may weigh; icc_2_1, icc_2_k and kappas are over all.
+    """
+    kept = weighed(ratings)
+    scales = {scale: _scale(told_scores(ratings, scale), told_scores(kept, scale)) for scale in SCALES}
     levels: dict[str, set[str]] = defaultdict(set)
     for each in ratings:
         levels[each.level or "unknown"].add(each.rater)
@@ -167,10 +179,10 @@ def sentence(facts: Mapping[str, Any]) -> str:
     return "; ".join(told)
 
 
-def _scale(scores: Scores) -> dict[str, Any]:
+def _scale(scores: Scores, kept: Scores) -> dict[str, Any]:
     from vesalius.eval.reader_scores import kappa_with_interval
 
-    found, _ = one_way(scores)
+    found, _ = one_way(kept)
     raters = sorted({rater for said in scores.values() for rater in said})
     pairs = []
     for one, other in combinations(raters, 2):
@@ -186,7 +198,7 @@ def _scale(scores: Scores) -> dict[str, Any]:
         single = mean = None  # type: ignore[assignment]
     return {
         "icc": None if found is None else vars(found), "icc_2_1": single, "icc_2_k": mean, "pairs": pairs,
-        "role": "reward" if rewarded(scores)[0] else "veto",
+        "role": "reward" if rewarded(kept)[0] else "veto",
     }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ from vesalius.improve.guard import check_witness
 from vesalius.improve.ledger import Ledger
 from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
 from vesalius.improve.pool import has_records, pool_facts, write_accepted
-from vesalius.improve.preferences import training_config
+from vesalius.improve.preferences import num_pairs, training_config
 from vesalius.improve.promotion import decide, decisions_of, finished, lines_of
 from vesalius.improve.prompts import check_sources, plan_round, read_plan, write_plan
 from vesalius.improve.ratings import read_ratings
@@ -189,7 +189,9 @@ def train(config: ImproveConfig, folder: Path, ledger: Ledger, index: int) -> No
     run = folder / "run"
     if not (run / "validation.json").is_file():
         asked = training_config(config, folder)
-        enter_vetoes(ledger, folder, pool_facts(folder).get("vetoed", {}))
+        if facts := pool_facts(folder):
+            enter_vetoes(ledger, folder, facts["vetoed"])
+            ledger.add("pool", index, samples=facts["num"], ratings=facts["told"], pairs=num_pairs(config.out, index))
         if not finetune(asked).finished:
             raise KeyboardInterrupt
     weights = run / "adapter" / "adapter_model.safetensors"

@@ -99,8 +99,13 @@ def _settle(config: ImproveConfig, out: Path, index: int) -> dict[str, Any]:
             f"{out}: ratings veto all {len(told['vetoed'])} accepted samples, so round {index} has nothing to learn "
             "from; draw more (--num), or look at the ratings whether they mean these samples"
         )
+    return {"pools": found, **told, **agreement_of(ratings)}
+
+
+def agreement_of(ratings: Sequence[Rating]) -> dict[str, Any]:
+    """What is kept of the raters' agreement, in numbers and in words."""
     agreement = describe(ratings) if ratings else None
-    return {"pools": found, **told, "agreement": agreement, "told": sentence(agreement) if agreement else ""}
+    return {"agreement": agreement, "told": sentence(agreement) if agreement else ""}
 
 
 def with_weights(records: Sequence[Record], ratings: Sequence[Rating]) -> list[Record]:
@@ -113,6 +118,7 @@ def with_weights(records: Sequence[Record], ratings: Sequence[Rating]) -> list[R
 
 def write_version(folder: Path, source: Path, records: Sequence[Record]) -> Path:
     """A dataset of some records of another, whose pictures are links to those; returns its folder."""
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left, of other ratings perhaps
     for record in records:
         (folder / record.file_name).parent.mkdir(parents=True, exist_ok=True)
         place(source / record.file_name, folder / record.file_name)

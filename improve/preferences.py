@@ -15,26 +15,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from vesalius.data.counted import counted
-from vesalius.data.record import read_rows, write_atomic
+from vesalius.data.record import read_rows, write_atomic, write_json
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.improve.candidates import read_verdicts
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.drawing import PREFERRED_BASE
-from vesalius.improve.pool import settle_pools
+from vesalius.improve.pool import agreement_of, settle_pools
 from vesalius.improve.ratings import read_ratings
-from vesalius.improve.review import review_vetoes
+from vesalius.improve.review import review_vetoes, verdicts_of
 from vesalius.improve.rewards import preferred, vetoes
 from vesalius.inference.sample import Sample, stream_samples
 from vesalius.models.adapter_config import AdapterFuseConfig
 
 ABOUT_CONTENT = ("modality", "organ", "side", "findings", "finding", "agreement", "contrast", "prompt", "ratings")
 """Gates whose refusals are about what a sample shows of its prompt, by the first word of a reason."""
+HARMLESS = ("best", "quota", "duplicate")
+"""Gates that refuse a sample only beside others."""
 MOST_WORSE = 3
 """Refused samples of a prompt that its accepted one is compared with, so that hard prompts do not outnumber others."""
 
@@ -77,72 +80,83 @@ def write_pairs(config: ImproveConfig, out: Path, index: int) -> int:
     ValueError where there are none, which says why.
     """
     ratings = read_ratings(config.ratings)
-    out_of_pool = vetoes(ratings)
-    better_by = dict[str, list[str]]()
-    for better, worse in preferred(ratings):
-        better_by.setdefault(better, []).append(worse)
-    asked = {digest for pair in preferred(ratings) for digest in pair}
-    compared: dict[str, tuple[str, Sample]] = {}
+    low, pairs = vetoes(ratings), preferred(ratings)
+    asked = {digest for pair in pairs for digest in pair}
+    compared: dict[str, Judgement] = {}
+    told: dict[str, Any] = {"pools": [], "num": 0, "vetoed": {}, **agreement_of(ratings)}
     rows: list[dict[str, Any]] = []
     for number in range(1, index + 1):
-        for path, sample, _ in judged_samples(out, number):
-            if sample.sha256 in asked:
-                compared[sample.sha256] = (path, sample)
-        rows += gate_pairs(out, number, out_of_pool)
-    for better, others in better_by.items():
-        for worse in others:
-            if better in compared and worse in compared:
-                (first, sample), (second, other) = compared[better], compared[worse]
-                if sample.text == other.text and sample.modality == other.modality:
-                    rows.append(_row(sample, first, second, max(sample.depth, other.depth), "ratings"))
+        kept_out = low | review_vetoes(out / f"round-{number:02d}")
+        for each in judged_samples(out, number, kept_out):
+            digest = each.sample.sha256
+            told["vetoed"] |= {digest: low[digest]} if digest in low else {}
+            compared |= {digest: each} if digest in asked else {}
+        rows += gate_pairs(judged_samples(out, number, kept_out), {(worse, better) for better, worse in pairs})
+    for first, second in pairs:
+        better, worse = compared.get(first), compared.get(second)
+        if better and worse and better.asked == worse.asked and not never(better.reason):
+            rows.append(_row(better, worse, "ratings"))
     if not rows:
         raise ValueError(nothing(config, out, index, len(asked)))
     unique = list(dict.fromkeys(json.dumps(row, ensure_ascii=False) for row in rows))
+    write_json(out / f"round-{index:02d}" / "pool.json", told)
     write_atomic(pairs_file(out, index), "".join(f"{line}\n" for line in unique).encode())
     return len(unique)
 
 
-def gate_pairs(out: Path, number: int, vetoed: dict[str, str]) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A sample with its verdict. path: below the loop's folder. prompt: its place among those of its round."""
+
+    sample: Sample
+    path: str
+    prompt: int
+    reason: str | None
+    reward: float
+
+    @property
+    def asked(self) -> tuple[str, str]:
+        """What it was drawn for."""
+        return self.sample.text, self.sample.modality
+
+
+def gate_pairs(judged: Iterable[Judgement], denied: Collection[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     """The accepted sample of each prompt of a round against those that were refused for what they show, the worst of
-    them first. vetoed: digests that ratings refuse, whatever the gates say."""
-    prompts: dict[int, list[tuple[str, Sample, dict[str, Any]]]] = defaultdict(list)
-    reviewed = review_vetoes(out / f"round-{number:02d}")
-    for path, sample, verdict in judged_samples(out, number):
-        told = {**verdict, "reason": (vetoed | reviewed).get(sample.sha256, verdict["reason"])}
-        if told["reason"] is None or about_content(told["reason"]):
-            prompts[int(verdict["prompt"])].append((path, sample, told))
-    for _, members in sorted(prompts.items()):
-        accepted = [m for m in members if m[2]["reason"] is None]
-        refused = [m for m in members if m[2]["reason"] is not None]
-        if not accepted:
-            continue
-        first, sample, _ = max(accepted, key=lambda m: (m[2]["reward"], m[0]))
-        for second, other, _ in sorted(refused, key=lambda m: (m[2]["reward"], m[0]))[:MOST_WORSE]:
-            yield _row(sample, first, second, max(sample.depth, other.depth), "gates")
+    them first. denied: digests (better, worse) of pairs that clinicians see the other way round."""
+    for _, drawn in groupby(judged, lambda each: each.prompt):
+        members = sorted(drawn, key=lambda each: (each.reward, each.path))
+        accepted = [m for m in members if m.reason is None]
+        refused = [m for m in members if m.reason is not None and m.reason.partition(":")[0] in ABOUT_CONTENT]
+        if accepted:
+            pairs = [(accepted[-1], worse) for worse in refused[:MOST_WORSE]]
+            yield from (_row(a, b, "gates") for a, b in pairs if (a.sample.sha256, b.sample.sha256) not in denied)
 
 
-def judged_samples(out: Path, number: int) -> Iterator[tuple[str, Sample, dict[str, Any]]]:
-    """The samples of a round as (path below the loop's folder, sample, verdict); none before they are judged."""
+def never(reason: str | None) -> bool:
+    """Whether a sample is refused for what no clinician can see, such as that it is a copy of a patient: then it is
+    never the better one."""
+    return reason is not None and reason.partition(":")[0] not in (*ABOUT_CONTENT, *HARMLESS)
+
+
+def judged_samples(out: Path, number: int, kept_out: Mapping[str, str]) -> Iterator[Judgement]:
+    """The samples of a round, those of one prompt together; none before they are judged. kept_out: digest -> reason of
+    those that people refuse, whatever the gates say."""
     folder = out / f"round-{number:02d}"
-    verdicts = {v["file_name"]: v for v in read_verdicts(folder)}
-    if not verdicts:
-        return
-    for sample in stream_samples(folder / "samples"):
+    verdicts = {v["file_name"]: (int(v["prompt"]), v["reason"], float(v["reward"])) for v in verdicts_of(folder)}
+    for sample in stream_samples(folder / "samples") if verdicts else ():
         if sample.file_name in verdicts:
-            yield f"{folder.name}/samples/{sample.file_name}", sample, verdicts[sample.file_name]
-
-
-def about_content(reason: str) -> bool:
-    """Whether a reason to refuse a sample is about what it shows of its prompt."""
-    return reason.partition(":")[0] in ABOUT_CONTENT
+            prompt, reason, reward = verdicts[sample.file_name]
+            path = f"{folder.name}/samples/{sample.file_name}"
+            reason = kept_out.get(sample.sha256, reason)
+            yield Judgement(sample=sample, path=path, prompt=prompt, reason=reason, reward=reward)
 
 
 def nothing(config: ImproveConfig, out: Path, index: int, num_rated: int) -> str:
     """Why a round has no pair to learn from, and what to do."""
-    verdicts = [v for number in range(1, index + 1) for v in read_verdicts(out / f"round-{number:02d}")]
-    passed = sum(v["reason"] is None for v in verdicts)
-    told = f"{out}: round {index} has no pair to learn preferences from: of {counted(len(verdicts), 'sample')} "
-    told += f"{passed} passed, "
+    folders = [out / f"round-{number:02d}" for number in range(1, index + 1)]
+    passed = [v["reason"] is None for folder in folders for v in verdicts_of(folder)]
+    told = f"{out}: round {index} has no pair to learn preferences from: of {counted(len(passed), 'sample')} "
+    told += f"{sum(passed)} passed, "
     if config.best_of == 1:
         return told + "one to a prompt (--best-of 1), so none has a rival; give --best-of 4, or compare in pairs"
     if num_rated:
@@ -150,10 +164,10 @@ def nothing(config: ImproveConfig, out: Path, index: int, num_rated: int) -> str
     return told + "and no other of their prompts was refused for what it shows; give more --num, or compare in pairs"
 
 
-def _row(sample: Sample, better: str, worse: str, depth: int, origin: str) -> dict[str, Any]:
+def _row(better: Judgement, worse: Judgement, origin: str) -> dict[str, Any]:
     return {
-        "text": sample.text, "modality": sample.modality, "better": better, "worse": worse, "depth": depth,
-        "from": origin,
+        "text": better.sample.text, "modality": better.sample.modality, "better": better.path, "worse": worse.path,
+        "depth": max(better.sample.depth, worse.sample.depth), "from": origin,
     }  # fmt: skip
 
 

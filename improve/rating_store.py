@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -67,11 +67,10 @@ class RatingStore:
 
 @contextmanager
 def _locked(file: IO[bytes]) -> Iterator[None]:
-    """Hold a file for one writer; the system lets go when the process ends, however it ends."""
+    """Hold a file for one writer until it is closed; the system lets go when the process ends, however it ends."""
     import fcntl
 
-    fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
+    with suppress(OSError):  # a network disk without locks
+        fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+    file.flush()

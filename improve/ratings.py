@@ -31,6 +31,8 @@ Level = Literal["", "student", "resident", "fellow", "attending", "other"]
 Artefact = Literal["none", "minor", "major"]
 Preference = Literal["first", "second", "tie"]
 SCALES = ("realism", "agreement")
+LOW = 2
+"""A step of a scale up to which a rating is low: it keeps its sample out."""
 JUDGEMENTS = (*SCALES, "artefact", "teach", "preference")
 LEVELS = {"junior": "resident", "registrar": "resident", "senior": "attending", "consultant": "attending"}
 """Other words for levels. A level is kept and told; it weighs nothing."""
@@ -83,6 +85,13 @@ class Rating:
         """The line on disk; what was not said is left out."""
         row = {k: v for k, v in dataclasses.asdict(self).items() if v not in (None, "") and v is not False}
         return {"format": FORMAT, **row, **({"teach": self.teach} if self.teach is not None else {})}
+
+    @property
+    def low(self) -> tuple[int, str] | None:
+        """The worst that it says and of which judgement, where that is low: a step of up to `LOW`, or a major artefact,
+        which is a 0."""
+        said = [(v, scale) for scale in SCALES if (v := getattr(self, scale)) is not None and v <= LOW]
+        return min([*said, *([(0, "artefact")] if self.artefact == "major" else [])], default=None)
 
     @property
     def key(self) -> str:

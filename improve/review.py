@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.counted import counted
-from vesalius.data.record import hold, read_state, write_atomic, write_json
+from vesalius.data.record import hold, read_rows, read_state, write_atomic, write_json
 from vesalius.eval.pictures import image_uri, shortened
 from vesalius.eval.report import Figure, Section, write_page
-from vesalius.improve.candidates import read_verdicts
 from vesalius.improve.config import ApproveConfig, RollbackConfig
 from vesalius.improve.ledger import Ledger
 from vesalius.inference.sample import Sample, stream_samples
@@ -67,15 +66,21 @@ def number_of(folder: Path) -> int:
     return int(folder.name.removeprefix("round-"))
 
 
+def verdicts_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a round's verdicts one by one, for there may be many; none before they are there."""
+    path = folder / "verdicts.jsonl"
+    yield from read_rows(path) if path.is_file() else ()
+
+
 def accepted_samples(folder: Path) -> Iterator[Sample]:
     """The samples of a round that its gates let pass, in the order of their prompts."""
-    passed = {v["file_name"] for v in read_verdicts(folder) if v["reason"] is None}
+    passed = {v["file_name"] for v in verdicts_of(folder) if v["reason"] is None}
     return (s for s in stream_samples(folder / "samples") if s.file_name in passed)
 
 
 def write_review(folder: Path) -> Path:
     """The page and the table of a round that waits; returns the page's path. The same again is written as it was."""
-    strata = {v["file_name"]: v["stratum"] for v in read_verdicts(folder) if v["reason"] is None}
+    strata = {v["file_name"]: v["stratum"] for v in verdicts_of(folder) if v["reason"] is None}
     table, shown = StringIO(newline=""), dict[str, list[Figure]]()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(COLUMNS)
@@ -126,7 +131,7 @@ def approve(config: ApproveConfig) -> dict[str, Any]:
         review = {"round": number, **told, "vetoes": named, "time": now()}
         write_json(folder / "review.json", review)
         enter_review(Ledger(config.folder / "ledger.jsonl"), folder)
-        passed = sum(v["reason"] is None and v["sha256"] not in named for v in read_verdicts(folder))
+        passed = sum(v["reason"] is None and v["sha256"] not in named for v in verdicts_of(folder))
         return {**review, "accepted": passed, "unchanged": False}
 
 

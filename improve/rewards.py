@@ -12,11 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from vesalius.improve.agreement import Scores, rewarded, told_scores
+from vesalius.improve.agreement import Scores, rewarded, told_scores, weighed
 from vesalius.improve.ratings import SCALES, Rating
 
-LOW = 2
-"""A step of realism or agreement up to which a rating is low."""
 NEUTRAL = 4.0
 """The step at which a sample weighs as one that nobody rated; a step more doubles its weight, one less halves it."""
 MOST_SHIFT = 0.49
@@ -32,14 +30,11 @@ def vetoes(ratings: Iterable[Rating]) -> dict[str, str]:
     """Digest -> why that sample is kept out: the worst that anyone, of any level, said of it."""
     worst: dict[str, tuple[int, str, str]] = {}
     for each in ratings:
-        by = f"by {each.rater}" + (f", {each.level}" if each.level else "")
-        said = [(v, scale, by) for scale in SCALES if (v := getattr(each, scale)) is not None and v <= LOW]
-        if each.artefact == "major":
-            said.append((0, "artefact", by))
-        for low in said:
-            worst[each.sha256] = min(worst.get(each.sha256, low), low)
+        if each.low is not None:
+            said = (*each.low, f"by {each.rater}" + (f", {each.level}" if each.level else ""))
+            worst[each.sha256] = min(worst.get(each.sha256, said), said)
     return {
-        digest: f"ratings: {'major artefact' if not step else f'{scale} {step} of 5'} {by}"
+        digest: f"ratings: {f'{scale} {step} of 5' if step else 'major artefact'} {by}"
         for digest, (step, scale, by) in sorted(worst.items())
     }
 
@@ -52,7 +47,7 @@ def weights(ratings: Sequence[Rating], digests: Iterable[str]) -> dict[str, floa
     asked = [r for r in ratings if r.sha256 in found]
     scores: dict[str, list[float]] = defaultdict(list)
     for scale in SCALES:
-        first = told_scores(ratings, scale)
+        first = told_scores(weighed(ratings), scale)
         passed, otherwise = rewarded(first)
         if not passed and not otherwise:
             continue

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vesalius.data.counted import counted
-from vesalius.improve.candidates import read_verdicts
 from vesalius.improve.pool import pool_facts
 from vesalius.improve.preferences import num_pairs
 from vesalius.improve.prompts import read_plan
-from vesalius.improve.review import notice, read_review, review_vetoes, rounds_of, waiting_round
+from vesalius.improve.review import notice, read_review, review_vetoes, rounds_of, verdicts_of, waiting_round
 
 NO_SCORE = ("prompt", "seed", "depth")
 MOST_STRATA = 30
@@ -28,28 +27,31 @@ def show_round(out: Path, number: int) -> dict[str, Any]:
     folder = out / f"round-{number:02d}"
     if folder.name not in there:
         raise ValueError(f"{out}: has no round {number}; it has {', '.join(there) or 'none yet'}")
-    verdicts, plan = read_verdicts(folder), read_plan(folder)
+    plan = read_plan(folder)
+    strata = strata_of(verdicts_of(folder), {} if plan is None else plan.quotas)
     decided = folder / "decision.json"
     facts: dict[str, Any] = {
         "round": number,
-        "strata": strata_of(verdicts, {} if plan is None else plan.quotas),
+        "strata": strata,
         "skipped": {} if plan is None else plan.skipped,
-        "samples": len(verdicts),
-        "accepted": sum(v["reason"] is None for v in verdicts),
-        "refused": dict(Counter(v["reason"].partition(":")[0] for v in verdicts if v["reason"]).most_common()),
+        "samples": sum(row["samples"] for row in strata.values()),
+        "accepted": sum(row["accepted"] for row in strata.values()),
+        "refused": dict(
+            Counter(v["reason"].partition(":")[0] for v in verdicts_of(folder) if v["reason"]).most_common()
+        ),
         "vetoed": {**review_vetoes(folder), **pool_facts(folder).get("vetoed", {})},
         "review": read_review(folder) if (folder / "review.json").is_file() else None,
         "waiting": waiting_round(out) == number,
         "ratings": pool_facts(folder).get("agreement"),
         "pairs": num_pairs(out, number),
-        "scores": score_summary(verdicts),
+        "scores": score_summary(verdicts_of(folder)),
         "decision": json.loads(decided.read_text()) if decided.is_file() else None,
         "paths": {name: str(folder / name) for name in PLACES if (folder / name).exists()},
     }
     return {**facts, "lines": lines_of(facts, folder)}
 
 
-def strata_of(verdicts: Sequence[Mapping[str, Any]], quotas: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+def strata_of(verdicts: Iterable[Mapping[str, Any]], quotas: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     """Stratum -> prompts, samples, accepted ones and quota."""
     prompts: dict[str, set[Any]] = defaultdict(set)
     samples, accepted = Counter[str](), Counter[str]()
@@ -66,7 +68,7 @@ def strata_of(verdicts: Sequence[Mapping[str, Any]], quotas: Mapping[str, int]) 
     }  # fmt: skip
 
 
-def score_summary(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
+def score_summary(verdicts: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
     """Score -> of accepted and of refused samples the 5th, 50th and 95th percentile."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: {"accepted": [], "refused": []})
     for each in verdicts:

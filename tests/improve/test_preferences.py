@@ -53,6 +53,21 @@ def test_clinicians_pairs_are_added_and_a_vetoed_sample_is_never_the_better_one(
     assert f"round-01/samples/{samples[4].file_name}" not in {r["better"] for r in rows}
 
 
+def test_clinicians_overrule_gates_but_never_prefer_a_copy_of_a_patient(judged_loop: Callable[..., Path]) -> None:
+    out = judged_loop(1)
+    samples = load_samples(out / "round-01" / "samples")
+    said = (
+        Rating(sha256=samples[1].sha256, other=samples[0].sha256, rater="A", preference="first"),
+        Rating(sha256=samples[6].sha256, other=samples[4].sha256, rater="A", preference="first"),
+    )
+    write_pairs(config(out, said), out, 1)
+    rows = [(r["better"][-14:-4], r["worse"][-14:-4], r["from"]) for r in read_rows(pairs_file(out, 1))]
+    assert rows == [
+        ("00001-0000", "00001-0001", "gates"), ("00002-0000", "00002-0001", "gates"),
+        ("00000-0001", "00000-0000", "ratings"),
+    ]  # fmt: skip
+
+
 def test_a_sample_that_the_review_kept_out_is_in_no_pair(judged_loop: Callable[..., Path]) -> None:
     out = judged_loop(1)
     first = load_samples(out / "round-01" / "samples")[0]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vesalius.improve.agreement import BAR, LEAST, describe, one_way, sentence, told_scores, two_way
+from vesalius.improve.agreement import BAR, LEAST, describe, one_way, rewarded, sentence, told_scores, two_way
 from vesalius.improve.ratings import Level, Rating
 from vesalius.improve.rewards import MOST_WEIGHT, preferred, vetoes, weights
 
@@ -107,6 +107,25 @@ def test_a_lower_rating_never_raises_its_samples_weight(more: list[Rating], plac
     assert after[changed.sha256] <= before[changed.sha256] + 2e-6
 
 
+def test_a_low_rating_that_spoils_the_agreement_does_not_set_its_sample_free() -> None:
+    rng = random.Random(54)  # of which the agreement just passes
+    truth = [rng.randint(3, 5) for _ in range(40)]
+    said = [
+        Rating(sha256=digest(i), rater=r, realism=t if rng.random() > 0.3 else rng.randint(3, 5))
+        for i, t in enumerate(truth)
+        for r in "AB"
+    ]
+    spoilt = 0
+    for place, each in enumerate(said):
+        if each.realism != 3:
+            after = [*said[:place], dataclasses.replace(each, realism=3), *said[place + 1 :]]
+            spoilt += not rewarded(told_scores(after, "realism"))[0]
+            names = [each.sha256]
+            assert weights(after, names)[each.sha256] <= weights(said, names)[each.sha256] + 2e-6
+    assert describe(said)["role"] == "reward"
+    assert spoilt > 5
+
+
 @settings(max_examples=60, deadline=None)
 @given(more=some_ratings, place=st.integers(0, 50), rater=st.sampled_from("ABCDEF"), step=steps)
 def test_one_more_rating_below_all_others_never_raises_a_weight(
@@ -193,3 +212,15 @@ def test_repeats_tell_how_well_raters_agree_with_themselves_and_are_no_second_ra
     assert facts["repeats"]["A"]["realism"]["difference"] == 0
     assert set(facts["repeats"]) == {"A"}
     assert told_scores(again, "realism") == {}
+
+
+def test_agreement_on_what_is_bad_or_real_is_none_on_what_is_better() -> None:
+    rng = random.Random(0)
+    raters = ["A", "B"]
+    bad = [Rating(sha256=digest(i), rater=r, realism=1) for i in range(50) for r in raters]
+    real = [Rating(sha256=digest(i), rater=r, realism=5, origin="real") for i in range(50, 99) for r in raters]
+    noise = [Rating(sha256=digest(i), rater=r, realism=rng.randint(3, 5)) for i in range(100, 200) for r in raters]
+    facts = describe([*bad, *real, *noise])
+    assert facts["scales"]["realism"]["icc_2_1"]["low"] > BAR
+    assert facts["role"] == "veto"
+    assert set(weights([*bad, *real, *noise], [digest(i) for i in range(100, 200)]).values()) == {1.0}
