@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from vesalius.data.prompt import clean
@@ -35,7 +35,8 @@ def write_asks(path: Path, asks: Iterable[Ask]) -> None:
     """A file of prompts that `vesalius generate --prompts` reads, one a line, whole or not at all."""
     with open_atomic(path) as file:
         for ask in asks:
-            file.write((json.dumps(asdict(ask), ensure_ascii=False) + "\n").encode())
+            row = {**{name: getattr(ask, name) for name in Ask.__slots__}, "findings": [vars(f) for f in ask.findings]}
+            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
 
 
 def read_asks(path: Path) -> Iterator[Ask]:

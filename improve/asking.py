@@ -84,31 +84,31 @@ class Captions:
     name = "captions"
 
     def __init__(self, records: Sequence[Record], forbidden: Collection[str], seed: Sequence[int]) -> None:
-        self._records: dict[str, list[Record]] = {}
+        self._asks: dict[str, list[Ask]] = {}
         self.groups: dict[str, Group] = {}
         self.notes: list[str] = []
         wider: dict[str, tuple[str, ...]] = {}
-        left_out = Counter[str]()
+        left_out = 0
         for record in records:
             ask = ask_of_record(record)
             if key_of(ask.modality, ask.text) in forbidden:
-                left_out[ask.stratum] += 1
+                left_out += 1
                 continue
-            self._records.setdefault(ask.stratum, []).append(record)
+            self._asks.setdefault(ask.stratum, []).append(ask)
             wider[ask.stratum] = strata(ask.modality, record.findings, label=record.label)[1:]
-        if not self._records:
+        if not self._asks:
             raise ValueError("--prompts captions: all of them are also captions of held-out images; use phantoms")
-        for place, (stratum, own) in enumerate(sorted(self._records.items())):
+        for place, (stratum, own) in enumerate(sorted(self._asks.items())):
             order = np.random.default_rng([*seed, place]).permutation(len(own))
-            self._records[stratum] = [own[i] for i in order]
+            self._asks[stratum] = [own[i] for i in order]
             self.groups[stratum] = Group(modality=wider[stratum][-1], wider=wider[stratum], most=REPEATS * len(own))
         if left_out:
-            told = counted(left_out.total(), "caption")
+            told = counted(left_out, "caption")
             self.notes.append(f"captions: {told} not asked for, of held-out images or hard prompts too")
 
     def ask(self, stratum: str, turn: int, rng: np.random.Generator) -> Ask | None:
-        own = self._records[stratum]
-        return ask_of_record(own[turn % len(own)])
+        own = self._asks[stratum]
+        return own[turn % len(own)]
 
 
 class Phantoms:
@@ -174,7 +174,9 @@ class Listed:
         if not self._asks:
             raise ValueError(f"--prompts {path}: holds no prompt that a round may ask for ({'; '.join(self.notes)})")
         for stratum, own in sorted(self._asks.items()):
-            self.groups[stratum] = Group(modality=own[0].modality, wider=wider[stratum], most=REPEATS * len(own))
+            self.groups[stratum] = Group(
+                modality=own[0].modality, wider=wider[stratum], most=REPEATS * len(own), listed=len(own)
+            )  # fmt: skip
 
     def _rows(
         self, path: Path, modalities: Collection[str], forbidden: Collection[str], left_out: Counter[str], seed: str

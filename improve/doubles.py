@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save
 
 from vesalius.data.record import write_atomic
 
-Float64 = NDArray[np.float64]
-Bool = NDArray[np.bool_]
-BLOCK, REFERENCES = 512, 8192
-"""Samples, and those that they are compared with, whose distances are in memory at once."""
-SLACK = 1e-9
-"""Of a squared distance by matrix products, as a share of the squared norms: far over its rounding error."""
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+BLOCK, REFERENCES, PAIRS = 512, 8192, 16_384
+"""Samples, those that they are compared with, and pairs that are looked at twice, in memory at once."""
+SLACK = 1e-4
+"""Of a squared distance in single precision, as a share of the largest squared norm: far over its rounding error."""
 NAME = "accepted.safetensors"
 
 
@@ -37,11 +37,11 @@ class Double:
 
 
 def distinct(
-    embeddings: NDArray[np.float32],
+    embeddings: Float32,
     prompts: Sequence[int],
     *,
     limit: float,
-    pool: NDArray[np.float32] | None = None,
+    pool: Float32 | None = None,
     block: int = BLOCK,
 ) -> list[Double | bool]:
     """Of each sample in turn: True (accepted), False (one of its prompt was accepted before), or what it doubles.
@@ -51,65 +51,69 @@ def distinct(
     """
     pool = embeddings[:0] if pool is None else pool
     num, before = len(embeddings), len(pool)
-    rows = np.concatenate([pool, embeddings]).astype(np.float64)
+    rows = np.concatenate([pool, embeddings]).astype(np.float32, copy=False)
     accepted = list(range(before))  # places in `rows`
     answered: set[int] = set()
     found: list[Double | bool] = []
     for start in range(0, num, block):
-        own = range(before + start, before + min(start + block, num))
+        own = np.arange(before + start, before + min(start + block, num))
         first = _first_near(rows, own, accepted, limit)
-        sure, unsure = _near(rows[own.start : own.stop], rows[own.start : own.stop], limit)
+        left = np.flatnonzero(first < 0)
+        i, j = _near(rows, own[left], own[left], limit)
+        beside = np.zeros((len(own), len(own)), dtype=bool)
+        beside[left[i], left[j]] = True
         taken = np.zeros(len(own), dtype=bool)
-        for i, place in enumerate(own):
-            near = first[i] if first[i] >= 0 else _first_taken(rows, own, i, taken, sure | unsure, sure, limit)
+        for number, place in enumerate(own.tolist()):
+            near = int(first[number])
+            if near < 0 and (beside[number] & taken).any():
+                near = int(own[(beside[number] & taken).argmax()])
             if prompts[place - before] in answered:
                 found.append(False)
             elif near >= 0:
-                apart = float(np.sqrt(_squared(rows[place], rows[near])))
+                apart = float(np.sqrt(_squared(rows, np.array([place]), np.array([near]))[0]))
                 found.append(Double(of=near - before if near >= before else None, distance=apart))
             else:
-                taken[i] = True
+                taken[number] = True
                 answered.add(prompts[place - before])
                 found.append(True)
-        accepted += [own[i] for i in np.flatnonzero(taken)]
+        accepted += own[taken].tolist()
     return found
 
 
-def _first_near(rows: Float64, own: range, accepted: Sequence[int], limit: float) -> NDArray[np.int64]:
+def _first_near(rows: Float32, own: Int64, accepted: Sequence[int], limit: float) -> Int64:
     """The first of the accepted places that each own one is near to, -1 where there is none."""
     first = np.full(len(own), -1, dtype=np.int64)
-    mine = rows[own.start : own.stop]
     for start in range(0, len(accepted), REFERENCES):
         places = np.array(accepted[start : start + REFERENCES])
-        sure, unsure = _near(mine, rows[places], limit)
-        for i, j in np.argwhere(unsure):  # so few that each is looked at
-            sure[i, j] = _squared(mine[i], rows[places[j]]) < limit * limit
-        hit = sure.any(1) & (first < 0)
-        first[hit] = places[sure[hit].argmax(1)]
+        left = np.flatnonzero(first < 0)
+        i, j = _near(rows, own[left], places, limit)
+        named, at = np.unique(i, return_index=True)
+        first[left[named]] = places[j[at]]
     return first
 
 
-def _first_taken(rows: Float64, own: range, i: int, taken: Bool, maybe: Bool, sure: Bool, limit: float) -> int:
-    """The first of the block's accepted ones that its i-th is near to, -1 where there is none."""
-    for j in np.flatnonzero(maybe[i] & taken):
-        if sure[i, j] or _squared(rows[own[i]], rows[own[j]]) < limit * limit:
-            return own[j]
-    return -1
-
-
-def _near(mine: Float64, other: Float64, limit: float) -> tuple[Bool, Bool]:
-    """Which pairs are nearer than the limit for certain, and which may be, bool [N, M] each."""
+def _near(rows: Float32, mine: Int64, other: Int64, limit: float) -> tuple[Int64, Int64]:
+    """The pairs (i, j) of which row `mine[i]` lies nearer than the limit to row `other[j]`, in order."""
     if limit <= 0:
-        return np.zeros((len(mine), len(other)), dtype=bool), np.zeros((len(mine), len(other)), dtype=bool)
-    norms = np.square(mine).sum(1)[:, None] + np.square(other).sum(1)[None]
-    squared = norms - 2 * (mine @ other.T)
-    slack = SLACK * norms
-    sure = squared < limit * limit - slack
-    return sure, ~sure & (squared < limit * limit + slack)
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    a, b = rows[mine], rows[other]
+    one, two = np.square(a).sum(1), np.square(b).sum(1)
+    # |a - b|^2 as one product, so that most pairs are passed over without a second look
+    left = np.concatenate([-2 * a, one[:, None], np.ones_like(one)[:, None]], 1)
+    right = np.concatenate([b, np.ones_like(two)[:, None], two[:, None]], 1)
+    bound = limit * limit + SLACK * float(max(one.max(initial=0), two.max(initial=0)))
+    i, j = np.nonzero(left @ right.T < bound)
+    sure = [
+        _squared(rows, mine[i[k : k + PAIRS]], other[j[k : k + PAIRS]]) < limit * limit for k in range(0, len(i), PAIRS)
+    ]
+    certain = np.concatenate(sure) if sure else np.empty(0, bool)
+    return i[certain], j[certain]
 
 
-def _squared(a: Float64, b: Float64) -> float:
-    return float(np.square(a - b).sum())
+def _squared(rows: Float32, mine: Int64, other: Int64) -> NDArray[np.float64]:
+    """Squared distances of pairs of rows, exact enough to be the same in any company."""
+    squared: NDArray[np.float64] = np.square(rows[mine].astype(np.float64) - rows[other]).sum(1)
+    return squared
 
 
 def write_seen(folder: Path, embeddings: Mapping[str, torch.Tensor]) -> None:

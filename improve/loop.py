@@ -148,7 +148,7 @@ def draw_and_gate(
     draw(config, folder / "prompts.jsonl", folder / "samples", champion / "run", seed=seed, num=config.best_of)
     judged = judge_candidates(config, folder / "samples", plan, material, pool=pools(config.out, index))
     earlier = [folder.with_name(f"round-{i:02d}") for i in range(1, index)]
-    selection = select(judged, plan, read_seen(earlier))
+    selection = select(judged, plan, read_seen(earlier), doubles="gates" in config.without)
     candidates = selection.candidates
     ledger.add_all("verdict", index, (told(each, judged) for each in candidates))
     rows = "".join(json.dumps(each.to_json(), ensure_ascii=False) + "\n" for each in candidates)

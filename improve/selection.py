@@ -4,7 +4,7 @@ Gates refuse some strata more often than others, and what they refuse a model wo
 stratum's prompts is kept, and what is added back has the proportions in which the round asked. A stratum that gates
 refuse so often that this share cannot be reached is skipped whole and named: its few survivors are as likely the gates'
 mistakes as good samples. Within a stratum the order of the prompts decides, which is random, and not the reward: some
-prompts are easier than others, and those would be kept.
+prompts are easier than others, and those would be kept. Strata of which hardly anything was asked are filled together.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from vesalius.data.prompt import is_chinese
 from vesalius.improve.candidates import Candidate, Judged
 from vesalius.improve.doubles import Double, distinct
 from vesalius.improve.prompts import RoundPlan
+from vesalius.improve.strata import pooled
 
+LEAST_ASKED = 4
+"""Prompts of a stratum below which it is filled together with others (`vesalius.improve.strata.pooled`)."""
 LEAST_ANSWERED = 0.05
 """Share of a stratum's prompts of which a sample must pass, or it is skipped."""
 LEAST_OF_USUAL = 0.5
@@ -31,13 +34,17 @@ LEAST_OF_USUAL = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """One stratum of a round: prompts asked, samples that passed the gates, prompts answered by one of them that is no
-    double, samples kept, and why all of it was skipped."""
+    """One stratum of a round, or several thin ones (members).
+
+    asked: prompts. passed: samples that passed the gates. answered: prompts that one of them answers that is no double.
+    kept: samples. skipped: why none is.
+    """
 
     asked: int
     passed: int
     answered: int
     kept: int
+    members: tuple[str, ...]
     skipped: str = ""
 
 
@@ -69,33 +76,45 @@ class Selection:
         }  # fmt: skip
 
 
-def select(judged: Judged, plan: RoundPlan, pool: Mapping[str, torch.Tensor]) -> Selection:
-    """Choose among the candidates of a round. pool: modality -> embeddings of what earlier rounds accepted.
+def select(judged: Judged, plan: RoundPlan, pool: Mapping[str, torch.Tensor], *, doubles: bool = False) -> Selection:
+    """Choose among the candidates of a round.
+
+    pool: modality -> embeddings of what earlier rounds accepted. doubles: keep near-duplicates, as experiments without
+    gates do.
 
     A pure function of its arguments. Rewards are compared among the candidates of one prompt alone.
     """
-    reasons = _best(judged, pool)
-    answered = Counter(judged.candidates[i].stratum for i, reason in reasons.items() if reason is None)
-    skipped = skipped_strata(plan.asked, answered, plan.share)
-    share, most = shares_kept({s: n for s, n in plan.asked.items() if s not in skipped}, answered, plan.share)
-    kept = Counter[str]()
+    reasons = _best(judged, pool, doubles=doubles)
+    place = pooled(plan.asked, LEAST_ASKED)
+    asked = _summed(plan.asked, place)
+    own = Counter(judged.candidates[i].stratum for i, reason in reasons.items() if reason is None)
+    answered = _summed(own, place)
+    skipped = skipped_strata(asked, answered, plan.share)
+    usable = _summed({s: min(num, plan.quotas[s]) for s, num in own.items()}, place)
+    share, most = shares_kept({s: n for s, n in asked.items() if s not in skipped}, usable, plan.share)
+    kept, filled = Counter[str](), Counter[str]()
     for i in sorted((i for i, r in reasons.items() if r is None), key=lambda i: judged.candidates[i].prompt):
         stratum = judged.candidates[i].stratum
-        if stratum in skipped:
-            reasons[i] = f"stratum: {stratum} is skipped in this round, {skipped[stratum]}"
-        elif kept[stratum] >= most[stratum]:
-            reasons[i] = f"quota: {share:.0%} of each stratum's prompts are kept, and {stratum} has them"
+        group = place[stratum]
+        if group in skipped:
+            reasons[i] = f"stratum: {group} is skipped in this round, {skipped[group]}"
+        elif filled[group] >= most[group] or kept[stratum] >= plan.quotas[stratum]:
+            reasons[i] = f"quota: {share:.0%} of each stratum's prompts are kept, and {group} has them"
         else:
             kept[stratum] += 1
+            filled[group] += 1
     candidates = [
         dataclasses.replace(each, reason=reasons[i]) if i in reasons else each
         for i, each in enumerate(judged.candidates)
     ]
-    passed = Counter(judged.candidates[i].stratum for i in reasons)
+    passed = _summed(Counter(judged.candidates[i].stratum for i in reasons), place)
     strata = {
-        s: Filled(asked=n, passed=passed[s], answered=answered[s], kept=kept[s], skipped=skipped.get(s, ""))
-        for s, n in plan.asked.items()
-    }
+        group: Filled(
+            asked=num, passed=passed[group], answered=answered[group], kept=filled[group],
+            members=tuple(s for s in plan.asked if place[s] == group), skipped=skipped.get(group, ""),
+        )
+        for group, num in asked.items()
+    }  # fmt: skip
     final = [i for i, each in enumerate(candidates) if each.reason is None]
     return Selection(
         candidates=candidates, strata=strata, share=share, mixes=_mixes(plan, [candidates[i].prompt for i in final]),
@@ -103,7 +122,14 @@ def select(judged: Judged, plan: RoundPlan, pool: Mapping[str, torch.Tensor]) ->
     )  # fmt: skip
 
 
-def _best(judged: Judged, pool: Mapping[str, torch.Tensor]) -> dict[int, str | None]:
+def _summed(counts: Mapping[str, int], place: Mapping[str, str]) -> Counter[str]:
+    summed = Counter[str]()
+    for stratum, num in counts.items():
+        summed[place[stratum]] += num
+    return summed
+
+
+def _best(judged: Judged, pool: Mapping[str, torch.Tensor], *, doubles: bool) -> dict[int, str | None]:
     """For each candidate that passed the gates: None where it is the best of its prompt that is no double, or why not.
 
     Prompts come in their order, candidates of a prompt by reward; what is taken keeps near-duplicates of itself out.
@@ -118,7 +144,7 @@ def _best(judged: Judged, pool: Mapping[str, torch.Tensor]) -> dict[int, str | N
         limits = judged.thresholds.get(modality)
         outcomes = distinct(
             judged.embeddings[torch.tensor(mine)].float().numpy(), [found[i].prompt for i in mine],
-            limit=limits.nearest_low / 2 if limits else 0.0,
+            limit=limits.nearest_low / 2 if limits and not doubles else 0.0,
             pool=pool[modality].float().numpy() if modality in pool else None,
         )  # fmt: skip
         for i, outcome in zip(mine, outcomes, strict=True):

@@ -11,7 +11,9 @@ it. Everything here is a pure function of one record or prompt; which strata a d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vesalius.data.findings import as_findings, findings_in
@@ -29,7 +31,9 @@ MOST_NAMED = 3
 GENERAL = ("lesion", "opacity")
 """Words that a text has for a finding which it names elsewhere."""
 SIDES = {"left": "left", "right": "right", "bilateral": "both sides"}
+OTHER = ", other"
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
+_DETAIL = re.compile(r"( (under|of) \d+ mm( or more)?)?(, several)?(, (left|right|both sides))?$")
 
 
 def stratum_of(record: Record) -> str:
@@ -63,7 +67,7 @@ def strata(modality: str, findings: Iterable[Finding], *, label: str | None = No
     labels = () if present else labels_in(label)
     named = sorted({plain(f.kind) for f in present} or {plain(word) for word in labels if not is_normal(word)})
     if len(named) > 1:
-        number = f"{NUMBERS[len(named)] if len(named) < len(NUMBERS) else len(named)} findings"
+        number = f"{_number(len(named))} findings"
         if len(named) > MOST_NAMED:
             return f"{modality}: over {NUMBERS[MOST_NAMED]} findings", modality
         return f"{modality}: {', '.join(named[:-1])} and {named[-1]}", f"{modality}: {number}", modality
@@ -76,9 +80,43 @@ def strata(modality: str, findings: Iterable[Finding], *, label: str | None = No
     return untold(modality), modality
 
 
+def wider_of(stratum: str) -> str | None:
+    """The next wider stratum by its name: of one kind, of as many kinds, the modality; None of that."""
+    modality, _, told = stratum.partition(": ")
+    if not told:
+        return None
+    whole = _DETAIL.sub("", told)
+    if whole != told:
+        return f"{modality}: {whole}"
+    number = 1 + told.count(", ") + told.count(" and ")
+    return f"{modality}: {_number(number)} findings" if number > 1 else modality
+
+
+def pooled(asked: Mapping[str, int], least: int) -> dict[str, str]:
+    """The stratum under which each is counted: its own where at least so many were asked, else, together with others
+    that are as thin, the next wider one in which they are as many, or the modality.
+
+    Such a rest is told apart from a stratum of the same name: "CT: nodule, other".
+    """
+    place = {s: s for s in asked}
+    for _ in range(len(NUMBERS)):
+        counts = Counter[str]()
+        for s, num in asked.items():
+            counts[place[s]] += num
+        thin = [s for s in asked if counts[place[s]] < least and wider_of(place[s].removesuffix(OTHER)) is not None]
+        if not thin:
+            break
+        place |= {s: f"{wider_of(place[s].removesuffix(OTHER))}{OTHER}" for s in thin}
+    return place
+
+
 def untold(modality: str) -> str:
     """The stratum of what has neither findings nor a label."""
     return f"{modality}: not told"
+
+
+def _number(num: int) -> str:
+    return NUMBERS[num] if num < len(NUMBERS) else str(num)
 
 
 def _detail(present: Sequence[Finding]) -> str:

@@ -15,10 +15,10 @@ from vesalius.improve import doubles
 from vesalius.improve.candidates import Candidate, Judged
 from vesalius.improve.empty import REMEDIES, why_empty
 from vesalius.improve.prompts import Ask, RoundPlan
-from vesalius.improve.selection import LEAST_ANSWERED, Selection, select
+from vesalius.improve.selection import LEAST_ANSWERED, LEAST_ASKED, Selection, select
 from vesalius.inference.sample import Sample
 
-FAR = calibrate(["CT"] * 10 + ["MRI"] * 10, [{"agreement": 0.5, "nearest_train": 0.2}] * 20)
+FAR = calibrate(["CT"] * 10 + ["MRI"] * 10, [{"contrast": 50.0, "agreement": 0.5, "nearest_train": 0.2}] * 20)
 """Limits by which samples nearer than 0.1 to each other are doubles."""
 
 
@@ -74,14 +74,16 @@ def test_what_is_kept_has_the_proportions_that_were_asked_and_no_quota_is_exceed
     plan, _, selection = made(**case)  # type: ignore[arg-type]
     kept = [c for c in selection.candidates if c.reason is None]
     for stratum, filled in selection.strata.items():
-        own = [c for c in kept if c.stratum == stratum]
-        assert filled.kept == len(own) <= min(filled.answered, plan.quotas[stratum])
+        own = [c for c in kept if c.stratum in filled.members]
+        assert filled.kept == len(own) <= filled.answered
+        assert filled.asked >= LEAST_ASKED or stratum not in plan.asked
         if filled.skipped:
             assert not own
         else:
             assert abs(filled.kept - selection.share * filled.asked) <= 1 + 1e-9
             assert filled.answered / filled.asked >= LEAST_ANSWERED
     assert selection.share <= plan.share
+    assert all(sum(c.stratum == s for c in kept) <= quota for s, quota in plan.quotas.items())
     assert selection.num_kept == len(kept)
 
 
@@ -123,7 +125,7 @@ def test_a_higher_reward_never_makes_a_sample_lose_to_another_of_its_prompt(rais
 
 
 def test_a_stratum_that_gates_refuse_is_skipped_whole_and_named() -> None:
-    plan = asked({"CT: easy": 200, "CT: hard": 100, "CT: impossible": 50, "MRI: rare": 3})
+    plan = asked({"CT: easy": 200, "CT: hard": 100, "CT: impossible": 50, "MRI: rare": 5})
     selection = select(drawn(plan, 1, {"CT: easy": 0.9, "CT: hard": 0.1, "CT: impossible": 0.0}, 1), plan, {})
     told = selection.to_json()
     assert set(told["skipped"]) == {"CT: hard", "CT: impossible"}
@@ -158,6 +160,7 @@ def test_doubles_of_this_round_and_of_earlier_ones_are_refused() -> None:
     assert str(told[2]).startswith("duplicate: a near-duplicate of images/00000-0000.png")
     assert "earlier round" in str(told[3])
     assert torch.equal(selection.embeddings["CT"], rows[:2])
+    assert select(judged, plan, {"CT": rows[3:]}, doubles=True).num_kept == 4
 
 
 @pytest.mark.parametrize("gate", ["copy", "typical", "agreement", "something new"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vesalius.data.phantom import KINDS, sample_findings
 from vesalius.data.record import Finding, Record
 from vesalius.eval.scores import Case, case_of_record
-from vesalius.improve.strata import prompt_strata, strata, strata_of_case, stratum_of
+from vesalius.improve.strata import pooled, prompt_strata, strata, strata_of_case, stratum_of, wider_of
 
 NODULE = Finding(kind="nodule", side="left", size_mm=13.0)
 NO_MASS = Finding(kind="mass", present=False)
@@ -42,6 +42,29 @@ def test_a_stratum_is_named_as_a_clinician_reads_it(findings: list[Finding], lab
 def test_a_stratum_lies_in_wider_ones() -> None:
     assert strata("CT", [NODULE]) == ("CT: nodule under 20 mm, left", "CT: nodule", "CT")
     assert strata("CT", [NODULE, Finding(kind="mass")]) == ("CT: mass and nodule", "CT: two findings", "CT")
+
+
+@given(seed=st.integers(0, 10**6), modality=st.sampled_from(list(KINDS)), num=st.integers(0, 4))
+def test_the_wider_strata_can_be_told_by_the_name_alone(seed: int, modality: str, num: int) -> None:
+    findings = [f for f in sample_findings(seed, modality) if f.present]
+    findings += [Finding(kind=f"other {i}") for i in range(num)]
+    names = strata(modality, findings)
+    wider = [names[0]]
+    while (name := wider_of(wider[-1])) is not None:
+        wider.append(name)
+    assert tuple(wider) == names
+
+
+def test_thin_strata_are_counted_together() -> None:
+    asked = {
+        "CT: nodule, left": 9, "CT: nodule, right": 2, "CT: nodule, several, left": 3, "CT: a and b": 2,
+        "CT: a and c": 1, "MRI: mass": 1, "MRI: infarct, left": 1,
+    }  # fmt: skip
+    place = pooled(asked, 4)
+    assert place["CT: nodule, left"] == "CT: nodule, left"
+    assert place["CT: nodule, right"] == place["CT: nodule, several, left"] == "CT: nodule, other"
+    assert place["CT: a and b"] == place["CT: a and c"] == "CT, other"
+    assert place["MRI: mass"] == place["MRI: infarct, left"] == "MRI, other"
 
 
 def test_a_sample_has_the_findings_of_the_records_whose_caption_was_its_prompt() -> None:
