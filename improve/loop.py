@@ -34,7 +34,7 @@ from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.doubles import read_seen, write_seen
 from vesalius.improve.drawing import draw
 from vesalius.improve.evaluation import evaluate_round, found_by_stratum, validation_of
-from vesalius.improve.final import refuse_rounds, report_test
+from vesalius.improve.final import read_once
 from vesalius.improve.guard import check_witness
 from vesalius.improve.ledger import Ledger
 from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
@@ -82,7 +82,6 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
     with hold(config.out):
         claim(config.out, dataclasses.asdict(config), kind="loop", free=FREE_FIELDS)
         check_unchanged(config.out, material)
-        refuse_rounds(config)
         with spending(config.out, allowed):
             return run_rounds(config, material)
 
@@ -129,7 +128,7 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
         if (ended := finished(decisions_of(config.out), config.patience)) is not None:
             ledger.add("end", index, reason=ended)
             break
-    report_test(config, material, best)
+    read_once(config, material, best)
     write_report(config.out)
     return read_status(config.out)
 
