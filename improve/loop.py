@@ -12,7 +12,9 @@ Each round is a folder and the state is its files, so the same command continues
                  accepted/                  what is added back   `pool`
                  run/                       a fresh adapter
                  eval-samples/ eval/        what it is worth     `evaluation`
-                 decision.json                                   `promotion`
+                 facts.json                 ... in numbers       `facts`, `measures`
+                 decision.json                                   `promotion`, `guard`
+    OUT/test/                               read once, at the end, for one adapter: `final`
 
 The judge filters; what decides a promotion is the validation loss, and the witness and the reader, which filter
 nothing.
@@ -120,11 +122,11 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
             decision = decide(config.out / "round-00", best, folder, index, guard="guard" not in config.without)
             ledger.add("decision", index, **{k: v for k, v in decision.items() if k != "round"})
             write_json(folder / "decision.json", decision)
+            if not config.json:
+                print("\n".join(lines_of(decision)))
         decision = json.loads((folder / "decision.json").read_text())
         best = config.out / f"round-{stood_by(config.out, index + 1, decision['champion']):02d}"
         write_report(config.out)
-        if not config.json:
-            print("\n".join(lines_of(decision)))
         if (ended := finished(decisions_of(config.out), config.patience)) is not None:
             ledger.add("end", index, reason=ended)
             break
