@@ -6,11 +6,14 @@ what is weak stay even, so that nothing is forgotten for it, and no aim is at on
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from vesalius.improve.strata import wider_of
 
 Aim = Literal["even", "weak", "rare"]
 MOST_TIMES = 8.0
@@ -75,15 +78,24 @@ def rarity(stratum: str, groups: Mapping[str, Group], counts: Mapping[str, int])
 
 
 def shortfall(stratum: str, group: Group, found: Mapping[str, Right]) -> float:
-    """How far a stratum is below the rest for certain: the rest's share right less the upper end of its own interval,
-    so that few images, which could be bad luck, count for little. 0 where nothing is known of it."""
-    name = next((s for s in (stratum, *group.wider) if s in found and found[s].num), None)
-    if name is None:
-        return 0.0
-    others = [r for s, r in found.items() if s != name and ": " in s]
+    """How far a stratum, or a wider one in which it lies, is below the rest for certain, 0 where it is not or nothing
+    is known: the rest's share right less the upper end of its own interval, so that few images, which could be bad
+    luck, count for little."""
+    return max((_below_rest(s, found) for s in (stratum, *group.wider) if s in found and found[s].num), default=0.0)
+
+
+def _below_rest(name: str, found: Mapping[str, Right]) -> float:
+    """The rest is all that neither lies in the stratum nor has it in it."""
+    others = [r for s, r in found.items() if name not in _line(s) and s not in _line(name)]
     num = sum(r.num for r in others)
-    rest = sum(r.value * r.num for r in others) / num if num else found[name].value
-    return max(0.0, rest - upper(found[name]))
+    return max(0.0, sum(r.value * r.num for r in others) / num - upper(found[name])) if num else 0.0
+
+
+@functools.cache
+def _line(stratum: str) -> tuple[str, ...]:
+    """A stratum and the wider ones in which it lies."""
+    wider = wider_of(stratum)
+    return (stratum,) if wider is None else (stratum, *_line(wider))
 
 
 def upper(right: Right) -> float:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vesalius.improve.facts import Difference, Fact, Facts, difference, number, read_facts
+from vesalius.improve.facts import Difference, Fact, Facts, Group, difference, number, read_facts
 from vesalius.improve.guard import alarm
 
 HOW = (
@@ -26,6 +26,13 @@ HOW = (
     "wrong side. Better: that to the champion lies wholly on the right side, widened for {num} numbers that are "
     "compared at once ({confidence:.2%} each). Promoted is what is worse in nothing and better in something."
 )
+
+
+NEEDED: dict[Group, str] = {
+    "validation": "The validation loss", "distance": "The distance to real images (raise --num-eval)",
+    "coverage": "The share of real images that samples reach (raise --num-eval)",
+}  # fmt: skip
+"""What has to be measured for a promotion: what nobody looked at may have become worse."""
 
 
 def decide(first: Path, champion: Path, challenger: Path, index: int, *, guard: bool = True) -> dict[str, Any]:
@@ -81,6 +88,8 @@ def compare(
     lacking = [
         f.told for f in champion.facts if f.decides and f.name not in measured and f.group != "usefulness"
     ]  # fmt: skip
+    groups = {f.group for f in challenger.facts if f.decides}
+    lacking += [told for group, told in NEEDED.items() if group not in groups]
     warning = alarm([first, *between, *([champion] if champion_index else []), challenger])
     promoted = bool(gains) and not losses and not lacking and warning is None
     return {

@@ -71,11 +71,12 @@ def plan_round(config: ImproveConfig, material: Material, found: Mapping[str, Ri
                 known[stratum] = "its words are all those of held-out images or hard prompts"
         fewer = f"the round has {num} prompts of {source.name} for {len(parts)} strata; raise --num"
         known |= {s: fewer for s, asked in parts.items() if not asked}
+    share = 1.0 if "gates" in config.without else config.quota  # of an experiment in which all samples pass
     order = np.random.default_rng([config.seed, index, len(sources)]).permutation(len(asks))
     plan = RoundPlan(
-        asks=[asks[i] for i in order], quotas={}, share=config.quota, notes=tuple(n for s in sources for n in s.notes)
+        asks=[asks[i] for i in order], quotas={}, share=share, notes=tuple(n for s in sources for n in s.notes)
     )
-    plan.quotas.update({s: math.ceil(config.quota * num) for s, num in plan.asked.items()})
+    plan.quotas.update({s: math.ceil(share * num) for s, num in plan.asked.items()})
     plan.skipped.update({s: why for s, why in sorted(known.items()) if s not in plan.quotas})
     return plan
 

@@ -19,7 +19,7 @@ from vesalius.improve.promotion import HOW, table_of
 from vesalius.improve.report_plots import Curve, gamed_svg, rounds_svg
 from vesalius.improve.report_rounds import asked_tables, refusal_sheets, refusal_tables
 from vesalius.improve.review import notice
-from vesalius.improve.status import TEST, read_status
+from vesalius.improve.status import TEST, read_status, still_holds
 from vesalius.inference.sample import load_samples
 
 MOST_PAIRS = 12
@@ -68,7 +68,7 @@ def write_report(folder: Path) -> Path:
     rounds = [folder / r["round"] for r in status["rounds"] if r["decision"]]
     decisions = {folder / r["round"]: r["decision"] for r in status["rounds"] if r["decision"]}
     parts = [
-        *tested(folder),
+        *tested(folder, status),
         glance(status),
         *(decided(path, decisions[path]) for path in reversed(rounds) if decisions[path]["round"] > 0),
         *curves(decisions, status),
@@ -271,7 +271,7 @@ def gated(path: Path) -> list[Part]:
     ]
 
 
-def tested(folder: Path) -> list[Part]:
+def tested(folder: Path, status: Mapping[str, Any]) -> list[Part]:
     """What test says, which was read once; first on the page, for it is what the loop is worth."""
     path = folder / TEST / "report.json"
     if not path.is_file():
@@ -289,12 +289,13 @@ def tested(folder: Path) -> list[Part]:
     )
     if not report["round"]:
         told = "The loop stands by round 0, so there is nothing to compare it with."
+    since = [] if report["round"] == status["champion"] else [f"{still_holds(report, status['champion'])}."]
     rows = [Row(cells=[c for i, c in enumerate(row.cells) if i != 2], kind=row.kind) for row in rows_of(report)]
     return [
         Part(
             title=f"Test, read once: round {report['round']}",
             anchor="test",
-            text=[told],
+            text=[told, *since],
             head=tuple(h for h in HEAD if h != "before"),
             rows=rows,
             more=[report["how"], *report["notes"]],

@@ -76,12 +76,15 @@ class Selection:
         }  # fmt: skip
 
 
-def select(judged: Judged, plan: RoundPlan, pool: Mapping[str, torch.Tensor]) -> Selection:
-    """Choose among the candidates of a round. pool: modality -> embeddings of what earlier rounds accepted.
+def select(judged: Judged, plan: RoundPlan, pool: Mapping[str, torch.Tensor], *, doubles: bool = False) -> Selection:
+    """Choose among the candidates of a round.
+
+    pool: modality -> embeddings of what earlier rounds accepted. doubles: keep near-duplicates, as experiments without
+    gates do.
 
     A pure function of its arguments. Rewards are compared among the candidates of one prompt alone.
     """
-    reasons = best(judged, pool)
+    reasons = best(judged, pool, doubles=doubles)
     place = pooled(plan.asked, LEAST_ASKED)
     asked = _summed(plan.asked, place)
     own = Counter(judged.candidates[i].stratum for i, reason in reasons.items() if reason is None)
@@ -126,7 +129,9 @@ def _summed(counts: Mapping[str, int], place: Mapping[str, str]) -> Counter[str]
     return summed
 
 
-def best(judged: Judged, pool: Mapping[str, torch.Tensor]) -> dict[int, str | None]:
+def best(
+    judged: Judged, pool: Mapping[str, torch.Tensor], *, doubles: bool = False
+) -> dict[int, str | None]:
     """For each candidate that passed the gates: None where it is the best of its prompt that is no double, or why not.
 
     Prompts come in their order, candidates of a prompt by reward; what is taken keeps near-duplicates of itself out.
@@ -141,7 +146,7 @@ def best(judged: Judged, pool: Mapping[str, torch.Tensor]) -> dict[int, str | No
         limits = judged.thresholds.get(modality)
         outcomes = distinct(
             judged.embeddings[torch.tensor(mine)].float().numpy(), [found[i].prompt for i in mine],
-            limit=limits.nearest_low / 2 if limits else 0.0,
+            limit=limits.nearest_low / 2 if limits and not doubles else 0.0,
             pool=pool[modality].float().numpy() if modality in pool else None,
         )  # fmt: skip
         for i, outcome in zip(mine, outcomes, strict=True):

@@ -74,6 +74,10 @@ def test_what_is_known_of_a_wider_stratum_counts_for_those_within() -> None:
     inner = Group(modality="CT", wider=("CT: nodule", "CT"))
     found = {"CT: nodule": Right(0.2, 80), "CT: normal": Right(0.95, 200)}
     assert shortfall("CT: nodule, left", inner, found) > 0.4
+    assert shortfall("CT: nodule, left", inner, found | {"CT: nodule, left": Right(0.0, 1)}) > 0.4
+    assert shortfall("CT: nodule, left", inner, found | {"CT": Right(0.7, 280)}) == pytest.approx(
+        shortfall("CT: nodule, left", inner, found)
+    )  # what it lies in is not the rest
     assert shortfall("CT: mass", Group(modality="CT", wider=("CT",)), found) == 0
 
 

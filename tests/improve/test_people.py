@@ -1,7 +1,8 @@
-"""A whole loop with people in it: its round waits, is rated and approved, and learns from what they prefer."""
+"""Whole loops with people in them: rounds wait, are rated and approved, and gone back on."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,24 +10,41 @@ import pytest
 
 from vesalius.cli.main import DONE, RESUMABLE, main
 from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.data.record import load_records
 from vesalius.finetune.pairs import load_pairs
+from vesalius.finetune.trainset import WEIGHT
+from vesalius.improve.config import ImproveConfig
 from vesalius.improve.ledger import read_ledger
+from vesalius.improve.loop import improve
+from vesalius.improve.pool import DIGEST
 from vesalius.improve.rating_store import RatingStore
 from vesalius.improve.ratings import Rating
 from vesalius.improve.status import read_status
 from vesalius.inference.sample import load_samples
 
+SMALL = (
+    "--num", "6", "--num-eval", "6", "--num-validation", "4", "--steps", "2", "--batch-size", "2", "--sampling-steps",
+    "2", "--seed", "2", "--quota", "1", "--json", "--without", "gates",
+)  # fmt: skip
 
-@pytest.mark.slow
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_phantoms(
+        PhantomConfig(
+            num=150, seed=11, size=32, out=tmp_path_factory.mktemp("people") / "data", val=0.4, test=0.3, json=True
+        )
+    )
+
+
 def test_a_round_waits_is_approved_and_learns_from_what_people_prefer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_phantoms(PhantomConfig(num=150, seed=11, out=Path("data"), val=0.4, test=0.3, json=True))
+    Path("data").symlink_to(data)
     store = RatingStore(Path("ratings.jsonl"))
     line = [
-        "improve", "run", "--data", "data", "--out", "loop", "--num", "6", "--best-of", "2", "--num-eval", "6",
-        "--steps", "2", "--batch-size", "2", "--sampling-steps", "8", "--seed", "2", "--json", "--without", "gates",
+        "improve", "run", "--data", "data", "--out", "loop", "--base", str(tiny_base), *SMALL, "--best-of", "2",
         "--learn", "preferences", "--ratings", "ratings.jsonl", "--review",
     ]  # fmt: skip
     assert main(line) == RESUMABLE
@@ -55,3 +73,29 @@ def test_a_round_waits_is_approved_and_learns_from_what_people_prefer(
     capsys.readouterr()
     assert main(["improve", "show", "loop", "1"]) == DONE
     assert "learnt from pairs: 1 of ratings" in capsys.readouterr().out
+
+
+def test_later_rounds_heed_later_ratings_and_draw_with_the_round_that_someone_went_back_to(
+    tiny_base: Path, data: Path, tmp_path: Path
+) -> None:
+    out, store = tmp_path / "loop", RatingStore(tmp_path / "ratings.jsonl")
+    config = ImproveConfig(
+        data=(data,), out=out, base=str(tiny_base), num=6, num_eval=6, num_validation=4, steps=2, batch_size=2,
+        sampling_steps=2, seed=2, quota=1.0, json=True, without=("gates", "guard"), learn="weighted",
+        ratings=(store.path,),
+    )  # fmt: skip
+    improve(config)
+    accepted = [r.extra[DIGEST] for r in load_records(out / "round-01" / "accepted")]
+    store.add(Rating(sha256=accepted[0], rater="A", level="student", agreement=2))
+    store.add(Rating(sha256=accepted[1], rater="A", level="student", teach=False))
+    assert main(["improve", "rollback", str(out), "--to", "0", "--by", "A"]) == DONE
+    assert improve(dataclasses.replace(config, rounds=2))["rounds"][2]["decision"]
+
+    told = json.loads((out / "round-02" / "run" / "config.json").read_text())["data"]
+    assert told[1:] == [str(out / "round-02" / name) for name in ("pool-01", "accepted")]
+    pool = load_records(out / "round-02" / "pool-01")
+    assert {r.extra[DIGEST]: r.extra[WEIGHT] for r in pool} == {d: 0.5 if d == accepted[1] else 1 for d in accepted[1:]}
+    vetoes = [e for e in read_ledger(out / "ledger.jsonl") if e["event"] == "veto"]
+    assert [(e["round"], e["name"]) for e in vetoes] == [(2, accepted[0])]
+    drawn = {i: load_samples(out / f"round-{i:02d}" / "samples")[0].adapter_digest for i in (1, 2)}
+    assert drawn[1] == drawn[2]

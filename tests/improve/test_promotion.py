@@ -105,6 +105,20 @@ def test_what_the_champion_was_measured_by_and_this_round_was_not_rolls_back(mak
     assert "not measured" in found["reasons"][0]
 
 
+@pytest.mark.parametrize(("name", "words"), [("kid/CT", "distance"), ("coverage", "reach"), ("validation", "loss")])
+def test_a_round_of_which_distance_coverage_or_validation_is_not_known_is_not_promoted(
+    make_facts: MakeFacts, name: str, words: str
+) -> None:
+    first, better = (
+        dataclasses.replace(f, facts=tuple(each for each in f.facts if each.name != name))
+        for f in (make_facts(), make_facts({"hard prompts/all": GAIN}))
+    )
+    found = compare(first, first, better, 1)
+    assert not found["promoted"]
+    assert words in found["reasons"][0]
+    assert found["reasons"][0].endswith("not measured in this round")
+
+
 def test_usefulness_is_held_against_nothing_in_round_0(make_facts: MakeFacts) -> None:
     first, same = make_facts(), make_facts()
 

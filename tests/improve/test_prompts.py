@@ -98,6 +98,27 @@ def test_a_plan_is_the_same_again_and_another_round_or_seed_asks_for_others(mate
         assert [a.text for a in other.asks] != [a.text for a in plan.asks]
 
 
+def test_no_caption_is_asked_for_that_is_a_hard_prompt_or_only_of_held_out_images(material: Material) -> None:
+    hard = hard_prompts(3)
+    shared = material.decide[0][1]
+    more = [
+        dataclasses.replace(shared, caption=a.text, text="x", modality=a.modality, findings=a.findings) for a in hard
+    ]
+    train = [*material.train, *((Path("data"), r) for r in more)]
+    plan = plan_round(config(num=2000), dataclasses.replace(material, train=train), {}, 1)
+    assert not {a.text for a in hard} & {a.text for a in plan.asks}
+    assert any("3 captions not asked for" in note for note in plan.notes)
+    train = [*material.train, (Path("data"), shared)]  # the same phrase is trained on
+    plan = plan_round(config(num=2000), dataclasses.replace(material, train=train), {}, 1)
+    assert shared.caption in {a.text for a in plan.asks}
+
+
+def test_without_gates_no_share_is_set(material: Material) -> None:
+    plan = plan_round(config(without=("gates",)), material, {}, 1)
+    assert plan.quotas == plan.asked
+    assert plan_round(config(), material, {}, 1).share == 0.5
+
+
 def test_phantom_prompts_are_in_both_languages_and_ask_for_hard_things(material: Material) -> None:
     asks = plan_round(config(num=360, prompts=("phantoms",)), material, {}, 1).asks
     assert 80 < sum(is_chinese(a.text) for a in asks) < 160

@@ -160,6 +160,7 @@ def test_doubles_of_this_round_and_of_earlier_ones_are_refused() -> None:
     assert str(told[2]).startswith("duplicate: a near-duplicate of images/00000-0000.png")
     assert "earlier round" in str(told[3])
     assert torch.equal(selection.embeddings["CT"], rows[:2])
+    assert select(judged, plan, {"CT": rows[3:]}, doubles=True).num_kept == 4
 
 
 @pytest.mark.parametrize("gate", ["copy", "typical", "agreement", "something new"])
