@@ -65,7 +65,8 @@ def strata(modality: str, findings: Iterable[Finding], *, label: str | None = No
     findings = tuple(findings)
     present = [f for f in findings if f.present]
     labels = () if present else labels_in(label)
-    named = sorted({plain(f.kind) for f in present} or {plain(word) for word in labels if not is_normal(word)})
+    told = {plain(word).removeprefix(f"{modality.lower()} ") for word in labels if not is_normal(word)}
+    named = sorted({plain(f.kind) for f in present} or told)
     if len(named) > 1:
         number = f"{_number(len(named))} findings"
         if len(named) > MOST_NAMED:

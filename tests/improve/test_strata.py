@@ -30,6 +30,7 @@ NO_MASS = Finding(kind="mass", present=False)
         ([], "No_Finding", "CT: normal"),
         ([], "Effusion|Mass", "CT: effusion and mass"),
         ([], "adipose", "CT: adipose"),
+        ([], "CT_adipose", "CT: adipose"),
         ([], None, "CT: not told"),
     ],
 )
