@@ -38,6 +38,8 @@ class EvalConfig(Settled):
     """folder where features are kept, by digest; none: below $VESALIUS_HOME"""
     gated_by: tuple[str, ...] = ()
     """networks that accepted these samples, and so measure nothing of their obedience: judge, witness, reader"""
+    witness: Path | None = None
+    """folder of another witness than the embedded one, as `python -m vesalius.finetune.witness` writes it"""
     base: str | None = None
     """base that drew the samples, for membership; none: the one that they name"""
     adapter: tuple[str, ...] = ()

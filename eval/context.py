@@ -23,9 +23,10 @@ from vesalius.eval.report import check_out
 from vesalius.eval.scores import Case, JudgeReading, Scorer, Scores, case_of_record, case_of_sample
 from vesalius.eval.strata import with_labels
 from vesalius.inference.sample import Sample, load_samples
-from vesalius.models.detector import Detector, JudgeDetector
+from vesalius.models.detector import Detector, JudgeDetector, WitnessDetector
 from vesalius.models.detector_source import Features, open_detectors
 from vesalius.models.judge_network import Judge
+from vesalius.models.witness_network import Witness
 
 Which = Literal["samples", "real", "train", "beside"]
 
@@ -207,7 +208,11 @@ def open_context(
 ) -> Context:
     """Open the detectors, then look at every picture once. detectors: in place of the configuration's, which may be
     functions too. ValueError where no sample opens, or too few real images do."""
-    opened = open_detectors(detectors or config.detector)
+    named: list[str | Detector | Features] = [
+        WitnessDetector(Witness.load(config.witness)) if name == "witness" and config.witness else name
+        for name in config.detector
+    ]
+    opened = open_detectors(detectors or named)
     records = [*folders.real, *folders.train]
     cases = with_labels([case_of_sample(config.samples, s) for s in folders.samples], records)
     samples = open_images("samples", cases, quiet=config.json)

@@ -21,8 +21,8 @@ def measure(context: Context) -> dict[str, Any]:
     records = load_records(context.config.real, context.config.split)
     return obedience.measure(
         context.samples.cases, stacks[0], context.real.cases, stacks[1],
-        obedience.networks(context.judge, Witness.load(), Reader.load()), gated_by=context.config.gated_by,
-        phantoms=obedience.phantom_like(records), seed=context.config.seed,
+        obedience.networks(context.judge, Witness.load(context.config.witness), Reader.load()),
+        gated_by=context.config.gated_by, phantoms=obedience.phantom_like(records), seed=context.config.seed,
     )  # fmt: skip
 
 

@@ -13,11 +13,12 @@ from vesalius.eval.report import Section
 
 def measure(context: Context) -> dict[str, Any]:
     """What `vesalius.eval.privacy.measure` finds; CT with Hounsfield units is apart from that without."""
-    sets = [_set(context, which) for which in ("samples", "real", "train")]
+    sets = [set_of(context, which) for which in ("samples", "real", "train")]
     return privacy.measure(*sets, seed=context.config.seed)
 
 
-def _set(context: Context, which: Which) -> privacy.PictureSet:
+def set_of(context: Context, which: Which) -> privacy.PictureSet:
+    """Pictures as a search for copies sees them, by the evaluation's detectors and by pixels."""
     pixels, images = PixelViews(mirrored=which != "train"), context.set_of(which)
     context.read(which, [pixels, *context.detectors])
     views: dict[str, Views] = {"pixels": pixels.split(context.features(which, pixels))}

@@ -25,8 +25,10 @@ from vesalius.finetune.examples import gather, load_images, to_pixels
 from vesalius.finetune.optimizer import MatrixOptimizer
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights, batch_indices
+from vesalius.finetune.trainset import data_digest
 from vesalius.models.architecture import Architecture
 from vesalius.models.judge_network import Judge, JudgeConfig
+from vesalius.models.origin import RANDOM, digest_run
 from vesalius.models.text import train_tokenizer
 
 OUTER = ("image.trunk.0.", "image.embedding", "image.modality", "image.attributes", "text.tokens", "text.places")
@@ -112,7 +114,7 @@ def train_judge(config: JudgeTraining) -> Path:
                 tensors = {f"judge.{k}": v for k, v in judge.state_dict().items()} | optimizer.tensors()
                 save_checkpoint(config.out, step, tensors, {"loss": loss.item()})
     judge.eval()
-    judge.save(config.out / "judge")
+    judge.save(config.out / "judge", {"run": digest_run(asdict(config), data_digest(members)), "init": RANDOM})
     quality = measure(Judge.load(config.out / "judge"), gather(config.data, "val", config.exclude))
     write_json(config.out / "judge.json", quality)
     print(f"judge: {quality}; written to {config.out / 'judge'}")

@@ -17,11 +17,13 @@ from torch.nn import functional
 from vesalius.data.progress import Progress
 from vesalius.data.record import SPLITS, hold, write_json
 from vesalius.finetune.checkpoint import load_checkpoint, save_checkpoint
-from vesalius.finetune.examples import to_pixels
+from vesalius.finetune.examples import gather, to_pixels
 from vesalius.finetune.optimizer import MatrixOptimizer
 from vesalius.finetune.schedule import warmup_cosine
 from vesalius.finetune.stream import balanced_weights, batch_indices, slot_generator
+from vesalius.finetune.trainset import data_digest
 from vesalius.finetune.witness_heads import Seen, fit_heads, measure, scale_features
+from vesalius.models.origin import RANDOM, digest_run
 from vesalius.models.witness_network import (
     Witness,
     WitnessConfig,
@@ -104,7 +106,8 @@ def train_witness(config: WitnessTraining) -> Path:
         trunk = pretrain(config, seen["train"])
         scale_features(trunk, seen["train"], config.seed)
         witness, strengths = fit_heads(trunk, seen["train"], seen["val"])
-        witness.save(config.out / "witness")
+        data = data_digest(gather(config.data, "train", config.exclude))
+        witness.save(config.out / "witness", {"run": digest_run(asdict(config), data), "init": RANDOM})
         witness = Witness.load(config.out / "witness")
         everything = [r for split in SPLITS for r in seen[split].records]
         measurable = measurable_classes(everything)

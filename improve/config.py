@@ -71,6 +71,9 @@ class ImproveConfig(Settled):
     """images of the deciding half of val for the validation loss"""
     usefulness: bool = False
     """measure in each round, too, whether its samples help a classifier (some minutes)"""
+    witness: Path | None = None
+    """folder of another witness than the embedded one; refused where it is the judge that filters, was initialised from
+    it, or comes out of its training run"""
     patience: int = 2
     """rounds without gain in a row after which the loop stops"""
     beside: tuple[str, ...] = ()

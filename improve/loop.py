@@ -7,6 +7,7 @@ Each round is a folder and the state is its files, so the same command continues
     OUT/round-01/prompts.jsonl plan.json    what is asked for    `prompts`
                  samples/                   candidates           `drawing`
                  verdicts.jsonl             why each is refused  `candidates`, `selection`
+                 selection.json             how strata are filled
                  review.html review.json    who let them in      `review`
                  accepted/                  what is added back   `pool`
                  run/                       a fresh adapter
@@ -30,14 +31,17 @@ from vesalius.finetune.lora import finetune
 from vesalius.improve.budget import seconds_of, spending
 from vesalius.improve.candidates import Candidate, Judged, judge_candidates
 from vesalius.improve.config import REFERENCE, ImproveConfig
+from vesalius.improve.doubles import read_seen, write_seen
 from vesalius.improve.drawing import draw
 from vesalius.improve.evaluation import evaluate_round, found_by_stratum, validation_of
+from vesalius.improve.final import refuse_rounds, report_test
+from vesalius.improve.guard import check_witness
 from vesalius.improve.ledger import Ledger
 from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
 from vesalius.improve.pool import has_records, pool_facts, write_accepted
 from vesalius.improve.preferences import num_pairs, training_config
-from vesalius.improve.promotion import decide
-from vesalius.improve.prompts import plan_round, read_plan, write_plan
+from vesalius.improve.promotion import decide, decisions_of, finished, lines_of
+from vesalius.improve.prompts import check_sources, plan_round, read_plan, write_plan
 from vesalius.improve.ratings import read_ratings
 from vesalius.improve.report import write_report
 from vesalius.improve.review import (
@@ -65,6 +69,7 @@ FREE_FIELDS = (
 def improve(config: ImproveConfig) -> dict[str, Any]:
     """Run or continue a loop; returns its status. ValueError for bad input, before anything heavy is loaded."""
     config.check()
+    check_sources(config)
     material = read_material(config.data)
     read_ratings(config.ratings)  # says what is wrong with them before hours of work
     if config.dry_run:
@@ -72,10 +77,12 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
         return {"records": {p: len(getattr(material, p)) for p in parts}, "rounds": config.rounds}
     refuse_code(base_folder(config.base))  # a base that is none must not settle the folder's loop
     find_device(config.device)
+    check_witness(witness=config.witness)
     allowed = seconds_of(config.budget, config.price) if config.budget else None
     with hold(config.out):
         claim(config.out, dataclasses.asdict(config), kind="loop", free=FREE_FIELDS)
         check_unchanged(config.out, material)
+        refuse_rounds(config)
         with spending(config.out, allowed):
             return run_rounds(config, material)
 
@@ -106,16 +113,24 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
             draw_and_gate(config, folder, best, material, ledger, index)
             if config.review and waiting(folder):
                 write_review(folder)
-                break
+                write_report(config.out)
+                return read_status(config.out)
             let_in(folder, ledger)
             train(config, folder, ledger, index)
             evaluate_round(config, folder, material)
-            decision = decide(config.out / "round-00", best, folder, index)
+            decision = decide(config.out / "round-00", best, folder, index, guard="guard" not in config.without)
             ledger.add("decision", index, **{k: v for k, v in decision.items() if k != "round"})
             write_json(folder / "decision.json", decision)
         decision = json.loads((folder / "decision.json").read_text())
         best = config.out / f"round-{stood_by(config.out, index + 1, decision['champion']):02d}"
         write_report(config.out)
+        if not config.json:
+            print("\n".join(lines_of(decision)))
+        if (ended := finished(decisions_of(config.out), config.patience)) is not None:
+            ledger.add("end", index, reason=ended)
+            break
+    report_test(config, material, best)
+    write_report(config.out)
     return read_status(config.out)
 
 
@@ -132,9 +147,13 @@ def draw_and_gate(
     seed = config.seed + 100 * index
     draw(config, folder / "prompts.jsonl", folder / "samples", champion / "run", seed=seed, num=config.best_of)
     judged = judge_candidates(config, folder / "samples", plan, material, pool=pools(config.out, index))
-    candidates = select(judged, plan, {})
+    earlier = [folder.with_name(f"round-{i:02d}") for i in range(1, index)]
+    selection = select(judged, plan, read_seen(earlier), doubles="gates" in config.without)
+    candidates = selection.candidates
     ledger.add_all("verdict", index, (told(each, judged) for each in candidates))
     rows = "".join(json.dumps(each.to_json(), ensure_ascii=False) + "\n" for each in candidates)
+    write_json(folder / "selection.json", selection.to_json())
+    write_seen(folder, selection.embeddings)
     write_atomic(folder / "verdicts.jsonl", rows.encode())
 
 

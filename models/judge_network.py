@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -141,12 +141,13 @@ class Judge(nn.Module):
             pixels = functional.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
         return pixels
 
-    def save(self, folder: Path) -> None:
-        """Write config, tokenizer and fp16 weights."""
+    def save(self, folder: Path, origin: Mapping[str, str] | None = None) -> None:
+        """Write config, tokenizer and fp16 weights. origin: of the weights, kept in their file (`models.origin`)."""
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", asdict(self.config))
         self.tokenizer.save_pretrained(folder)
-        save_file({k: v.half().contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors")
+        weights = {k: v.half().contiguous() for k, v in self.state_dict().items()}
+        save_file(weights, folder / "model.safetensors", dict(origin or {}))
 
     @staticmethod
     def load(folder: Path | None = None) -> Judge:

@@ -10,7 +10,7 @@ import difflib
 import importlib.resources
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,11 +138,12 @@ class Witness(nn.Module):
         local = functional.adaptive_avg_pool2d(local, self.config.grid).flatten(1)
         return torch.cat([tokens.mean(1), tokens.std(1), local], 1)
 
-    def save(self, folder: Path) -> None:
-        """Write config and fp16 weights."""
+    def save(self, folder: Path, origin: Mapping[str, str] | None = None) -> None:
+        """Write config and fp16 weights. origin: where they come from, kept in their file (`models.origin`)."""
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", asdict(self.config))
-        save_file({k: v.half().contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors")
+        weights = {k: v.half().contiguous() for k, v in self.state_dict().items()}
+        save_file(weights, folder / "model.safetensors", dict(origin or {}))
 
     @staticmethod
     def load(folder: Path | None = None) -> Witness:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from vesalius.data.image import write_png
@@ -55,6 +56,10 @@ def test_a_run_leaves_a_witness_with_heads_and_what_they_get_right(config: Witne
     assert "CT/nodule/left" in witness.config.heads["findings/CT"]
     told = json.loads((config.out / "witness.json").read_text())
     assert told["digest"] == witness.digest
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        origin = file.metadata()
+    assert origin["init"] == "random"
+    assert len(origin["run"]) == 64
     assert told["measurable"]["MRI/brain"] == list(LABELS)
     row = told["test"]["real"]["MRI/brain"]
     assert row["accuracy"]["num"] == 20
