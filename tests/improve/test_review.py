@@ -150,7 +150,7 @@ def test_a_round_is_shown_in_words_and_as_json(judged_loop: JudgedLoop, capsys: 
     assert code == DONE
     for words in (
         "round-01: 3 of 12 samples passed", "CT: 3 (at most 3) of 12 samples under 3 prompts", "refused by copy: 3",
-        "rolled back: reason 1", str(out / "round-01" / "samples"),
+        "round 1: rolled back to round 0", "why: reason 1", str(out / "round-01" / "samples"),
     ):  # fmt: skip
         assert words in told
     facts = json.loads(run(capsys, "show", out, 2, "--json")[1])
