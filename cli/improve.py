@@ -41,6 +41,7 @@ def approve(config: ApproveConfig) -> int:
 
 def rollback(config: RollbackConfig) -> int:
     from vesalius.improve.review import rollback
+    from vesalius.improve.status import was_read
 
     told = rollback(config)
     if config.json:
@@ -52,6 +53,11 @@ def rollback(config: RollbackConfig) -> int:
             f"the loop stands by round {told['champion']} in place of {told['from']}; later rounds remain, and the "
             "next one will be drawn with it"
         )
+        reading = was_read(config.folder)
+        if reading and reading["round"] != told["champion"]:
+            print(
+                f"note: test was read for round {reading['round']} and is not read again; its numbers hold for that one"
+            )
     return DONE
 
 
