@@ -25,7 +25,7 @@ from vesalius.eval.scores import case_of_sample, read_images
 from vesalius.improve import measures
 from vesalius.improve.aim import Right
 from vesalius.improve.config import REFERENCE, ImproveConfig
-from vesalius.improve.drawing import draw
+from vesalius.improve.drawing import base_of, draw
 from vesalius.improve.facts import MIN_PROMPTS, NAME, Fact, Facts, halves_of, read_facts
 from vesalius.improve.hard import hard_prompts
 from vesalius.improve.material import Material, Member
@@ -128,7 +128,7 @@ def facts_at(
     images = read_images(cases, witness.config.image_size, "reading samples", quiet=config.json)
     asked = measures.ask(cases, images, witness, reader, phantoms)
     worst, strata = measures.stratum_facts(asked, cases, sets.ours)
-    generator = Generator(config.base, str(run), device=config.device, precision="auto")
+    generator = Generator(base_of(run, config.base), str(run), device=config.device, precision="auto")
     facts = [
         *measures.obedience_facts(asked, sets.ours), *worst, *measures.validation_facts(sets, generator),
         *measures.distance_facts(sets, notes), *measures.copy_facts(sets, notes), *measures.gates_facts(sets),
