@@ -41,6 +41,7 @@ def approve(config: ApproveConfig) -> int:
 
 def rollback(config: RollbackConfig) -> int:
     from vesalius.improve.review import rollback
+    from vesalius.improve.status import was_read
 
     told = rollback(config)
     if config.json:
@@ -48,10 +49,14 @@ def rollback(config: RollbackConfig) -> int:
     elif told["unchanged"]:
         print(f"unchanged: the loop stands by round {told['champion']}")
     else:
-        print(
-            f"the loop stands by round {told['champion']} in place of {told['from']}; later rounds remain, and the "
-            "next one will be drawn with it"
-        )
+        print(f"the loop stands by round {told['champion']} in place of {told['from']}; later rounds remain")
+        reading = was_read(config.folder)
+        if reading is None:
+            print("the next round will be drawn with it; one that is under way keeps its samples")
+        elif reading["round"] != told["champion"]:
+            print(
+                f"test was read for round {reading['round']}, so the loop is closed, and those numbers are that one's"
+            )
     return DONE
 
 

@@ -281,7 +281,9 @@ def improve(config: ImproveConfig) -> int:
     if config.json:
         print_json(state)
     elif state.get("waiting") is not None:
-        print(state["lines"][-1])
+        from vesalius.improve.review import notice
+
+        print(notice(config.out / f"round-{state['waiting']:02d}"))
     else:
         print("nothing run" if config.dry_run else f"look at {config.out / 'report.html'}")
     return RESUMABLE if state.get("waiting") is not None else DONE

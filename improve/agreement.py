@@ -26,6 +26,8 @@ BAR = 0.5
 Journal of Chiropractic Medicine 15, 155-163)."""
 LEAST = 30
 """Samples that two or more raters have to have rated: that many the same authors advise for a study of reliability."""
+MOST_PAIRS = 20
+"""Pairs of raters whose kappa is told, those with the most samples in common."""
 Float64 = NDArray[np.float64]
 Scores = dict[str, dict[str, float]]
 """Sample's digest -> rater -> value on a scale."""
@@ -184,13 +186,15 @@ def _scale(scores: Scores, kept: Scores) -> dict[str, Any]:
 
     found, _ = one_way(kept)
     raters = sorted({rater for said in scores.values() for rater in said})
+    shared: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for said in scores.values():
+        for one, other in combinations(sorted(said), 2):
+            shared[one, other].append((said[one], said[other]))
     pairs = []
-    for one, other in combinations(raters, 2):
-        both = [(said[one], said[other]) for said in scores.values() if one in said and other in said]
-        if both:
-            first, second = ([int(pair[i]) for pair in both] for i in (0, 1))
-            kappa = kappa_with_interval(first, second, ordered=True)
-            pairs.append({"raters": [one, other], "num": len(both), "kappa": kappa})
+    for names, both in sorted(shared.items(), key=lambda row: (-len(row[1]), row[0]))[:MOST_PAIRS]:
+        first, second = ([int(pair[i]) for pair in both] for i in (0, 1))
+        kappa = kappa_with_interval(first, second, ordered=True)
+        pairs.append({"raters": list(names), "num": len(both), "kappa": kappa})
     whole = [[said[r] for r in raters] for said in scores.values() if len(said) == len(raters)]
     try:
         single, mean = (vars(each) for each in two_way(np.array(whole, float).reshape(len(whole), -1)))

@@ -36,7 +36,7 @@ from vesalius.models.adapter_config import AdapterFuseConfig
 
 ABOUT_CONTENT = ("modality", "organ", "side", "findings", "finding", "agreement", "contrast", "prompt", "ratings")
 """Gates whose refusals are about what a sample shows of its prompt, by the first word of a reason."""
-HARMLESS = ("best", "quota", "duplicate")
+HARMLESS = ("best", "quota", "duplicate", "stratum")
 """Gates that refuse a sample only beside others."""
 MOST_WORSE = 3
 """Refused samples of a prompt that its accepted one is compared with, so that hard prompts do not outnumber others."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from io import StringIO
@@ -25,6 +24,7 @@ from vesalius.eval.pictures import image_uri, shortened
 from vesalius.eval.report import Figure, Section, write_page
 from vesalius.improve.config import ApproveConfig, RollbackConfig
 from vesalius.improve.ledger import Ledger
+from vesalius.improve.promotion import decisions_of, number_of
 from vesalius.inference.sample import Sample, stream_samples
 
 MOST_FIGURES = 300
@@ -60,10 +60,6 @@ def notice(folder: Path) -> str:
         f"{folder.name} waits for review: look at {folder / 'review.html'}, then "
         f"`vesalius improve approve {folder.parent} [--veto FILE_NAME ...]`, then the same line again"
     )
-
-
-def number_of(folder: Path) -> int:
-    return int(folder.name.removeprefix("round-"))
 
 
 def verdicts_of(folder: Path) -> Iterator[dict[str, Any]]:
@@ -251,12 +247,6 @@ def stood_by(out: Path, decided: int, champion: int) -> int:
     where someone went to another since."""
     told = _champion_file(out)
     return int(told["champion"]) if told.get("decided") == decided else champion
-
-
-def decisions_of(out: Path) -> list[dict[str, Any]]:
-    """The decisions of the rounds that are whole, in order."""
-    paths = [p / "decision.json" for p in rounds_of(out)]
-    return [json.loads(p.read_text()) for p in paths if p.is_file()]
 
 
 def now() -> str:

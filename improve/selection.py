@@ -129,9 +129,7 @@ def _summed(counts: Mapping[str, int], place: Mapping[str, str]) -> Counter[str]
     return summed
 
 
-def best(
-    judged: Judged, pool: Mapping[str, torch.Tensor], *, doubles: bool = False
-) -> dict[int, str | None]:
+def best(judged: Judged, pool: Mapping[str, torch.Tensor], *, doubles: bool = False) -> dict[int, str | None]:
     """For each candidate that passed the gates: None where it is the best of its prompt that is no double, or why not.
 
     Prompts come in their order, candidates of a prompt by reward; what is taken keeps near-duplicates of itself out.

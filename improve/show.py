@@ -13,6 +13,7 @@ import numpy as np
 from vesalius.data.counted import counted
 from vesalius.improve.pool import pool_facts
 from vesalius.improve.preferences import num_pairs
+from vesalius.improve.promotion import lines_of as decision_lines
 from vesalius.improve.prompts import read_plan
 from vesalius.improve.review import notice, read_review, review_vetoes, rounds_of, verdicts_of, waiting_round
 
@@ -108,5 +109,5 @@ def lines_of(facts: Mapping[str, Any], folder: Path) -> list[str]:
     elif decision is None:
         lines.append("not decided yet; the loop's line continues")
     else:
-        lines.append(f"{'promoted' if decision['promoted'] else 'rolled back'}: {'; '.join(decision['reasons'])}")
+        lines += decision_lines(decision)
     return [*lines, *(f"{name}: {path}" for name, path in facts["paths"].items())]

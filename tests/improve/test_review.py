@@ -150,7 +150,7 @@ def test_a_round_is_shown_in_words_and_as_json(judged_loop: JudgedLoop, capsys: 
     assert code == DONE
     for words in (
         "round-01: 3 of 12 samples passed", "CT: 3 (at most 3) of 12 samples under 3 prompts", "refused by copy: 3",
-        "rolled back: reason 1", str(out / "round-01" / "samples"),
+        "round 1: rolled back to round 0", "why: reason 1", str(out / "round-01" / "samples"),
     ):  # fmt: skip
         assert words in told
     facts = json.loads(run(capsys, "show", out, 2, "--json")[1])
@@ -168,6 +168,7 @@ def test_going_back_makes_an_earlier_round_the_champion_until_the_next_decision(
     out = judged_loop(2)
     decide(out, 1, True, 1)
     decide(out, 2, True, 2)
+    (out / "test").mkdir()
     assert champion_run(out) == out / "round-02" / "run"
     code, told = run(capsys, "rollback", out, "--by", "A", "--reason", "too smooth")
     assert code == DONE
@@ -175,7 +176,8 @@ def test_going_back_makes_an_earlier_round_the_champion_until_the_next_decision(
     assert champion_run(out) == out / "round-01" / "run"
     assert "someone went to round 1" in run(capsys, "status", out)[1]
     assert run(capsys, "rollback", out, "--to", 1)[1] == "unchanged: the loop stands by round 1\n"
-    assert run(capsys, "rollback", out)[0] == DONE
+    write_json(out / "test" / "reading.json", {"round": 2})
+    assert "test was read for round 2" in run(capsys, "rollback", out)[1]
     assert champion_run(out) == out / "round-00" / "run"
     assert run(capsys, "rollback", out, "--to", 2)[0] == DONE
     acts = [(e["round"], e["name"], e["from"]) for e in entries(out, "rollback")]
