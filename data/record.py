@@ -89,7 +89,8 @@ class Record:
     def from_json(row: dict[str, Any]) -> Record:
         """The inverse of `to_json`, and of a row on disk, where a text that lacks is "" and lists are JSON texts.
 
-        Unknown columns go to `extra`. KeyError where file_name, text or modality lacks.
+        Unknown columns go to `extra`. A row that calls itself synthetic, as those of samples do, is. KeyError where
+        file_name, text or modality lacks.
         """
         more = row.get("extra")
         try:
@@ -101,6 +102,8 @@ class Record:
         for key in ("file_name", "text", "modality"):
             if key not in known:
                 raise KeyError(key)
+        if str(row.get("synthetic", "")).lower() == "true" and "origin" not in known:
+            known |= {"origin": "synthetic", "depth": max(1, int(row.get("depth") or 1))}  # a row of a samples folder
         listed = row.get("findings") or ()
         try:
             findings = tuple(Finding(**f) for f in (json.loads(listed) if isinstance(listed, str) else listed))

@@ -104,7 +104,7 @@ def measure_pixels(images: torch.Tensor) -> torch.Tensor:
     colour           mean distance of the greatest and the least channel, 0 to 255: 0 in grey
     hu_low, hu_high  0.5th and 99.5th percentile in Hounsfield units, if the channels are the three windows of CT
     """
-    rows = [_measure(part.float()) for part in images.split(64)]
+    rows = [_measure(part.float()) for part in images.split(64)] if len(images) else []
     return torch.cat(rows) if rows else torch.empty(0, len(MEASURES))
 
 
