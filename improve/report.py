@@ -146,7 +146,12 @@ def strata_tables(path: Path) -> list[Table]:
     former = {s.name: s for s in first.strata}
     large = sorted((s for s in now.strata if s.num_prompts >= MIN_PROMPTS), key=lambda s: (s.value, s.name))
     rows = [
-        [s.name, f"{former[s.name].value:.0%}" if s.name in former else "-", f"{s.value:.0%}", str(s.num_prompts)]
+        [
+            s.name,
+            f"{100 * former[s.name].value:.0f} %" if s.name in former else "-",
+            f"{100 * s.value:.0f} %",
+            str(s.num_prompts),
+        ]
         for s in large
     ]
     head = ("stratum", "right in round 0", "right now", "prompts")
