@@ -19,7 +19,7 @@ import numpy as np
 from vesalius.data.counted import counted
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
 from vesalius.data.phantom import RULES
-from vesalius.data.prompt import prompts_of
+from vesalius.data.prompt import is_chinese, prompts_of
 from vesalius.data.record import Record
 from vesalius.improve.aim import Group
 from vesalius.improve.ask import Ask, key_of
@@ -55,17 +55,25 @@ class Source(Protocol):
 
 
 def open_source(
-    name: str, records: Sequence[Record], forbidden: Collection[str], *, least: int, seed: Sequence[int]
+    name: str,
+    records: Sequence[Record],
+    forbidden: Collection[str],
+    *,
+    least: int,
+    seed: Sequence[int],
+    chinese: bool = True,
 ) -> Source:
     """captions (of the records, which are trained on), phantoms (of their modalities), or a file of prompts.
 
-    least: how many prompts a round wants of it. seed: of the round. ValueError where it can give none.
+    least: how many prompts a round wants of it. seed: of the round. chinese: whether the base reads Chinese, as far as
+    that is known; it does where it is trained on such texts. ValueError where the source can give none.
     """
     if name == "captions":
         return Captions(records, forbidden, seed)
     modalities = {find_modality(r.modality).name for r in records}
     if name == "phantoms":
-        return Phantoms(modalities, forbidden)
+        told = (r.caption or r.text for r in records)
+        return Phantoms(modalities, forbidden, chinese=chinese or any(map(is_chinese, told)))
     return Listed(Path(name), modalities, forbidden, most=max(4 * least, MOST_READ), seed=seed)
 
 
@@ -112,14 +120,16 @@ class Captions:
 
 
 class Phantoms:
-    """The phantoms' grammar: every stratum that phantoms can have, in new words; every third in Chinese."""
+    """The phantoms' grammar: every stratum that phantoms can have, in new words, every third in Chinese."""
 
     name = "phantoms"
 
-    def __init__(self, modalities: Collection[str], forbidden: Collection[str]) -> None:
+    def __init__(self, modalities: Collection[str], forbidden: Collection[str], *, chinese: bool = True) -> None:
         self._wants: dict[str, Want] = wants(sorted(modalities))
-        self._forbidden = forbidden
-        self.notes: list[str] = []
+        self._forbidden, self._chinese = forbidden, chinese
+        self.notes = (
+            [] if chinese else ["phantoms: in English alone, as neither base nor data is known to read Chinese"]
+        )
         if not self._wants:
             raise ValueError(
                 f"--prompts phantoms: they are of {', '.join(RULES)}, the data of {', '.join(sorted(modalities))}; use "
@@ -138,7 +148,7 @@ class Phantoms:
             place = first + turn + number
             findings = findings_of(want, rng, denials=1 + int(rng.integers(3)))
             text, told = worded(
-                findings, want.modality, rng, language="zh" if place % CHINESE == 0 else "en",
+                findings, want.modality, rng, language="zh" if self._chinese and place % CHINESE == 0 else "en",
                 kind=("caption", "report")[place % 2],
             )  # fmt: skip
             if key_of(want.modality, text) not in self._forbidden:

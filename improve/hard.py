@@ -23,27 +23,38 @@ FIRST = 11 * 1_000_003
 """The seed of the first; no training set, scorecard or evaluation comes near it."""
 CELL = 150
 """Questions of each modality in each way of being hard."""
+LANGUAGES = ("en", "zh")
 WAYS = ("two findings", "three findings", "rare combination", "small size", "several", "denied")
 """What is hard: kinds together, three of which no phantom of a training set has; several of one beside another, or one
 on both sides beside another; a size under 20 mm; a number; one kind shown where others are denied."""
 
 
-def hard_prompts(num: int, seed: int = 0, modalities: Collection[str] | None = None) -> list[Ask]:
-    """`num` questions, modalities and ways of being hard in turn, half of them in Chinese; more begin with the same.
+def hard_prompts(
+    num: int,
+    seed: int = 0,
+    modalities: Collection[str] | None = None,
+    languages: Collection[str] = LANGUAGES,
+) -> list[Ask]:
+    """`num` questions, modalities and ways of being hard in turn, the languages in equal parts; more begin with the
+    same.
 
     seed: which of all there are. modalities: those of the phantoms where it is None. ValueError where there are not as
     many.
     """
-    cells = {cell: asks for cell, asks in _questions().items() if modalities is None or cell[0] in modalities}
-    most = CELL * len(cells)
+    cells = [
+        [ask for i, ask in enumerate(asks) if LANGUAGES[i % len(LANGUAGES)] in languages]
+        for (modality, _), asks in _questions().items()
+        if modalities is None or modality in modalities
+    ]
+    most = sum(map(len, cells))
     if num > most:
         known = ", ".join(modalities or KINDS)
         raise ValueError(f"{num} hard prompts of {known}: there are {most} (of {', '.join(KINDS)}); ask for fewer")
     rows = [
-        [asks[i] for i in np.random.default_rng([FIRST, seed, place]).permutation(CELL)]
-        for place, asks in enumerate(cells.values())
+        [asks[i] for i in np.random.default_rng([FIRST, seed, place]).permutation(len(asks))]
+        for place, asks in enumerate(cells)
     ]
-    return [row[turn] for turn in range(CELL) for row in rows][:num]
+    return [ask for asks in zip(*rows, strict=True) for ask in asks][:num]
 
 
 @functools.cache
@@ -66,7 +77,7 @@ def _questions() -> dict[tuple[str, str], list[Ask]]:
             while len(cell) < CELL:
                 rng = np.random.default_rng([FIRST, place, number, turn])
                 turn += 1
-                ask = _question(way, modality, rng, ("en", "zh")[len(cell) % 2])
+                ask = _question(way, modality, rng, LANGUAGES[len(cell) % len(LANGUAGES)])
                 if key_of(modality, ask.text) not in known:
                     known.add(key_of(modality, ask.text))
                     cell.append(ask)

@@ -29,6 +29,8 @@ from vesalius.inference.prompts import stream_prompts
 
 GIVEN = ("captions", "phantoms")
 """Sources that are no files."""
+BILINGUAL = "nano"
+"""The base that is trained on English and Chinese texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,14 @@ def sources_of(config: ImproveConfig, material: Material, index: int) -> list[So
     held_out = [r for part in (material.calibrate, material.decide, material.test) for _, r in part]
     forbidden = held_out_keys(train, held_out) | hard_keys()
     return [
-        open_source(name, train, forbidden, least=_num(config), seed=[config.seed, index, place, 0])
+        open_source(
+            name,
+            train,
+            forbidden,
+            least=_num(config),
+            seed=[config.seed, index, place, 0],
+            chinese=config.base == BILINGUAL,
+        )
         for place, name in enumerate(config.prompts)
     ]
 

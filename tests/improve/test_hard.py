@@ -72,6 +72,9 @@ def test_hard_prompts_are_hard() -> None:
 
 def test_hard_prompts_are_of_the_modalities_that_are_asked_for_and_not_endless() -> None:
     assert {a.modality for a in hard_prompts(40, modalities=["MRI", "X-ray"])} == {"MRI"}
+    english = hard_prompts(8 * CELL, languages=["en"])
+    assert not any(is_chinese(a.text) for a in english)
+    assert {a.text for a in english} < {a.text for a in hard_prompts(16 * CELL)}
     assert len(hard_keys()) == 16 * CELL
     with pytest.raises(ValueError, match="ask for fewer"):
         hard_prompts(16 * CELL + 1)

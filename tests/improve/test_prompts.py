@@ -129,6 +129,16 @@ def test_phantom_prompts_are_in_both_languages_and_ask_for_hard_things(material:
     assert any(p and len(p) < len(a.findings) for a, p in zip(asks, present, strict=True))
 
 
+def test_a_base_that_is_not_known_to_read_chinese_is_asked_in_english(material: Material) -> None:
+    plan = plan_round(config(prompts=("phantoms",), base="other"), material, {}, 1)
+    assert not any(is_chinese(a.text) for a in plan.asks)
+    assert "in English alone" in plan.notes[0]
+    chinese = dataclasses.replace(material.train[0][1], caption="胸部CT")
+    told = dataclasses.replace(material, train=[*material.train, (Path("data"), chinese)])
+    plan = plan_round(config(prompts=("phantoms",), base="other"), told, {}, 1)
+    assert any(is_chinese(a.text) for a in plan.asks)
+
+
 def test_weak_strata_are_asked_for_more_often(material: Material) -> None:
     found = {"CT: nodule": Right(0.3, 60), "CT: pleural effusion": Right(0.95, 100), "MRI: normal": Right(0.9, 100)}
     shares = {}
