@@ -128,7 +128,8 @@ def facts_at(
     images = read_images(cases, witness.config.image_size, "reading samples", quiet=config.json)
     asked = measures.ask(cases, images, witness, reader, phantoms)
     worst, strata = measures.stratum_facts(asked, cases, sets.ours)
-    generator = Generator(base_of(run, config.base), str(run), device=config.device, precision="auto")
+    adapters = [str(run), *config.beside]
+    generator = Generator(base_of(run, config.base), adapters, device=config.device, precision="auto")
     facts = [
         *measures.obedience_facts(asked, sets.ours), *worst, *measures.validation_facts(sets, generator),
         *measures.distance_facts(sets, notes), *measures.copy_facts(sets, notes), *measures.gates_facts(sets),

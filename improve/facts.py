@@ -166,7 +166,7 @@ def difference(now: Fact, before: Fact, *, paired: bool, confidence: float = 0.9
     too: `margin`, and `LEAST`.
     """
     sign = 1 if now.up else -1
-    value = sign * (now.value - before.value)
+    value = sign * (now.value - before.value) + 0.0  # no -0.0
     paired = paired and len(now.halves) == len(before.halves) > 1
     num = min(now.num, before.num)
     if paired:

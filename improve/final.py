@@ -18,7 +18,7 @@ from vesalius.improve.config import ImproveConfig
 from vesalius.improve.evaluation import evaluate_at
 from vesalius.improve.facts import NAME, Facts, read_facts
 from vesalius.improve.material import Material
-from vesalius.improve.promotion import compare, decisions_of, finished, number_of
+from vesalius.improve.promotion import compare, number_of
 from vesalius.improve.reference import write_parts
 from vesalius.improve.status import MARK, TEST, was_read
 
@@ -46,6 +46,16 @@ def report_test(config: ImproveConfig, material: Material, champion: Path) -> di
         write_json(folder / REPORT, told_of(read, reading))
     report: dict[str, Any] = json.loads((folder / REPORT).read_text())
     return report
+
+
+def read_once(config: ImproveConfig, material: Material, champion: Path) -> dict[str, Any] | None:
+    """`report_test` where a loop ends; None where test was read for another adapter before further rounds, and so is
+    not read again (`still_holds` tells people)."""
+    before = was_read(config.out)
+    first = config.out / "round-00"
+    if before is not None and before["adapters"] != reading_of(champion, first, material)["adapters"]:
+        return None
+    return report_test(config, material, champion)
 
 
 def facts_of(config: ImproveConfig, folder: Path, run: Path, material: Material, reference: Path) -> Facts:
@@ -94,16 +104,4 @@ def refuse_second(out: Path, reading: dict[str, Any]) -> None:
         raise ValueError(
             f"{out / TEST}: test was read for the adapter of round {before['round']}, and a second reading for that "
             f"of round {reading['round']} would choose by it; begin a new loop with another --out and test split"
-        )
-
-
-def refuse_rounds(config: ImproveConfig) -> None:
-    """ValueError where a loop whose test was read is to run further rounds: they would be chosen after looking."""
-    if was_read(config.out) is None:
-        return
-    decisions = decisions_of(config.out)
-    if config.rounds > len(decisions) - 1 and finished(decisions, config.patience) is None:
-        raise ValueError(
-            f"{config.out}: its test split was read after round {len(decisions) - 1}, so it is closed, and --rounds "
-            f"{config.rounds} would run more; give --rounds {len(decisions) - 1}, or begin a new loop"
         )

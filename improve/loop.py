@@ -12,7 +12,9 @@ Each round is a folder and the state is its files, so the same command continues
                  accepted/                  what is added back   `pool`
                  run/                       a fresh adapter
                  eval-samples/ eval/        what it is worth     `evaluation`
-                 decision.json                                   `promotion`
+                 facts.json                 ... in numbers       `facts`, `measures`
+                 decision.json                                   `promotion`, `guard`
+    OUT/test/                               read once, at the end, for one adapter: `final`
 
 The judge filters; what decides a promotion is the validation loss, and the witness and the reader, which filter
 nothing.
@@ -34,7 +36,7 @@ from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.doubles import read_seen, write_seen
 from vesalius.improve.drawing import draw
 from vesalius.improve.evaluation import evaluate_round, found_by_stratum, validation_of
-from vesalius.improve.final import refuse_rounds, report_test
+from vesalius.improve.final import read_once
 from vesalius.improve.guard import check_witness
 from vesalius.improve.ledger import Ledger
 from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
@@ -82,7 +84,6 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
     with hold(config.out):
         claim(config.out, dataclasses.asdict(config), kind="loop", free=FREE_FIELDS)
         check_unchanged(config.out, material)
-        refuse_rounds(config)
         with spending(config.out, allowed):
             return run_rounds(config, material)
 
@@ -121,15 +122,15 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
             decision = decide(config.out / "round-00", best, folder, index, guard="guard" not in config.without)
             ledger.add("decision", index, **{k: v for k, v in decision.items() if k != "round"})
             write_json(folder / "decision.json", decision)
+            if not config.json:
+                print("\n".join(lines_of(decision)))
         decision = json.loads((folder / "decision.json").read_text())
         best = config.out / f"round-{stood_by(config.out, index + 1, decision['champion']):02d}"
         write_report(config.out)
-        if not config.json:
-            print("\n".join(lines_of(decision)))
         if (ended := finished(decisions_of(config.out), config.patience)) is not None:
             ledger.add("end", index, reason=ended)
             break
-    report_test(config, material, best)
+    read_once(config, material, best)
     write_report(config.out)
     return read_status(config.out)
 

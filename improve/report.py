@@ -18,8 +18,8 @@ from vesalius.improve.facts import MIN_PROMPTS, NAME, Facts, read_facts
 from vesalius.improve.promotion import HOW, table_of
 from vesalius.improve.report_plots import Curve, gamed_svg, rounds_svg
 from vesalius.improve.report_rounds import asked_tables, refusal_sheets, refusal_tables
-from vesalius.improve.review import notice
-from vesalius.improve.status import TEST, read_status
+from vesalius.improve.review import notice, read_review
+from vesalius.improve.status import TEST, read_status, still_holds
 from vesalius.inference.sample import load_samples
 
 MOST_PAIRS = 12
@@ -68,7 +68,7 @@ def write_report(folder: Path) -> Path:
     rounds = [folder / r["round"] for r in status["rounds"] if r["decision"]]
     decisions = {folder / r["round"]: r["decision"] for r in status["rounds"] if r["decision"]}
     parts = [
-        *tested(folder),
+        *tested(folder, status),
         glance(status),
         *(decided(path, decisions[path]) for path in reversed(rounds) if decisions[path]["round"] > 0),
         *curves(decisions, status),
@@ -146,7 +146,12 @@ def strata_tables(path: Path) -> list[Table]:
     former = {s.name: s for s in first.strata}
     large = sorted((s for s in now.strata if s.num_prompts >= MIN_PROMPTS), key=lambda s: (s.value, s.name))
     rows = [
-        [s.name, f"{former[s.name].value:.0%}" if s.name in former else "-", f"{s.value:.0%}", str(s.num_prompts)]
+        [
+            s.name,
+            f"{100 * former[s.name].value:.0f} %" if s.name in former else "-",
+            f"{100 * s.value:.0f} %",
+            str(s.num_prompts),
+        ]
         for s in large
     ]
     head = ("stratum", "right in round 0", "right now", "prompts")
@@ -255,6 +260,16 @@ def figure_of(path: Path, name: str, text: str, note: str, *, bad: bool = False)
     )
 
 
+def reviewed(path: Path) -> list[str]:
+    """Who let a round's samples in, and how many they kept out; nothing where nobody was asked."""
+    if not (path / "review.json").is_file():
+        return []
+    review = read_review(path)
+    who = f" by {review['by']}" if review.get("by") else ""
+    why = f" ({review['reason']})" if review.get("reason") else ""
+    return [f"Approved{who}; {counted(len(review['vetoes']), 'sample')} kept out{why}."]
+
+
 def gated(path: Path) -> list[Part]:
     """What a round asked for, kept and refused."""
     if not (path / "verdicts.jsonl").is_file():
@@ -265,13 +280,14 @@ def gated(path: Path) -> list[Part]:
         Part(
             title=f"Round {number}: what was asked for, kept and refused",
             anchor=f"{path.name}-gates",
+            text=reviewed(path),
             tables=[*refusal_tables(path), *asked_tables(path)],
             sheets=sheets,
         )
     ]
 
 
-def tested(folder: Path) -> list[Part]:
+def tested(folder: Path, status: Mapping[str, Any]) -> list[Part]:
     """What test says, which was read once; first on the page, for it is what the loop is worth."""
     path = folder / TEST / "report.json"
     if not path.is_file():
@@ -289,12 +305,13 @@ def tested(folder: Path) -> list[Part]:
     )
     if not report["round"]:
         told = "The loop stands by round 0, so there is nothing to compare it with."
+    since = [] if report["round"] == status["champion"] else [f"{still_holds(report, status['champion'])}."]
     rows = [Row(cells=[c for i, c in enumerate(row.cells) if i != 2], kind=row.kind) for row in rows_of(report)]
     return [
         Part(
             title=f"Test, read once: round {report['round']}",
             anchor="test",
-            text=[told],
+            text=[told, *since],
             head=tuple(h for h in HEAD if h != "before"),
             rows=rows,
             more=[report["how"], *report["notes"]],
@@ -335,5 +352,7 @@ def record(folder: Path, rounds: Sequence[Path]) -> Part:
         "whoever changes a line changes it."
     )
     links = [("ledger.jsonl", "ledger.jsonl"), ("config.json", "config.json")]
-    links += [(f"{p.name}/{NAME}", f"{p.name}/{NAME}") for p in rounds if (p / NAME).is_file()]
+    for path in rounds:
+        names = (NAME, "eval/report.html", "review.html")
+        links += [(f"{path.name}/{name}", f"{path.name}/{name}") for name in names if (path / name).is_file()]
     return Part(title="Ledger", anchor="ledger", text=[told], links=links)

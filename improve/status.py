@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def read_status(folder: Path) -> dict[str, Any]:
     if ended:
         lines.append(ended)
     if reading:
-        lines.append(f"test was read for round {reading['round']}: look at {folder / 'report.html'}")
+        lines.append(still_holds(reading, champion))
     return {
         "folder": str(folder), "rounds": rounds, "champion": champion, "waiting": waits,
         "alarm": alarms[-1] if alarms else None, "ended": ended, "test": reading and reading["round"], "lines": lines,
@@ -107,3 +108,11 @@ def was_read(out: Path) -> dict[str, Any] | None:
         return None
     reading: dict[str, Any] = json.loads(path.read_text())
     return reading
+
+
+def still_holds(reading: Mapping[str, Any], champion: int | None) -> str:
+    """For which round test was read, and whether that is the one that the loop stands by."""
+    told = f"test was read for round {reading['round']}"
+    if champion == reading["round"]:
+        return told
+    return f"{told}, and the loop stands by round {champion} since: a second reading would choose by it"

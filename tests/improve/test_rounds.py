@@ -14,12 +14,12 @@ from vesalius.data.record import load_records
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.evaluation import found_by_stratum
 from vesalius.improve.facts import read_facts
-from vesalius.improve.final import refuse_rounds, report_test
+from vesalius.improve.final import read_once, report_test
 from vesalius.improve.loop import improve
 from vesalius.improve.material import read_material
 from vesalius.improve.promotion import compare
 from vesalius.improve.report import write_report
-from vesalius.improve.status import champion_run, read_status
+from vesalius.improve.status import champion_run, read_status, still_holds
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +117,13 @@ def test_test_is_read_once_for_one_adapter(config: ImproveConfig) -> None:
         report_test(config, dataclasses.replace(material, test=[], digests={"elsewhere": "0"}), champion)
 
 
-def test_a_loop_whose_test_was_read_runs_no_further_rounds(config: ImproveConfig) -> None:
-    refuse_rounds(config)
-    with pytest.raises(ValueError, match="closed"):
-        refuse_rounds(dataclasses.replace(config, rounds=2))
-    with pytest.raises(ValueError, match="closed"):
-        improve(dataclasses.replace(config, rounds=2))
+def test_a_loop_that_goes_on_does_not_read_test_again(config: ImproveConfig) -> None:
+    material = read_material(config.data)
+    champion = config.out / f"round-{read_status(config.out)['champion']:02d}"
+    other = config.out / ("round-01" if champion.name == "round-00" else "round-00")
+    before = {p: p.stat().st_mtime_ns for p in (config.out / "test").rglob("*") if p.is_file()}
+    assert read_once(config, material, other) is None
+    assert read_once(config, material, champion) is not None
+    assert {p: p.stat().st_mtime_ns for p in (config.out / "test").rglob("*") if p.is_file()} == before
+    assert still_holds({"round": 1}, 1) == "test was read for round 1"
+    assert "would choose by it" in still_holds({"round": 1}, 2)
