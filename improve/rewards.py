@@ -122,10 +122,9 @@ class _Sums:
     def mean(self) -> float:
         return self.total / self.num if self.num else NEUTRAL
 
-    @property
-    def variance(self) -> float:
-        """Shrunk towards 1, a usual one of five steps."""
-        return (max(self.squares - self.num * self.mean**2, 0.0) + PRIOR) / (self.num + PRIOR)
+    def variance(self, usual: float) -> float:
+        """Shrunk towards a usual one."""
+        return (max(self.squares - self.num * self.mean**2, 0.0) + PRIOR * usual) / (self.num + PRIOR)
 
 
 @dataclass
@@ -145,7 +144,8 @@ class _Habits:
         own = self.raters.get(rater, _Sums()) - self.said.get((rater, digest), _Sums())
         offset = own.apart / (own.shared + PRIOR)
         centre = everyone.mean
-        moved = centre + (step - offset - centre) * math.sqrt(everyone.variance / own.variance)
+        usual = everyone.variance(1.0)  # some spread on five steps, where hardly anybody has rated yet
+        moved = centre + (step - offset - centre) * math.sqrt(usual / own.variance(usual))
         return min(max(moved, step - MOST_SHIFT), step + MOST_SHIFT)
 
 

@@ -133,7 +133,7 @@ def test_one_more_rating_below_all_others_never_raises_a_weight(
 ) -> None:
     everything = [*AGREEING[:80], *more]
     there = [r.realism for r in everything if r.sha256 == digest(place) and r.realism is not None]
-    if not there or step > min(there):
+    if not there or step >= min(there):
         return
     before = weights(everything, [digest(place)])
     after = weights([*everything, Rating(sha256=digest(place), rater=rater, realism=step)], [digest(place)])
