@@ -82,7 +82,7 @@ class JudgeReading:
 
     def __init__(self, judge: Judge) -> None:
         self.judge, self.image_size = judge, judge.config.image_size
-        self.digest = f"{judge.digest}, {', '.join(MEASURES)}, within borders"
+        self.digest = f"{judge.digest}, {', '.join(MEASURES)}, within borders, counted"
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         return torch.cat([measure_pixels(images), *self.judge.look(images)], 1)
@@ -125,17 +125,25 @@ def roughness_of(grey: torch.Tensor) -> torch.Tensor:
 
 def _measure(pixels: torch.Tensor) -> torch.Tensor:
     grey = pixels.mean(0)
+    darkest, brightest = _percentiles(grey.round(), 0.01, 0.99)
+    # Red rises from the darkest to the middle and blue on from there, so that one whole number stands for the two
+    ends = _percentiles(torch.where(pixels[0] < 255, pixels[0], 255 + pixels[2]), 0.005, 0.995)
     (lung, lung_width), (bone, bone_width) = WINDOWS["lung"], WINDOWS["bone"]
-    low = lung - lung_width / 2 + pixels[0] * (lung_width / 255)
-    high = bone - bone_width / 2 + pixels[2] * (bone_width / 255)
-    ends = torch.where(pixels[0] < 255, low, high).flatten().quantile(torch.tensor([0.005, 0.995]))
-    darkest, brightest = grey.flatten().quantile(torch.tensor([0.01, 0.99]))
-    return torch.stack(
-        [
-            grey.std(correction=0), (grey <= 1).float().mean(), (grey >= 254).float().mean(), darkest, brightest,
-            roughness_of(grey), (pixels.amax(0) - pixels.amin(0)).mean(), ends[0], ends[1],
-        ]
-    )  # fmt: skip
+    hu = [
+        lung + lung_width * (end / 255 - 0.5) if end < 255 else bone + bone_width * ((end - 255) / 255 - 0.5)
+        for end in ends
+    ]
+    means = [(grey <= 1).float().mean(), (grey >= 254).float().mean(), (pixels.amax(0) - pixels.amin(0)).mean()]
+    black, white, colour = (float(mean) for mean in means)
+    contrast, rough = float(grey.std(correction=0)), float(roughness_of(grey))
+    return torch.tensor([contrast, black, white, darkest, brightest, rough, colour, *hu])
+
+
+def _percentiles(whole: torch.Tensor, *shares: float) -> list[float]:
+    """Of whole numbers from 0 on, by counting them, which is much quicker than to sort them."""
+    below = torch.bincount(whole.long().flatten(), minlength=511).cumsum(0)
+    wanted = torch.tensor(shares) * whole.numel()
+    return [float(i) for i in torch.searchsorted(below, wanted.ceil().long())]
 
 
 class Grain:
