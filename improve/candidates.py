@@ -25,7 +25,7 @@ from vesalius.data.wording import reword_record
 from vesalius.eval.features import HOUNSFIELD, ImageSet, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, judge_sample
 from vesalius.eval.scorer import CropViews, Scorer, Thumbnail, measures_of
-from vesalius.eval.scores import Case, JudgeReading, Scores, case_of_record, case_of_sample, patient_of
+from vesalius.eval.scores import Case, Grain, JudgeReading, Scores, case_of_record, case_of_sample, patient_of
 from vesalius.eval.written import Written
 from vesalius.finetune.trainset import MAX_DEPTH
 from vesalius.improve.config import ImproveConfig
@@ -106,8 +106,8 @@ def open_bench(material: Material, folder: Path, *, quiet: bool) -> Bench:
     )
     rows, views = features_of([reading, cropped], seen, folder, quiet=quiet)
     scorer = Scorer(judge, seen.cases, reading=rows, views=cropped.split(views), quiet=quiet)
-    reading_of, thumbnails = features_of([reading, thumbnail], unseen, folder, quiet=quiet)
-    scores = scorer.score(unseen.cases, reading_of, thumbnails)
+    reading_of, thumbnails, grain = features_of([reading, thumbnail, Grain()], unseen, folder, quiet=quiet)
+    scores = with_grain(scorer.score(unseen.cases, reading_of, thumbnails), grain)
     is_read = can_search()
     if is_read:
         (counts,) = features_of([Written()], unseen, folder, quiet=quiet)
@@ -126,6 +126,10 @@ def open_bench(material: Material, folder: Path, *, quiet: bool) -> Bench:
     told = [*families, *(families[i] for i in places)]
     thresholds = calibrate(told, [*scores, *again], seen=(seen.families, measured))
     return Bench(judge=judge, scorer=scorer, thresholds=thresholds, folder=folder, is_read=is_read)
+
+
+def with_grain(scores: Sequence[Scores], grain: torch.Tensor) -> list[Scores]:
+    return [{**row, "grain": value} for row, value in zip(scores, grain[:, 0].tolist(), strict=True)]
 
 
 def other_wordings(record: Record, text: str) -> list[str]:
@@ -164,8 +168,9 @@ def _judge_chunk(
     embedded = torch.zeros(len(samples), bench.judge.config.embedding)
     scores: dict[int, Scores] = {}
     if images.cases:
-        rows, thumbnails = features_of([reading, Thumbnail()], images, bench.folder, quiet=True)
-        scores = dict(zip(images.kept, bench.scorer.score(images.cases, rows, thumbnails), strict=True))
+        rows, thumbnails, grain = features_of([reading, Thumbnail(), Grain()], images, bench.folder, quiet=True)
+        found = with_grain(bench.scorer.score(images.cases, rows, thumbnails), grain)
+        scores = dict(zip(images.kept, found, strict=True))
         embedded[images.kept] = reading.split(rows)[1]
     verdicts = [
         judge_sample(s, scores.get(i, {}), bench.thresholds, fault=faults.get(i), veto=veto)

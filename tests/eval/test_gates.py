@@ -18,16 +18,17 @@ from vesalius.eval.gates import (
 from vesalius.inference.sample import Sample
 
 GOOD = {
-    "contrast": 40.0, "black": 0.1, "white": 0.0, "roughness": 0.2, "colour": 50.0, "hu_low": -1000.0, "hu_high": 400.0,
+    "contrast": 40.0, "black": 0.1, "white": 0.0, "darkest": 4.0, "brightest": 200.0, "roughness": 0.2, "grain": 0.2,
+    "colour": 50.0, "hu_low": -1000.0, "hu_high": 400.0,
     "modality": 0.99, "organ_margin": 0.2, "agreement": 0.5, "side_margin": 0.2, "negation_margin": 0.2,
     "finding_margin": 0.2, "other_margin": 0.3, "shows CT/nodule": 0.9, "lacks CT/effusion": 0.9, "side CT/nodule": 0.5,
     "both sides CT/mass": 0.4, "label_margin": 0.5, "nearest_train": 0.4, "nearest_pixels": 0.5,
     "typical_distance": 0.5, "words": 0.0,
 }  # fmt: skip
 BAD = {
-    "contrast": 1.0, "black": 0.9, "white": 0.5, "roughness": 0.9, "colour": 120.0, "hu_low": -1300.0,
-    "hu_high": 1300.0, "modality": 0.1, "organ_margin": -0.2, "agreement": 0.1, "side_margin": -0.3,
-    "negation_margin": -0.2, "finding_margin": -0.2, "other_margin": 0.0, "shows CT/nodule": 0.1,
+    "contrast": 1.0, "black": 0.9, "white": 0.5, "darkest": 99.0, "brightest": 80.0, "roughness": 0.9, "grain": 0.9,
+    "colour": 120.0, "hu_low": -1300.0, "hu_high": 1300.0, "modality": 0.1, "organ_margin": -0.2, "agreement": 0.1,
+    "side_margin": -0.3, "negation_margin": -0.2, "finding_margin": -0.2, "other_margin": 0.0, "shows CT/nodule": 0.1,
     "lacks CT/effusion": 0.2, "side CT/nodule": -0.6, "both sides CT/mass": -0.4, "label_margin": -0.9,
     "nearest_train": 0.01, "nearest_pixels": 0.01, "typical_distance": 2.0, "words": 3.0,
 }  # fmt: skip

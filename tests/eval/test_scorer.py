@@ -11,7 +11,7 @@ from vesalius.data.hounsfield import encode_windows
 from vesalius.data.record import Finding
 from vesalius.eval.nearest import PixelDetector, flips
 from vesalius.eval.scorer import CropViews, Scorer, Thumbnail, asked_of_findings, measures_of
-from vesalius.eval.scores import MEASURES, Case, JudgeReading, measure_pixels
+from vesalius.eval.scores import MEASURES, Case, Grain, JudgeReading, measure_pixels
 from vesalius.models.judge_network import Judge
 
 
@@ -53,6 +53,22 @@ def test_measures_tell_blank_clipped_noisy_and_coloured_pictures_apart() -> None
     assert found["white"] == pytest.approx([0, 0, 0, 1], abs=0.06)
     assert found["roughness"][0] < 0.3 < 0.8 < found["roughness"][2]
     assert measure_pixels(torch.empty(0, 3, 8, 8)).shape == (0, len(MEASURES))
+
+
+def test_the_borders_of_a_padded_picture_lend_it_no_contrast() -> None:
+    blank = torch.full((1, 3, 128, 128), 90, dtype=torch.uint8)
+    blank[:, :, ::2, ::3] = 91
+    padded = blank.clone()
+    padded[:, :, :, :30] = padded[:, :, :, 98:] = padded[:, :, :8] = 0
+    assert float(measure_pixels(padded)[0, MEASURES.index("contrast")]) < 1
+    assert float(measure_pixels(padded)[0, MEASURES.index("black")]) == 0
+
+
+def test_noise_of_a_large_picture_is_seen_in_its_grain() -> None:
+    smooth = torch.nn.functional.interpolate(pictures(1).float(), size=256, mode="bilinear")
+    noise = 45 * torch.randn(smooth.shape, generator=torch.Generator().manual_seed(0))
+    grains = [float(Grain()(each.clamp(0, 255).to(torch.uint8))) for each in (smooth, smooth + noise)]
+    assert grains[0] < 0.1 < 0.3 < grains[1]
 
 
 def test_hounsfield_units_are_measured_out_of_the_three_windows() -> None:
