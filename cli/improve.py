@@ -50,13 +50,10 @@ def rollback(config: RollbackConfig) -> int:
         print(f"unchanged: the loop stands by round {told['champion']}")
     else:
         print(f"the loop stands by round {told['champion']} in place of {told['from']}; later rounds remain")
+        print("the next round will be drawn with it; one that is under way keeps its samples")
         reading = was_read(config.folder)
-        if reading is None:
-            print("the next round will be drawn with it; one that is under way keeps its samples")
-        elif reading["round"] != told["champion"]:
-            print(
-                f"test was read for round {reading['round']}, so the loop is closed, and those numbers are that one's"
-            )
+        if reading is not None and reading["round"] != told["champion"]:
+            print(f"test was read for round {reading['round']} and is not read again: its numbers are that one's")
     return DONE
 
 
