@@ -87,6 +87,8 @@ class FinetuneConfig(Settled):
     """share of samples on which the adapted model is held to what the base predicts (prior preservation)"""
     real_share: float = REAL_FLOOR
     """share of the sampling weight for real and phantom records where the data holds synthetic ones; at least 0.5"""
+    synthetic_alone: bool = False
+    """for experiments that show how a model collapses: train on the synthetic records alone"""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 autocast where the hardware has it. The adapter itself is always fp32"""
     validate_every: int = 100

@@ -108,6 +108,10 @@ def choose_trainset(config: FinetuneConfig) -> Trainset:
         train = [m for m in train if m[1].origin == "synthetic" or not _held_out(m[1])]
         if not held_out or not train:
             raise ValueError(f"{config.data[0]}: too few records to hold some out for validation; add a val split")
+    if config.synthetic_alone:
+        train = [m for m in train if m[1].origin == "synthetic"]
+        if not train:
+            raise ValueError(f"--synthetic-alone: {config.data[0]} has no synthetic training record")
     rivals: list[Member] = []
     if config.pairs:
         train, rivals = load_pairs(config.pairs)
@@ -127,7 +131,7 @@ def choose_trainset(config: FinetuneConfig) -> Trainset:
         train=train,
         held_out=[held_out[i] for i in sorted(order.tolist())],
         wordings=[wordings_of(r, config.section) for _, r in train],
-        weights=None if rivals else sampling_weights(train, config),
+        weights=None if rivals or config.synthetic_alone else sampling_weights(train, config),
         rivals=rivals,
     )
 

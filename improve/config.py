@@ -10,8 +10,11 @@ import tyro
 
 from vesalius.data.fields import Settled
 from vesalius.finetune.config import REAL_FLOOR, FinetuneConfig
+from vesalius.improve.budget import seconds_of
 
-Ablation = Literal["gates", "real"]
+REFERENCE = "reference"
+"""Folder in a loop's: its data as one dataset, whose val split is the half that decides."""
+Ablation = Literal["gates", "real", "guard"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +67,18 @@ class ImproveConfig(Settled):
     """wait after the gates of each round until `vesalius improve approve` has let its samples in"""
     num_eval: int = 60
     """samples drawn per round to judge it, under captions of the deciding half of val, the same in every round"""
+    num_validation: int = 64
+    """images of the deciding half of val for the validation loss"""
     usefulness: bool = False
     """measure in each round, too, whether its samples help a classifier (some minutes)"""
     patience: int = 2
     """rounds without gain in a row after which the loop stops"""
+    beside: tuple[str, ...] = ()
+    """adapters that a round's own is drawn with, each with its share, such as nano-fast for few steps"""
     sampling_steps: int | None = None
-    """denoising steps; none: as many as suit the base"""
-    guidance: float = 3.0
-    """classifier-free guidance scale"""
+    """denoising steps; none: what those adapters were made for, else what suits the base"""
+    guidance: float | None = None
+    """classifier-free guidance scale; none: what those adapters were made for, else 3"""
     workers: int = 0
     """processes that draw; 0: one on each GPU, or one where there is none"""
     engine: Literal["local", "accelerate", "ray"] = "local"
@@ -81,7 +88,8 @@ class ImproveConfig(Settled):
     price: float | None = None
     """of an hour of this machine, for --budget in money"""
     without: tuple[Ablation, ...] = ()
-    """for experiments only: leave out the gates, or the real data's share (gates, real), to see what becomes of it"""
+    """for experiments only, what a loop does without: gates (all samples pass), real (later rounds train on samples
+    alone), guard (every round is promoted)"""
     seed: int = 0
     """seed of everything"""
     device: str = "auto"
@@ -104,15 +112,19 @@ class ImproveConfig(Settled):
             raise ValueError(f"--best-of is {self.best_of}; expected at most --num, {self.num}")
         if not self.prompts:
             raise ValueError("--prompts names nothing to ask for (captions, phantoms, or files)")
+        if self.budget:
+            seconds_of(self.budget, self.price)
         self.finetune(self.out / "run", ()).check()
 
     def finetune(self, run: Path, pools: tuple[Path, ...]) -> FinetuneConfig:
         """The fine-tuning run of a round: a fresh adapter on the base, over the data and all accepted samples."""
         return FinetuneConfig(
-            data=(*self.data, *pools), out=run, base=self.base, steps=self.steps, batch_size=self.batch_size,
+            data=(self.out / REFERENCE, *pools), out=run, base=self.base, steps=self.steps, batch_size=self.batch_size,
             learning_rate=self.learning_rate, rank=self.rank, alpha=self.rank, targets=self.targets,
             real_share=self.real_share, validate_every=max(1, self.steps // 5), save_every=max(1, self.steps // 5),
-            seed=self.seed, device="cpu" if self.device == "cpu" else "auto", json=self.json, num_pictures=0,
+            num_validation=self.num_validation, seed=self.seed, device="cpu" if self.device == "cpu" else "auto",
+            json=self.json, num_pictures=0,
+            synthetic_alone="real" in self.without and bool(pools),
         )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ def draw(config: ImproveConfig, prompts: Path, out: Path, run: Path, *, seed: in
     KeyboardInterrupt where it is stopped before all are there.
     """
     drawing = GenerateConfig(
-        prompts=prompts, out=out, base=config.base, adapter=(str(run),), seed=seed, num=num,
+        prompts=prompts, out=out, base=config.base, adapter=(str(run), *config.beside), seed=seed, num=num,
         steps=config.sampling_steps, guidance=config.guidance, device=config.device, engine=config.engine,
         workers=config.workers, json=config.json,
     )  # fmt: skip

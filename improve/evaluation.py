@@ -7,9 +7,9 @@ from pathlib import Path
 
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.run import evaluate
-from vesalius.improve.config import ImproveConfig
+from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.drawing import draw
-from vesalius.improve.material import Material, write_reference
+from vesalius.improve.material import Material
 from vesalius.improve.prompts import RoundPlan, ask_of_record, pick, write_plan
 
 GATED_BY = ("judge",)
@@ -27,7 +27,7 @@ def evaluate_round(config: ImproveConfig, folder: Path, material: Material) -> N
     draw(config, prompts, folder / "eval-samples", folder / "run", seed=seed)
     evaluate(
         EvalConfig(
-            samples=folder / "eval-samples", real=write_reference(material, config.out / "reference"), split="val",
+            samples=folder / "eval-samples", real=config.out / REFERENCE, split="val",
             out=folder / "eval", cache=config.out / "features", shared_patients="leave-out", gated_by=GATED_BY,
             seed=config.seed, json=config.json,
         )

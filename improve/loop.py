@@ -26,12 +26,13 @@ from typing import Any
 from vesalius.data.recipe import claim
 from vesalius.data.record import digest_file, hold, write_atomic, write_json
 from vesalius.finetune.lora import finetune
-from vesalius.improve.candidates import judge_candidates
-from vesalius.improve.config import ImproveConfig
+from vesalius.improve.budget import seconds_of, spending
+from vesalius.improve.candidates import Candidate, Judged, judge_candidates
+from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.drawing import draw
 from vesalius.improve.evaluation import evaluate_round, found_by_stratum, validation_of
 from vesalius.improve.ledger import Ledger
-from vesalius.improve.material import Material, read_material
+from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
 from vesalius.improve.pool import has_records, write_accepted
 from vesalius.improve.promotion import decide
 from vesalius.improve.prompts import plan_round, read_plan, write_plan
@@ -54,15 +55,20 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
         return {"records": {p: len(getattr(material, p)) for p in parts}, "rounds": config.rounds}
     refuse_code(base_folder(config.base))  # a base that is none must not settle the folder's loop
     find_device(config.device)
+    allowed = seconds_of(config.budget, config.price) if config.budget else None
     with hold(config.out):
-        return run_rounds(config, material)
+        claim(config.out, dataclasses.asdict(config), kind="loop", free=FREE_FIELDS)
+        check_unchanged(config.out, material)
+        with spending(config.out, allowed):
+            return run_rounds(config, material)
 
 
 def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
-    """All rounds that are not whole yet, in order."""
-    claim(config.out, dataclasses.asdict(config), kind="loop", free=FREE_FIELDS)
+    """All rounds that are not whole yet, in order. KeyboardInterrupt where one is stopped."""
     ledger = Ledger(config.out / "ledger.jsonl")
-    ledger.add("begin", 0, config=json.loads((config.out / "config.json").read_text()), data=material.digest)
+    write_reference(material, config.out / REFERENCE)
+    settled = {k: v for k, v in dataclasses.asdict(config).items() if k not in FREE_FIELDS}
+    ledger.add("begin", 0, config=json.loads(json.dumps(settled, default=str)), data=material.digests)
 
     # Round 0: what the data alone gives
     best = config.out / "round-00"
@@ -104,19 +110,22 @@ def draw_and_gate(
     judged = judge_candidates(config, folder / "samples", plan, material, pool=pools(config.out, index))
     write_json(folder / "thresholds.json", {m: dataclasses.asdict(t) for m, t in judged.thresholds.items()})
     candidates = select(judged, plan, {})
-    for each in candidates:
-        limits = judged.thresholds.get(each.sample.modality)
-        ledger.add(
-            "verdict", index, each.sample.file_name, sha256=each.sample.sha256, prompt=each.sample.text,
-            stratum=each.stratum, seed=each.sample.seed, base=each.sample.base_digest,
-            adapter=each.sample.adapter_digest, judge=judged.network,
-            scores={k: round(v, 5) for k, v in each.scores.items()},
-            thresholds=limits.told(each.scores) if limits else {},
-            accepted=each.reason is None, reason=each.reason,
-        )  # fmt: skip
+    ledger.add_all("verdict", index, (told(each, judged) for each in candidates))
     rows = "".join(json.dumps(each.to_json(), ensure_ascii=False) + "\n" for each in candidates)
     write_atomic(folder / "verdicts.jsonl", rows.encode())
     write_accepted(folder / "accepted", folder / "samples", [c.sample for c in candidates if c.reason is None])
+
+
+def told(candidate: Candidate, judged: Judged) -> tuple[str, dict[str, Any]]:
+    """What the ledger keeps of a candidate, by its file's name."""
+    sample, limits = candidate.sample, judged.thresholds.get(candidate.sample.modality)
+    return sample.file_name, {
+        "sha256": sample.sha256, "prompt": sample.text, "stratum": candidate.stratum, "seed": sample.seed,
+        "base": sample.base_digest, "adapter": sample.adapter_digest, "judge": judged.network,
+        "scores": {k: round(v, 5) for k, v in candidate.scores.items()},
+        "thresholds": limits.told(candidate.scores) if limits else {}, "accepted": candidate.reason is None,
+        "reason": candidate.reason, "abstained": list(candidate.abstained),
+    }  # fmt: skip
 
 
 def pools(out: Path, index: int) -> tuple[Path, ...]:

@@ -9,13 +9,14 @@ test        read once, after the last round
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vesalius.data.modality import find_modality
-from vesalius.data.record import Record, load_records, write_dataset
+from vesalius.data.record import Record, load_records, write_dataset, write_json
 from vesalius.data.split import place_of
 from vesalius.eval.gates import check_enough
 from vesalius.eval.scores import patient_of
@@ -26,13 +27,13 @@ Member = tuple[Path, Record]
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """Records of a loop as (dataset folder, record). digest: sha256 over all of them."""
+    """Records of a loop as (dataset folder, record). digests: dataset folder -> sha256 over all its records."""
 
     train: list[Member]
     calibrate: list[Member]
     decide: list[Member]
     test: list[Member]
-    digest: str
+    digests: dict[str, str]
 
 
 def read_material(folders: Sequence[Path]) -> Material:
@@ -41,7 +42,10 @@ def read_material(folders: Sequence[Path]) -> Material:
     halves = halve(splits["val"])
     material = Material(
         train=splits["train"], calibrate=halves[0], decide=halves[1], test=splits["test"],
-        digest=data_digest([m for members in splits.values() for m in members]),
+        digests={
+            str(folder): data_digest([m for members in splits.values() for m in members if m[0] == folder])
+            for folder in folders
+        },
     )  # fmt: skip
     check_modalities(material, ", ".join(map(str, folders)))
     return material
@@ -123,3 +127,18 @@ def write_reference(material: Material, folder: Path) -> Path:
                 records.append(dataclasses.replace(record, file_name=name, mask=None, split=split))
         write_dataset(folder, records)
     return folder
+
+
+def check_unchanged(out: Path, material: Material) -> None:
+    """Settle which data a loop is about, or ValueError where it has changed since the loop began."""
+    path = out / "data.json"
+    if not path.is_file():
+        write_json(path, material.digests)
+    former = json.loads(path.read_text())
+    for folder, digest in material.digests.items():
+        if former.get(folder) != digest:
+            raise ValueError(
+                f"{folder}: is not the dataset that this loop began with: images, texts or splits were changed, and "
+                "what was decided would no longer hold. Put it back as it was (`vesalius data check` tells what is not "
+                f"as its manifest says), or begin a new loop with another --out; {out} stays as it is"
+            )

@@ -90,7 +90,7 @@ def run_planted(config: PlantedConfig) -> dict[str, Any]:
         "what": {HONEST: "as they are", DOUBLE: WHAT_DOUBLE, **{k: p.what for k, p in PLANTS.items()}},
         "kinds": count(rows),
         "thresholds": {m: dataclasses.asdict(t) for m, t in bench.thresholds.items()},
-        "judge": bench.judge.digest, "is_read": bench.is_read, "data": material.digest, "seed": config.seed,
+        "judge": bench.judge.digest, "is_read": bench.is_read, "data": material.digests, "seed": config.seed,
         "rows": rows,
     }  # fmt: skip
     write_json(config.out / "planted.json", result)

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.improve.candidates import read_verdicts
-from vesalius.improve.ledger import Ledger
+from vesalius.improve.ledger import read_ledger
 
 
 def read_status(folder: Path) -> dict[str, Any]:
     """Where a loop stands, from its files alone. ValueError where the folder holds none, or its ledger was changed."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder}: no loop there; begin one with `vesalius improve run RECIPE.toml --out {folder}`")
-    Ledger(folder / "ledger.jsonl")
+    for _ in read_ledger(folder / "ledger.jsonl"):  # says where it was changed
+        pass
     rounds: list[dict[str, Any]] = []
     for path in sorted(folder.glob("round-*")):
         decision = json.loads((path / "decision.json").read_text()) if (path / "decision.json").is_file() else None

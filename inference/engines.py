@@ -1,4 +1,4 @@
-"""Who draws the shards of a run: processes of this machine, those of `accelerate launch`, or a Ray cluster.
+"""Who does the shards of a job: processes of this machine, those of `accelerate launch`, or a Ray cluster.
 
 Each engine leaves the same bytes, since shards and their batches are the same everywhere. What it does not finish the
 same line does later, with any engine.
@@ -24,8 +24,8 @@ from typing import Any
 from vesalius.data.counted import counted
 from vesalius.data.progress import Progress
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.work import Work
-from vesalius.inference.worker import REFUSED, Job, Worker
+from vesalius.inference.shards import ShardJob, Shards, Spread
+from vesalius.inference.worker import REFUSED
 
 LOOK, COUNT = 0.5, 2.0
 """Seconds between two looks at whether workers have ended, and at how much is drawn."""
@@ -49,19 +49,19 @@ def check_engine(config: GenerateConfig) -> None:
         raise ValueError(f"--workers {config.workers}: `accelerate launch --num_processes` says it; leave it out")
 
 
-def draw_local(job: Job, begin: Begin, num_whole: int) -> None:
-    """Draw here: in this process where there is one device, otherwise in one process for each.
+def work_local(job: ShardJob, begin: Begin, num_whole: int) -> None:
+    """Work here: in this process where there is one device, otherwise in one process for each.
 
     A process that dies is told; the others take over what it held. ValueError as a worker raised it.
     """
-    devices, work = _devices(job.config), job.work
+    devices, work = _devices(job.spread), job.work
     undone = len(work.undone())
-    if len(devices) > undone and not job.config.json:
+    if len(devices) > undone and not job.spread.json:
         few = f"{counted(undone, 'shard')} for {len(devices)} processes"
-        print(f"generate: {few}; a smaller --shard-size makes more", file=sys.stderr)
+        print(f"{job.name}: {few}; a smaller --shard-size makes more", file=sys.stderr)
     devices = devices[:undone]
     if len(devices) == 1:
-        _draw_here(job, begin, num_whole)
+        _work_here(job, begin, num_whole)
         return
     begin()
     processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -77,13 +77,13 @@ def draw_local(job: Job, begin: Begin, num_whole: int) -> None:
         _end(processes)
 
 
-def draw_launched(job: Job, begin: Begin, num_whole: int, launch: Launch) -> None:
-    """Draw as the first process of `accelerate launch`; the others are told the job when it has begun."""
+def work_launched(job: ShardJob, begin: Begin, num_whole: int, launch: Launch) -> None:
+    """Work as the first process of `accelerate launch`; the others are told the job when it has begun."""
     if launch.world == 1:
-        _draw_here(job, begin, num_whole)
+        _work_here(job, begin, num_whole)
         return
-    worker = Worker(job, launch.device(job.config))
-    if num_whole < job.plan.num_requests:
+    worker = job.worker(launch.device(job.spread))
+    if num_whole < job.total:
         worker.open()
     begin()
     launch.tell(job)
@@ -91,8 +91,8 @@ def draw_launched(job: Job, begin: Begin, num_whole: int, launch: Launch) -> Non
         worker.run(launch.rank, launch.world)
 
 
-def draw_ray(job: Job, begin: Begin, num_whole: int) -> None:
-    """Draw on a Ray cluster whose nodes see the same folders. Ray starts a killed worker again, and it goes on.
+def work_ray(job: ShardJob, begin: Begin, num_whole: int) -> None:
+    """Work on a Ray cluster whose nodes see the same folders. Ray starts a killed worker again, and it goes on.
 
     The cluster is the one that RAY_ADDRESS names, or one on this machine alone. ValueError as a worker raised it.
     """
@@ -106,11 +106,11 @@ def draw_ray(job: Job, begin: Begin, num_whole: int) -> None:
         begin()
         work = job.work
         undone = work.undone()
-        gpus = int(ray.cluster_resources().get("GPU", 0)) if job.config.device != "cpu" else 0
+        gpus = int(ray.cluster_resources().get("GPU", 0)) if job.spread.device != "cpu" else 0
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         room = gpus or int(ray.cluster_resources().get("CPU", 1))  # more would wait for ever
-        size = min(job.config.workers or gpus or 1, len(undone), max(1, room))
+        size = min(job.spread.workers or gpus or 1, len(undone), max(1, room))
         shards = ray.data.from_items([{"shard": n} for n in undone], override_num_blocks=min(len(undone), BLOCKS))
         answers = shards.map_batches(
             RayWorker, fn_constructor_args=(job,), batch_size=1, num_cpus=1, num_gpus=1 if gpus else 0,
@@ -121,18 +121,18 @@ def draw_ray(job: Job, begin: Begin, num_whole: int) -> None:
                 if row["refused"]:
                     raise ValueError(row["refused"])
     except ray.exceptions.RayError as error:  # what is whole stays, and the same line continues
-        print(f"generate: Ray stopped: {error}", file=sys.stderr)
+        print(f"{job.name}: Ray stopped: {error}", file=sys.stderr)
     finally:
         if ours:
             ray.shutdown()
 
 
 class RayWorker:
-    """What an actor of Ray Data does with a shard: draw it, or wait until it is drawn by whoever holds it."""
+    """What an actor of Ray Data does with a shard: do it, or wait until it is done by whoever holds it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ShardJob) -> None:
         os.chdir(job.folder)
-        self._worker = Worker(job)
+        self._worker = job.worker()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         told = ""
@@ -152,7 +152,7 @@ class Launch:
         self.rank, self.world = int(os.environ.get("RANK", "0")), num_launched()
         self._told = False
 
-    def device(self, config: GenerateConfig) -> str:
+    def device(self, config: Spread) -> str:
         """The device of this process: each has its own GPU."""
         import torch
 
@@ -175,19 +175,19 @@ class Launch:
                 self.tell(None)
             torch.distributed.destroy_process_group()
 
-    def tell(self, job: Job | None) -> Job | None:
-        """What the first process says to all: the job, or None where there is nothing to draw."""
+    def tell(self, job: ShardJob | None) -> ShardJob | None:
+        """What the first process says to all: the job, or None where there is nothing to do."""
         import torch
 
         self._told = True
-        told: list[Job | None] = [job]
+        told: list[ShardJob | None] = [job]
         torch.distributed.broadcast_object_list(told, src=0)
         return told[0]
 
     def follow(self) -> None:
-        """Draw as one of the others."""
+        """Work as one of the others."""
         if (job := self.tell(None)) is not None:
-            Worker(job, self.device(job.config)).run(self.rank, self.world)
+            job.worker(self.device(job.spread)).run(self.rank, self.world)
 
 
 def num_launched() -> int:
@@ -195,16 +195,16 @@ def num_launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
-def _draw_here(job: Job, begin: Begin, num_whole: int) -> None:
-    worker = Worker(job)
-    if num_whole < job.plan.num_requests:
+def _work_here(job: ShardJob, begin: Begin, num_whole: int) -> None:
+    worker = job.worker()
+    if num_whole < job.total:
         worker.open()
     begin()
-    with Progress("generate", job.plan.num_requests, start=num_whole, quiet=job.config.json) as bar:
+    with Progress(job.name, job.total, start=num_whole, quiet=job.spread.json) as bar:
         worker.run(step=bar.step)
 
 
-def _devices(config: GenerateConfig) -> list[str]:
+def _devices(config: Spread) -> list[str]:
     """The device of each process. ValueError where this machine lacks it."""
     from vesalius.inference.generator import find_device
 
@@ -216,7 +216,7 @@ def _devices(config: GenerateConfig) -> list[str]:
     return [found[i % len(found)] for i in range(config.workers or len(found))]
 
 
-def _started(job: Job, rank: int, world: int, device: str) -> subprocess.Popen[bytes]:
+def _started(job: ShardJob, rank: int, world: int, device: str) -> subprocess.Popen[bytes]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     process = subprocess.Popen(
         [sys.executable, "-m", "vesalius.inference.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -229,7 +229,7 @@ def _started(job: Job, rank: int, world: int, device: str) -> subprocess.Popen[b
     return process
 
 
-def _ended(job: Job, process: subprocess.Popen[bytes], rank: int, num_left: int) -> None:
+def _ended(job: ShardJob, process: subprocess.Popen[bytes], rank: int, num_left: int) -> None:
     """What the end of a worker means: nothing, a ValueError, or a line of what is lost."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -243,7 +243,7 @@ def _ended(job: Job, process: subprocess.Popen[bytes], rank: int, num_left: int)
         code = process.returncode
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"stopped with {code}"
         rest = f"{num_left} {'goes' if num_left == 1 else 'go'} on" if num_left else "none is left"
-        print(f"generate: worker {rank} (process {process.pid}) {how}; {rest}", file=sys.stderr, flush=True)
+        print(f"{job.name}: worker {rank} (process {process.pid}) {how}; {rest}", file=sys.stderr, flush=True)
 
 
 def _end(processes: dict[int, subprocess.Popen[bytes]]) -> None:
@@ -262,8 +262,8 @@ def _end(processes: dict[int, subprocess.Popen[bytes]]) -> None:
 
 
 @contextmanager
-def _watched(job: Job, work: Work) -> Iterator[None]:
-    """A progress line of what all processes draw, by what lies in the folder."""
+def _watched(job: ShardJob, work: Shards) -> Iterator[None]:
+    """A progress line of what all processes do, by what lies in the folder."""
     start, ended = work.count(), threading.Event()
 
     def look() -> None:
@@ -271,7 +271,7 @@ def _watched(job: Job, work: Work) -> Iterator[None]:
             bar.step(max(0, work.count() - bar.done))
         bar.step(max(0, work.count() - bar.done))
 
-    with Progress("generate", job.plan.num_requests, start=start, quiet=job.config.json) as bar:
+    with Progress(job.name, job.total, start=start, quiet=job.spread.json) as bar:
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
         try:

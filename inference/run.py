@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from vesalius.data.prompt import clean
 from vesalius.data.record import hold
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.engines import Launch, check_engine, draw_launched, draw_local, draw_ray
+from vesalius.inference.engines import Launch, check_engine, work_launched, work_local, work_ray
 from vesalius.inference.generator import check_size, find_device, usual_sampling
 from vesalius.inference.memory import MemoryPlan, plan_run, settled
 from vesalius.inference.prompts import Prompt, stream_prompts
@@ -263,9 +263,9 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
         if not work.folder.is_dir() or work.undone():
             try:
                 if launch is not None:
-                    draw_launched(job, begin, num_whole, launch)
+                    work_launched(job, begin, num_whole, launch)
                 else:
-                    {"local": draw_local, "ray": draw_ray}[config.engine](job, begin, num_whole)
+                    {"local": work_local, "ray": work_ray}[config.engine](job, begin, num_whole)
             except ValueError:
                 if fresh and not (work.folder.is_dir() and work.count()):
                     _forget(config.out)  # what cannot be drawn must not settle the folder's recipe

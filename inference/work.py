@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +24,7 @@ from vesalius.data.record import read_state, write_atomic, write_json
 from vesalius.data.workers import batches
 from vesalius.inference.request import Request, request_modality
 from vesalius.inference.sample import WORK, Manifest, Sample, read_samples, sample_lines
+from vesalius.inference.shards import Shards
 
 Requests = Callable[[], Iterable[Request]]
 """The requests of a run from the first one on, whenever it is called; for other processes it can be pickled."""
@@ -112,12 +112,12 @@ def walk(source: Requests, plan: Plan) -> Iterator[tuple[int, list[Request]]]:
     return enumerate(batches(source(), plan.shard_size))
 
 
-class Work:
+class Work(Shards):
     """What is whole of a run in `out`."""
 
     def __init__(self, out: Path, plan: Plan) -> None:
+        super().__init__(out / WORK / "shards", plan.num_shards)
         self.out, self.plan = out, plan
-        self.folder = out / WORK / "shards"
 
     @classmethod
     def plan_in(cls, out: Path) -> Plan | None:
@@ -139,15 +139,8 @@ class Work:
         write_json(self.out / WORK / "plan.json", {k: v for k, v in asdict(self.plan).items() if k != "sizes"})
         return self
 
-    def done(self, shard: int) -> Path:
-        """The mark of a shard."""
-        return self.folder / f"{shard:05d}.jsonl"
-
     def part(self, shard: int) -> Path:
         return self.folder / f"{shard:05d}.part"
-
-    def undone(self) -> list[int]:
-        return [shard for shard in range(self.plan.num_shards) if not self.done(shard).is_file()]
 
     def count(self) -> int:
         """How many pictures are whole by what is written here, while others draw."""
@@ -167,20 +160,6 @@ class Work:
                 except FileNotFoundError:  # its shard has just become whole
                     continue
         return min(found, self.plan.num_requests)
-
-    @contextmanager
-    def hold(self, shard: int) -> Iterator[bool]:
-        """Whether a shard is free, and then nobody else's until the end of the `with`. On a disk without locks it
-        always is: drawn twice it is the same."""
-        path = self.folder / f"{shard:05d}.lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            free = _lock(handle)
-            yield free
-            if free and self.done(shard).is_file():
-                path.unlink(missing_ok=True)
-        finally:
-            os.close(handle)
 
     def manifest(self, shard: int, folder: Path) -> Manifest:
         """The growing list of a shard whose files lie below `folder`; what is not whole is left out."""
@@ -215,17 +194,3 @@ class Work:
             raise ValueError(
                 f"{self.out}: the prompts have changed while they were drawn; change them back, or give another --out"
             )
-
-
-def _lock(handle: int) -> bool:
-    if not hasattr(os, "O_DIRECTORY"):  # a system without these locks
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a network disk without locks
-        pass
-    return True

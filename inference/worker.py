@@ -11,13 +11,13 @@ import pickle
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.request import Request
+from vesalius.inference.shards import ShardWorker
 from vesalius.inference.sinks import open_sink
 from vesalius.inference.work import Plan, Requests, Work, walk
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from vesalius.inference.generator import Generator
     from vesalius.inference.memory import MemoryPlan
 
-PAUSE = 1.0
-"""Seconds until shards that others hold are tried again."""
 REFUSED, STOPPED = 2, 75
 """Exit codes, as the command line has them."""
 
@@ -43,19 +41,33 @@ class Job:
     folder: str
     precision: Literal["fp32", "bf16"]
     memory: MemoryPlan | None = None
+    name: str = "generate"
 
     @property
     def work(self) -> Work:
         return Work(self.config.out, self.plan)
 
+    @property
+    def spread(self) -> GenerateConfig:
+        return self.config
 
-class Worker:
+    @property
+    def total(self) -> int:
+        return self.plan.num_requests
+
+    def worker(self, device: str | None = None) -> Worker:
+        return Worker(self, device)
+
+
+class Worker(ShardWorker):
     """Draws shards, with one generator, opened for the first picture. device: in place of the configuration's."""
 
+    work: Work
+
     def __init__(self, job: Job, device: str | None = None) -> None:
-        self.job, self.work, self.sink = job, job.work, open_sink(job.config)
+        super().__init__(job.work)
+        self.job, self.sink = job, open_sink(job.config)
         self._device = device or job.config.device
-        self._step: Callable[[], None] | None = None
         self._generator: Generator | None = None
         self._told = False
         self._walk: Iterator[tuple[int, list[Request]]] = iter(())
@@ -77,27 +89,16 @@ class Worker:
         return self._generator
 
     def run(self, rank: int = 0, world: int = 1, step: Callable[[], None] | None = None) -> None:
-        """Draw as one of `world` until all shards are marked: first its own, then what is left of the others', which
-        may have ended. step: is called after each picture."""
-        self._step, own = step, True
         self._told |= rank > 0
-        while undone := self.work.undone():
-            drawn = [self.take(shard) for shard in undone if not own or shard % world == rank]
-            if not own and not any(drawn):
-                time.sleep(PAUSE)
-            own = False
-        if rank == 0 and self._generator is not None and (watch := self._generator.attention) is not None:
+        super().run(rank, world, step)
+
+    def end(self) -> None:
+        if self._generator is not None and (watch := self._generator.attention) is not None:
             print(f"attention: {watch.seen}", file=sys.stderr)
 
-    def take(self, shard: int) -> bool:
-        """Draw what is missing of a shard and mark it. False where another process holds it."""
-        with self.work.hold(shard) as free:
-            if free and not self.work.done(shard).is_file():
-                self._draw(shard, self._requests(shard))
-            return free
-
-    def _draw(self, shard: int, requests: list[Request]) -> None:
-        job, manifest = self.job, self.work.manifest(shard, self.sink.folder)
+    def do(self, shard: int) -> None:
+        job, requests = self.job, self._requests(shard)
+        manifest = self.work.manifest(shard, self.sink.folder)
         if any(r.file_name not in manifest.whole for r in requests):
             generator, negative = self.open(), job.config.negative
             self._tell_reuse(generator, requests)
@@ -108,8 +109,7 @@ class Worker:
             for request, picture in drawn:
                 sample = generator.sample_of(request, steps=job.steps, guidance=job.guidance, negative=negative)
                 manifest.add(self.sink.write(sample, picture))
-                if self._step is not None:
-                    self._step()
+                self.step()
         samples = [manifest.whole[r.file_name] for r in requests]
         self.sink.close(shard, samples)
         self.work.close(shard, samples)
@@ -173,7 +173,7 @@ def main() -> int:
     try:
         job, rank, world, device = pickle.load(sys.stdin.buffer)
         threading.Thread(target=_end_with_driver, args=(sys.stdin.fileno(),), daemon=True).start()
-        Worker(job, device).run(rank, world)
+        job.worker(device).run(rank, world)
     except KeyboardInterrupt:
         return STOPPED
     except (ValueError, MemoryError, RuntimeError) as error:

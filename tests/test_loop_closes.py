@@ -13,7 +13,7 @@ from vesalius.data.record import load_records
 from vesalius.finetune.trainset import choose_trainset
 from vesalius.improve.candidates import read_verdicts
 from vesalius.improve.config import ImproveConfig
-from vesalius.improve.ledger import Ledger
+from vesalius.improve.ledger import read_ledger
 from vesalius.improve.loop import improve
 from vesalius.improve.status import champion_run, read_status
 from vesalius.inference import Generator
@@ -34,6 +34,7 @@ def config(data: Path) -> ImproveConfig:
         out=data.parent / "loop",
         num=12,
         num_eval=12,
+        num_validation=12,
         steps=4,
         batch_size=4,
         sampling_steps=12,
@@ -85,7 +86,7 @@ def test_the_loop_closes(config: ImproveConfig, data: Path) -> None:
 
 
 def test_every_sample_is_in_the_ledger_with_its_reason(config: ImproveConfig) -> None:
-    entries = Ledger(config.out / "ledger.jsonl").entries
+    entries = list(read_ledger(config.out / "ledger.jsonl"))
     verdicts = [e for e in entries if e["event"] == "verdict"]
     assert len(verdicts) == 12
     for entry in verdicts:

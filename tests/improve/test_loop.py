@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
-import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from vesalius.cli.main import main
 from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.eval.scores import patient_of
 from vesalius.improve.config import ImproveConfig
-from vesalius.improve.ledger import Ledger
 from vesalius.improve.loop import improve
+from vesalius.improve.material import check_unchanged, read_material
 from vesalius.improve.status import read_status
 
 
@@ -24,9 +27,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantoms of the size of `tiny_base`."""
+    out = tmp_path_factory.mktemp("small") / "data"
+    return write_phantoms(PhantomConfig(num=120, seed=5, size=32, val=0.4, test=0.3, out=out, json=True))
+
+
 def config(data: Path, out: Path, **changes: object) -> ImproveConfig:
     small = ImproveConfig(
-        data=(data,), out=out, num=6, num_eval=6, steps=2, batch_size=2, sampling_steps=8, seed=2, json=True
+        data=(data,),
+        out=out,
+        num=6,
+        num_eval=6,
+        num_validation=6,
+        steps=2,
+        batch_size=2,
+        sampling_steps=8,
+        seed=2,
+        json=True,
     )
     return dataclasses.replace(small, **changes)
 
@@ -58,22 +77,67 @@ def test_another_folder_or_configuration_is_refused(data: Path, tmp_path: Path) 
         read_status(tmp_path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seconds", [4.0, 12.0, 20.0])
-def test_kill_9_at_any_moment_and_the_same_line_continues(data: Path, tmp_path: Path, seconds: float) -> None:
-    line = [
-        sys.executable, "-m", "vesalius.cli.main", "improve", "run", "--data", str(data),
-        "--out", str(tmp_path / "loop"), "--num", "6", "--num-eval", "6", "--steps", "2", "--batch-size", "2",
-        "--sampling-steps", "8", "--seed", "2", "--json",
+def killed(base: Path, data: Path, folder: Path, num_kills: int, seed: int) -> dict[str, object]:
+    words = [
+        sys.executable, str(Path(__file__).parent / "killed_loop.py"), str(base), str(data), str(folder),
+        str(num_kills), str(seed),
     ]  # fmt: skip
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(seconds)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done = subprocess.run(line, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    status = read_status(tmp_path / "loop")
-    assert len(status["rounds"]) == 2
-    assert status["rounds"][1]["samples"] == 6
-    verdicts = [e for e in Ledger(tmp_path / "loop" / "ledger.jsonl").entries if e["event"] == "verdict"]
-    assert len({e["name"] for e in verdicts}) == 6
+    process = subprocess.run(
+        words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    )
+    assert process.returncode == 0, process.stderr
+    report: dict[str, object] = json.loads(process.stdout.splitlines()[-1])
+    return report
+
+
+def test_a_loop_that_is_killed_at_3_random_points_ends_with_the_same_ledger(
+    tiny_base: Path, small: Path, tmp_path: Path
+) -> None:
+    report = killed(tiny_base, small, tmp_path, 3, seed=1)
+    assert (report["kills"], report["different"]) == (3, [])
+
+
+@pytest.mark.slow
+def test_a_loop_that_is_killed_at_20_random_points_ends_with_the_same_ledger(
+    tiny_base: Path, small: Path, tmp_path: Path
+) -> None:
+    report = killed(tiny_base, small, tmp_path, 20, seed=2)
+    assert (report["kills"], report["different"]) == (20, [])
+
+
+def test_a_changed_dataset_is_refused_and_the_loop_left_as_it_is(data: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "data"
+    shutil.copytree(data, moved)
+    out = tmp_path / "loop"
+    out.mkdir()
+    check_unchanged(out, read_material((moved,)))
+    check_unchanged(out, read_material((moved,)))
+    lines = (moved / "train" / "metadata.jsonl").read_text().splitlines()
+    (moved / "train" / "metadata.jsonl").write_text("\n".join(lines[1:]) + "\n")
+    before = (out / "data.json").read_bytes()
+    with pytest.raises(ValueError, match=r"data: is not the dataset that this loop began with.* another --out"):
+        check_unchanged(out, read_material((moved,)))
+    assert (out / "data.json").read_bytes() == before
+
+
+def test_the_halves_of_val_share_no_patient_and_no_modality_is_in_one_alone(data: Path) -> None:
+    material = read_material((data,))
+    halves = [{(f, patient_of(r) or r.file_name) for f, r in half} for half in (material.calibrate, material.decide)]
+    assert halves[0].isdisjoint(halves[1])
+    counts = [Counter(r.modality for _, r in half) for half in (material.calibrate, material.decide)]
+    assert all(abs(counts[0][m] - counts[1][m]) <= 1 for m in {*counts[0], *counts[1]})
+
+
+def test_a_budget_that_is_spent_stops_with_75_and_more_of_it_goes_on(
+    small: Path, tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [
+        "improve", "run", "--data", str(small), "--base", str(tiny_base), "--out", str(tmp_path / "loop"), "--num", "6",
+        "--num-eval", "6", "--num-validation", "4", "--steps", "2", "--batch-size", "2", "--sampling-steps", "2",
+        "--json", "--budget",
+    ]  # fmt: skip
+    assert main([*line, "1s"]) == 75
+    assert "larger --budget goes on" in capsys.readouterr().err
+    assert main([*line, "1s"]) == 75  # spent before it began
+    assert main([*line, "2h"]) == 0
+    assert len(read_status(tmp_path / "loop")["rounds"]) == 2
