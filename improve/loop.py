@@ -194,7 +194,7 @@ def told(candidate: Candidate, judged: Judged) -> tuple[str, dict[str, Any]]:
         "base": sample.base_digest, "adapter": sample.adapter_digest, "judge": judged.network,
         "scores": {k: round(v, 5) for k, v in candidate.scores.items()},
         "thresholds": limits.told(candidate.scores) if limits else {}, "accepted": candidate.reason is None,
-        "reason": candidate.reason,
+        "reason": candidate.reason, "abstained": list(candidate.abstained),
     }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from vesalius.improve.rewards import preferred, vetoes
 from vesalius.inference.sample import Sample, stream_samples
 from vesalius.models.adapter_config import AdapterFuseConfig
 
-ABOUT_CONTENT = ("modality", "organ", "side", "findings", "finding", "agreement", "contrast", "prompt", "ratings")
+ABOUT_CONTENT = ("modality", "organ", "side", "negation", "exchange", "prompt", "findings", "agreement", "ratings")
 """Gates whose refusals are about what a sample shows of its prompt, by the first word of a reason."""
 HARMLESS = ("best", "quota", "duplicate", "stratum")
 """Gates that refuse a sample only beside others."""
