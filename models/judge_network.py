@@ -114,8 +114,13 @@ class Judge(nn.Module):
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Texts -> unit embeddings float32 [N, C]."""
-        return torch.cat([self.text(*self.tokenize(texts[i : i + 64])) for i in range(0, len(texts), 64)])
+        """Texts -> unit embeddings float32 [N, C]. Those of like length are read together: few tokens are padding."""
+        found = torch.empty(len(texts), self.config.embedding)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(texts), 64):
+            part = order[start : start + 64]
+            found[part] = self.text(*self.tokenize([texts[i] for i in part])).float()
+        return found
 
     @torch.inference_mode()
     def read(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -129,7 +129,7 @@ class Witness(nn.Module):
         return self.tokens(to_patches(pixels, self.config.patch))
 
     def _describe(self, images: torch.Tensor) -> torch.Tensor:
-        return self.describe(self.look(images))
+        return self.describe(self.look(images).float())
 
     def describe(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [N, T, C] -> features [N, F] as they are, before mean and deviation of training images."""
