@@ -17,7 +17,7 @@ import torch
 from vesalius.data.image import read_image
 from vesalius.data.record import Record, digest_file, load_records
 from vesalius.eval.config import EvalConfig
-from vesalius.eval.features import ImageSet, Reading, feature_folder, features_of, open_images
+from vesalius.eval.features import NETWORKS, ImageSet, Reading, feature_folder, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, check_enough, judge_sample
 from vesalius.eval.nearest import PixelViews
 from vesalius.eval.obedience import independent, phantom_like
@@ -132,6 +132,11 @@ class Context:
         """Whether this package's networks look at all sets in bfloat16: where pictures are so many that the time counts
         and chance moves the numbers more, on a machine that computes so."""
         return len(self.samples.cases) + len(self.real.cases) + len(self.trained) > MANY and has_bf16("cpu")
+
+    def precision_of(self, detector: Detector | Reading) -> str:
+        """In what a detector computes, as far as it is known here."""
+        own = isinstance(self._asked(detector), NETWORKS)
+        return ("bfloat16" if self.half else "float32") if own else "its own"
 
     @property
     def modalities(self) -> list[str]:

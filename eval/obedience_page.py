@@ -72,6 +72,11 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
                     if any(by_text.values())
                     else []
                 ),
+                *(
+                    ["As the pictures are many, networks computed in bfloat16, by which a few answers in 1000 turn."]
+                    if result.get("bfloat16")
+                    else []
+                ),
             ],
             more=[
                 "Exchanged: the picture agrees better with the true text than with one that is false in its side, a "

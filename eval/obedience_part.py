@@ -32,7 +32,7 @@ def measure(context: Context) -> dict[str, Any]:
         seed=context.config.seed,
     )  # fmt: skip
     told = {"samples": len(samples.by_text), "real": len(real.by_text)}
-    return {**found, "gated_by": sorted(context.config.gated_by), "told_by_text": told}
+    return {**found, "gated_by": sorted(context.config.gated_by), "told_by_text": told, "bfloat16": context.half}
 
 
 def _seen(context: Context, which: Which) -> Seen:
