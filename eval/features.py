@@ -178,6 +178,19 @@ def in_threads(function: Callable[[T], R], members: Sequence[T]) -> Iterator[R]:
         yield from pool.map(function, members)
 
 
+def side_by_side(function: Callable[[T], R], parts: Sequence[T]) -> Iterator[R]:
+    """What a function makes of each part, in order: as many at once as torch has threads, by one each."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield from map(function, parts)
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(function, parts)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def features_of(
     detectors: Sequence[Detector | Reading],
     images: ImageSet,
@@ -214,8 +227,7 @@ def _looked_at(
     detectors: Sequence[Detector | Reading], cases: Sequence[Case], size: int, window: Window, half: bool
 ) -> Iterator[list[torch.Tensor]]:
     """The rows of each detector of some pictures after another: read and looked at by one thread, and then dropped."""
-    threads = torch.get_num_threads()
-    workers = threads if all(isinstance(d, OWN) for d in detectors) else 1
+    workers = torch.get_num_threads() if all(isinstance(d, OWN) for d in detectors) else 1
     chunk = max(1, max(LEAST, TOGETHER // workers) * 128**2 // size**2)
 
     def look(part: Sequence[Case]) -> list[torch.Tensor]:
@@ -231,14 +243,7 @@ def _looked_at(
         return rows
 
     parts = [cases[start : start + chunk] for start in range(0, len(cases), chunk)]
-    if workers == 1:
-        yield from map(look, parts)
-        return
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield from pool.map(look, parts)
-    finally:
-        torch.set_num_threads(threads)
+    yield from map(look, parts) if workers == 1 else side_by_side(look, parts)
 
 
 def _few_at_a_time(detector: Detector | Reading, pictures: torch.Tensor, cases: Sequence[Case]) -> torch.Tensor:

@@ -22,6 +22,7 @@ from vesalius.data.phantom import KINDS, ORGANS, RULES, draw_phantom
 from vesalius.data.prompt import clean, is_chinese, swap_sides
 from vesalius.data.record import Finding, Record
 from vesalius.data.wording import hard_negatives, reword
+from vesalius.eval.features import side_by_side
 from vesalius.eval.metrics import share
 from vesalius.eval.obedience_seen import Seen, look, places_of
 from vesalius.eval.scores import Case
@@ -31,8 +32,8 @@ from vesalius.models.witness_network import Witness
 
 GATES = ("judge", "witness", "reader")
 """Networks of this package that could gate, and that could measure."""
-TOGETHER = 4096
-"""Contrasts that are weighed at once."""
+TOGETHER, TEXTS = 4096, 1024
+"""Contrasts that are weighed, and texts that are read, at once."""
 MOST_PHANTOMS = 300
 FIRST_PHANTOM = 10 * 1_000_003
 """The seed of the first phantom drawn here; no training set comes near it."""
@@ -180,7 +181,9 @@ def agreement_answers(
         return []
     # Each text once, and those of like length together, so that few tokens are padding.
     texts = sorted({text for c in asked for text in (c.true, c.false)}, key=lambda text: (len(text), text))
-    place, known = {text: i for i, text in enumerate(texts)}, network.embed_texts(texts)
+    place = {text: i for i, text in enumerate(texts)}
+    parts = [texts[start : start + TEXTS] for start in range(0, len(texts), TEXTS)]
+    known = torch.cat(list((side_by_side if isinstance(network, Judge) else map)(network.embed_texts, parts)))
     answers = []
     for start in range(0, len(asked), TOGETHER):
         part = asked[start : start + TOGETHER]

