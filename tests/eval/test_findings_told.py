@@ -38,6 +38,18 @@ def test_what_a_text_states_is_asked_where_a_network_knows_it() -> None:
     assert told.uncounted == {1}
 
 
+def test_a_kind_of_another_part_of_the_body_is_not_asked_of_networks_that_learnt_it_elsewhere() -> None:
+    texts = ["Cardiac MRI, heart failure with infarction.", "Brain MRI with an infarct.", "MRI with an infarct."]
+    assert told_by_text([case(text, "MRI") for text in texts], ("MRI/infarct",)).by_text == (1, 2)
+    texts = [
+        "CT of the abdomen, pleural effusion.",
+        "Pleural effusion, the heart is not enlarged.",
+        "Chest CT: effusion.",
+    ]
+    assert told_by_text([case(text) for text in texts], ("CT/pleural effusion",)).by_text == (1, 2)
+    assert told_by_text([case("Lung tissue with necrosis.", "pathology")], ("pathology/necrosis",)).by_text == (0,)
+
+
 def test_of_several_no_count_is_asked() -> None:
     told = told_by_text([case("Chest CT with several nodules.")], ("CT/nodule",))
     measured = [(Finding(kind="nodule", side="left", count=3),)]
