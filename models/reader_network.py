@@ -137,8 +137,8 @@ class Reader(nn.Module):
         """
         names = [phantom_modality(m) for m in modalities]
         readings = []
-        for start in range(0, len(names), 32):
-            part, some = images[start : start + 32], names[start : start + 32]
+        for start in range(0, len(names), 16):  # of more, what layers make does not fit into a processor's cache
+            part, some = images[start : start + 16], names[start : start + 16]
             maps = self.probabilities(part, some).numpy()
             greys = _sized(part[:, :1], self.config.image_size)[:, 0].numpy() / np.float32(255)
             readings += [self._measure(maps[i], greys[i], some[i]) for i in range(len(some))]
