@@ -15,10 +15,13 @@ import numpy as np
 import torch
 
 from vesalius.data.image import read_image
-from vesalius.data.record import digest_file, load_records
+from vesalius.data.record import Record, digest_file, load_records
 from vesalius.eval.config import EvalConfig
-from vesalius.eval.features import ImageSet, feature_folder, features_of, open_images
+from vesalius.eval.features import NETWORKS, ImageSet, Reading, feature_folder, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, check_enough, judge_sample
+from vesalius.eval.nearest import PixelViews
+from vesalius.eval.obedience import independent, phantom_like
+from vesalius.eval.readings import OwnReading, ReaderReading, WitnessReading
 from vesalius.eval.report import check_out
 from vesalius.eval.scorer import CropViews, Scorer, Thumbnail, measures_of
 from vesalius.eval.scores import Case, JudgeReading, Scores, case_of_record, case_of_sample
@@ -27,9 +30,15 @@ from vesalius.inference.sample import Sample, load_samples
 from vesalius.models.detector import Detector, JudgeDetector, WitnessDetector
 from vesalius.models.detector_source import Features, open_detectors
 from vesalius.models.judge_network import Judge
+from vesalius.models.machine import has_bf16
+from vesalius.models.reader_network import Reader
 from vesalius.models.witness_network import Witness
 
 Which = Literal["samples", "real", "train", "beside"]
+MANY = 12_000
+"""Pictures of all sets together from which on networks compute in bfloat16."""
+SEARCH_TRAIN = ("privacy", "gates")
+"""Parts that need the features of all training images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +50,8 @@ class Folders:
     train: list[Case]
     shared: list[Case]
     """real images that are left out, since their patients are among the training images"""
+    phantoms: tuple[str, ...] = ()
+    """modalities whose real images are phantoms alone"""
 
 
 def open_folders(config: EvalConfig, parts: Collection[str], *, needs_train: bool) -> Folders:
@@ -54,23 +65,23 @@ def open_folders(config: EvalConfig, parts: Collection[str], *, needs_train: boo
         raise ValueError(f"--parts: names nothing to measure ({', '.join(parts)})")
     samples = load_samples(config.samples)
     modalities = {s.modality for s in samples}
-    real = [c for c in _cases(config.real, config.split) if c.modality in modalities]
+    records = load_records(config.real, config.split)
+    real = [c for c in _cases(config.real, records) if c.modality in modalities]
     if not real:
         raise ValueError(
             f"{config.real}: split '{config.split}' has no images of {', '.join(sorted(modalities))}, "
             "which the samples are of"
         )
+    trained = config.train or config.real
     try:
-        train = [c for c in _cases(config.train or config.real, "train") if c.modality in modalities]
+        train = [c for c in _cases(trained, load_records(trained, "train")) if c.modality in modalities]
     except ValueError:
         if needs_train or config.train is not None:
             raise
         train = []  # a folder of real images alone is enough for what needs no others
     check_folders(config, samples)
     if needs_train and not train:
-        raise ValueError(
-            f"{config.train or config.real}: no training images of {', '.join(sorted(modalities))} to search for copies"
-        )
+        raise ValueError(f"{trained}: no training images of {', '.join(sorted(modalities))} to search for copies")
     shared = {c.patient for c in real if c.patient} & {c.patient for c in train if c.patient}
     if config.split != "train" and shared:
         if config.shared_patients == "refuse":
@@ -86,7 +97,7 @@ def open_folders(config: EvalConfig, parts: Collection[str], *, needs_train: boo
         left_out = []
     for name, count in Counter(c.modality for c in [*real, *left_out]).items():
         check_enough(name, count - sum(c.modality == name for c in left_out), f"{config.split} (of {config.real})")
-    return Folders(samples=samples, real=real, train=train, shared=left_out)
+    return Folders(samples=samples, real=real, train=train, shared=left_out, phantoms=phantom_like(records))
 
 
 def check_folders(config: EvalConfig, samples: Sequence[Sample]) -> None:
@@ -99,8 +110,8 @@ def check_folders(config: EvalConfig, samples: Sequence[Sample]) -> None:
             raise ValueError(f"{path}: was changed since it was drawn; run its `vesalius generate` line again")
 
 
-def _cases(folder: Path, split: str) -> list[Case]:
-    return [case_of_record(folder, r) for r in load_records(folder, split) if r.origin != "synthetic"]
+def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:
+    return [case_of_record(folder, r) for r in records if r.origin != "synthetic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +124,20 @@ class Context:
     samples: ImageSet
     real: ImageSet
     trained: list[Case]
+    phantoms: tuple[str, ...] = ()
+    """modalities whose real images are phantoms alone, so that the reader can measure their samples"""
     _features: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def half(self) -> bool:
+        """Whether this package's networks look at all sets in bfloat16: where pictures are so many that the time counts
+        and chance moves the numbers more, on a machine that computes so."""
+        return len(self.samples.cases) + len(self.real.cases) + len(self.trained) > MANY and has_bf16("cpu")
+
+    def precision_of(self, detector: Detector | Reading) -> str:
+        """In what a detector computes, as far as it is known here."""
+        own = isinstance(self._asked(detector), NETWORKS)
+        return ("bfloat16" if self.half else "float32") if own else "its own"
 
     @property
     def modalities(self) -> list[str]:
@@ -128,13 +152,29 @@ class Context:
     def beside(self) -> ImageSet:
         """Training images, at random, of each modality up to twice as many as samples or real images: as near to the
         real images as a generator can be expected to come. Empty where those are training images themselves."""
+        if self._among_train is not None:
+            return self.train.part(self._among_train)
+        chosen = [self.trained[i] for i in self._chosen_beside]
+        return open_images("training images", chosen, quiet=self.config.json)
+
+    @cached_property
+    def _chosen_beside(self) -> list[int]:
+        """Places of `beside` among the training images."""
         rng = np.random.default_rng(self.config.seed)
         chosen: list[int] = []
         for modality in self.modalities if self.config.split != "train" else ():
             mine = [i for i, c in enumerate(self.trained) if c.modality == modality]
             most = 2 * max(len(self.samples.of(modality)), len(self.real.of(modality)))
             chosen += rng.permutation(mine)[:most].tolist()
-        return open_images("training images", [self.trained[i] for i in sorted(chosen)], quiet=self.config.json)
+        return sorted(chosen)
+
+    @cached_property
+    def _among_train(self) -> list[int] | None:
+        """Places of `beside` in `train`, where some part looks at all of those: none is looked at twice then."""
+        if not set(SEARCH_TRAIN) & set(self.config.parts):
+            return None
+        place = {i: row for row, i in enumerate(self.train.kept)}
+        return [place[i] for i in self._chosen_beside if i in place]
 
     @property
     def unreadable(self) -> list[str]:
@@ -146,25 +186,67 @@ class Context:
         images: ImageSet = getattr(self, which)
         return images
 
-    def read(self, which: Which, detectors: Sequence[Detector]) -> None:
-        """Have the features of a set by several detectors, with its pictures read once."""
-        lacking = [self._asked(d) for d in detectors if (which, d.name) not in self._features]
-        lacking = [d for d in lacking if (which, d.name) not in self._features]
+    def read(self, which: Which, detectors: Sequence[Detector | Reading]) -> None:
+        """Have the features of a set by several detectors, with its pictures read once, for all other parts too."""
+        if which == "beside" and self._among_train is not None:
+            self.read("train", detectors)
+            return
+        if all((which, self._asked(d).name) in self._features for d in detectors):
+            return
+        asked = {d.name: d for d in map(self._asked, [*detectors, *self._wanted(which)])}
+        lacking = [d for name, d in asked.items() if (which, name) not in self._features]
         folder, quiet = self.config.cache or feature_folder(), self.config.json
-        found = features_of(lacking, self.set_of(which), folder, quiet=quiet)
+        found = features_of(lacking, self.set_of(which), folder, half=self.half, quiet=quiet)
         self._features.update({(which, d.name): f for d, f in zip(lacking, found, strict=True)})
+
+    def rows(self, which: Which, detector: Detector | Reading) -> torch.Tensor:
+        """What was made of a set, float32 [N, C] in the order of its cases."""
+        self.read(which, [detector])
+        name = self._asked(detector).name
+        if which == "beside" and self._among_train is not None:
+            return self._features["train", name][self._among_train]
+        return self._features[which, name]
 
     def features(self, which: Which, detector: Detector) -> torch.Tensor:
         """Features of a set, float32 [N, C] in the order of its cases."""
-        self.read(which, [detector])
+        rows = self.rows(which, detector)
         if isinstance(detector, JudgeDetector):
-            embedded = self.embeddings(which)
+            embedded = JudgeReading(detector.judge).split(rows)[1]
             return embedded * math.sqrt(embedded.shape[1])
-        return self._features[which, detector.name]
+        return WitnessReading(detector.witness).split(rows)[0] if isinstance(detector, WitnessDetector) else rows
 
-    def _asked(self, detector: Detector) -> Detector:
-        """The judge looks at a picture once, for its features and for the scores."""
-        return JudgeReading(detector.judge) if isinstance(detector, JudgeDetector) else detector
+    def _asked(self, detector: Detector | Reading) -> Detector | Reading:
+        """Judge and witness look at a picture once, for their features and for all else that they say."""
+        if isinstance(detector, JudgeDetector):
+            return JudgeReading(detector.judge)
+        return WitnessReading(detector.witness) if isinstance(detector, WitnessDetector) else detector
+
+    def _wanted(self, which: Which) -> list[Detector | Reading]:
+        """What the parts that run will ask of a set."""
+        parts = set(self.config.parts)
+        wanted: list[Detector | Reading] = []
+        if "privacy" in parts and which != "beside":
+            wanted += [PixelViews(mirrored=which != "train"), *self.detectors]
+        if "fidelity" in parts:
+            wanted += self.detectors
+        if "gates" in parts and which != "beside":
+            wanted.append(JudgeReading(self.judge))
+        if "obedience" in parts and which in ("samples", "real"):
+            wanted += [r for name, r in self.readings.items() if name != "reader" or which == "samples"]
+        return wanted
+
+    @cached_property
+    def readings(self) -> dict[str, OwnReading]:
+        """What may measure obedience, by name: networks that gated nothing."""
+        made: dict[str, OwnReading] = {}
+        left = independent(self.config.gated_by)
+        if "judge" in left:
+            made["judge"] = JudgeReading(self.judge)
+        if "witness" in left:
+            made["witness"] = WitnessReading(self.witness)
+        if "reader" in left:
+            made["reader"] = ReaderReading(self.reader, self.phantoms)
+        return made
 
     @cached_property
     def judge_detector(self) -> JudgeDetector:
@@ -174,12 +256,21 @@ class Context:
     def judge(self) -> Judge:
         return self.judge_detector.judge
 
+    @cached_property
+    def witness(self) -> Witness:
+        known = (d.witness for d in self.detectors if isinstance(d, WitnessDetector))
+        return next(known, None) or Witness.load(self.config.witness)
+
+    @cached_property
+    def reader(self) -> Reader:
+        return Reader.load()
+
     def embeddings(self, which: Which) -> torch.Tensor:
         """The judge's unit embeddings of a set, float32 [N, C]."""
         return JudgeReading(self.judge).split(self._reading(which))[1]
 
     def _reading(self, which: Which) -> torch.Tensor:
-        return self.features(which, JudgeReading(self.judge))
+        return self.rows(which, JudgeReading(self.judge))
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -235,5 +326,5 @@ def open_context(
         check_enough(name, len(real.of(name)), f"{config.split} (of {config.real}) readable")
     return Context(
         config=config, detectors=opened, drawn=[folders.samples[i] for i in samples.kept], samples=samples, real=real,
-        trained=folders.train,
+        trained=folders.train, phantoms=folders.phantoms,
     )  # fmt: skip

@@ -40,12 +40,12 @@ class Reach:
     covered: Bool
 
 
-def reach(samples: torch.Tensor, real: torch.Tensor) -> Reach:
+def reach(samples: torch.Tensor, real: torch.Tensor, real_radii: Sequence[NDArray[Any]] | None = None) -> Reach:
     """Precision and recall (arXiv 1904.06991), density and coverage (arXiv 2002.09797) of float NC against MC.
 
     Neighbourhoods are balls to the third neighbour for the first two and to the fifth for the others, within their own
     set. All depend on how many images there are: compare only at equal numbers. Distances are computed a few rows at a
-    time. ValueError below six images.
+    time. real_radii: of the real ones to both neighbours (`radii`), where they are known. ValueError below six images.
     """
     from sklearn.metrics import pairwise_distances_chunked
 
@@ -55,7 +55,8 @@ def reach(samples: torch.Tensor, real: torch.Tensor) -> Reach:
             f"{len(samples)} and {len(real)}"
         )
     ours, theirs = samples.numpy(), real.numpy()
-    near_ours, (near_theirs, dense) = radii(ours, NEAREST)[0], radii(theirs, NEAREST, NEAREST_DENSE)
+    near_ours = radii(ours, NEAREST)[0]
+    near_theirs, dense = real_radii or radii(theirs, NEAREST, NEAREST_DENSE)
 
     start, precise, density = 0, 0, 0
     recalled, covered = np.zeros((2, len(theirs)), dtype=bool)
@@ -137,8 +138,9 @@ def spread_with_floor(
         target = real[first]
         seen[first] += 1
         beside = real[second] if others is None else others[rng.permutation(len(others))[:num]]
+        target_radii = radii(target.numpy(), NEAREST, NEAREST_DENSE)
         for which, drawn in enumerate((samples[rng.permutation(len(samples))[:num]], beside)):
-            found = reach(drawn, target)
+            found = reach(drawn, target, target_radii)
             counts[which, first] += found.covered
             for name in NAMES:
                 values[name][which].append(vendi_score(drawn) if name == "vendi" else getattr(found, name))

@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,17 +23,40 @@ from vesalius.data.hounsfield import CHUNK
 from vesalius.data.image import MAX_PIXELS, Uint8, fit_image, load_square, read_image
 from vesalius.data.modality import find_modality
 from vesalius.data.progress import Progress
-from vesalius.eval.scores import Case
-from vesalius.models.detector import Detector, Window
+from vesalius.eval.nearest import PixelViews
+from vesalius.eval.readings import ReaderReading, WitnessReading
+from vesalius.eval.scores import Case, JudgeReading
+from vesalius.models.detector import Detector, TextureDetector, Window
 
 TOGETHER = 256
 """Pictures of 128 pixels that are in memory at once; of larger ones fewer."""
+LEAST = 32
+"""Pictures of 128 pixels that a thread looks at together."""
+FEW = 16
+"""Pictures that a network of this package is shown at once: of more, what its layers make does not fit into a
+processor's cache, and it takes up to twice as long."""
+NETWORKS = (JudgeReading, WitnessReading, ReaderReading)
+OWN = (*NETWORKS, PixelViews, TextureDetector)
+"""Detectors that threads may ask at once. On a CPU two threads that take a half of the pictures each are quicker than
+two that share each operator; a user's function need not bear it."""
 HOUNSFIELD = " (HU)"
 READING = 1
 """Goes up where `read_square` reads pictures otherwise than before: what was kept until then is not used."""
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Reading(Protocol):
+    """A detector that must also know of what a picture is."""
+
+    name: str
+    digest: str
+    image_size: int
+    resize: str
+    window: Window
+
+    def of_cases(self, images: torch.Tensor, cases: Sequence[Case]) -> torch.Tensor: ...  # uint8 NCHW -> float32 NC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +92,14 @@ class ImageSet:
 
     def of_family(self, family: str) -> list[int]:
         return [i for i, name in enumerate(self.families) if name == family]
+
+    def part(self, places: Sequence[int]) -> ImageSet:
+        """Those of some places. What does not open is told by the whole."""
+        return ImageSet(
+            name=self.name, cases=[self.cases[i] for i in places], digests=[self.digests[i] for i in places],
+            kept=[self.kept[i] for i in places], sizes=[self.sizes[i] for i in places],
+            modes=[self.modes[i] for i in places],
+        )  # fmt: skip
 
 
 def open_images(name: str, cases: Sequence[Case], *, quiet: bool = False) -> ImageSet:
@@ -131,10 +162,14 @@ def read_chunks(
     chunk = chunk or max(1, TOGETHER * 128**2 // size**2)
     for start in range(0, len(cases), chunk):
         part = cases[start : start + chunk]
-        images = np.empty((len(part), 3, size, size), dtype=np.uint8)
-        for i, image in enumerate(in_threads(lambda c: read_square(c, size, window), part)):
-            images[i] = image
-        yield torch.from_numpy(images)
+        yield _stack(in_threads(lambda c: read_square(c, size, window), part), len(part), size)
+
+
+def _stack(pictures: Iterable[Uint8], num: int, size: int) -> torch.Tensor:
+    images = np.empty((num, 3, size, size), dtype=np.uint8)
+    for i, image in enumerate(pictures):
+        images[i] = image
+    return torch.from_numpy(images)
 
 
 def in_threads(function: Callable[[T], R], members: Sequence[T]) -> Iterator[R]:
@@ -143,10 +178,28 @@ def in_threads(function: Callable[[T], R], members: Sequence[T]) -> Iterator[R]:
         yield from pool.map(function, members)
 
 
+def side_by_side(function: Callable[[T], R], parts: Sequence[T]) -> Iterator[R]:
+    """What a function makes of each part, in order: as many at once as torch has threads, by one each."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield from map(function, parts)
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(function, parts)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def features_of(
-    detectors: Sequence[Detector], images: ImageSet, folder: Path | None, *, quiet: bool = False
+    detectors: Sequence[Detector | Reading],
+    images: ImageSet,
+    folder: Path | None,
+    *,
+    half: bool = False,
+    quiet: bool = False,
 ) -> list[torch.Tensor]:
-    """Features of a set by each detector, float32 [N, C].
+    """Features of a set by each detector, float32 [N, C]. half: the networks of this package compute in bfloat16.
 
     Each is kept in a file of the folder, named by the digest of the pictures and of all that made it, and mapped into
     memory from there. Pictures are read once for detectors that take the same. ValueError names the detector and the
@@ -154,24 +207,52 @@ def features_of(
     """
     found: dict[int, torch.Tensor] = {}
     for i, detector in enumerate(detectors):
-        path = _place(folder, detector, images)
+        path = _place(folder, detector, images, half)
         if path is not None and path.is_file() and (kept := _open(path, len(images.cases))) is not None:
             found[i] = kept
     lacking = [i for i in range(len(detectors)) if i not in found]
     for size, window in dict.fromkeys((detectors[i].image_size, detectors[i].window) for i in lacking):
         mine = [i for i in lacking if (detectors[i].image_size, detectors[i].window) == (size, window)]
-        made = {i: _Rows(_place(folder, detectors[i], images), len(images.cases)) for i in mine}
-        done = 0
+        made = {i: _Rows(_place(folder, detectors[i], images, half), len(images.cases)) for i in mine}
         with Progress(f"features of {images.name}", len(images.cases), quiet=quiet) as bar:
-            for pictures in read_chunks(images.cases, size, window):
-                for i in mine:
-                    rows = detectors[i](pictures).float()
-                    check_features(rows, detectors[i].name, images.cases[done : done + len(pictures)])
-                    made[i].add(rows)
-                done += len(pictures)
-                bar.step(len(pictures))
+            for rows in _looked_at([detectors[i] for i in mine], images.cases, size, window, half):
+                for i, each in zip(mine, rows, strict=True):
+                    made[i].add(each)
+                bar.step(len(rows[0]))
         found |= {i: rows.whole() for i, rows in made.items()}
     return [found[i] for i in range(len(detectors))]
+
+
+def _looked_at(
+    detectors: Sequence[Detector | Reading], cases: Sequence[Case], size: int, window: Window, half: bool
+) -> Iterator[list[torch.Tensor]]:
+    """The rows of each detector of some pictures after another: read and looked at by one thread, and then dropped."""
+    workers = torch.get_num_threads() if all(isinstance(d, OWN) for d in detectors) else 1
+    chunk = max(1, max(LEAST, TOGETHER // workers) * 128**2 // size**2)
+
+    def look(part: Sequence[Case]) -> list[torch.Tensor]:
+        if workers > 1:
+            pictures = _stack((read_square(c, size, window) for c in part), len(part), size)
+        else:
+            (pictures,) = read_chunks(part, size, window, chunk=len(part))
+        rows = []
+        for detector in detectors:
+            with torch.autocast("cpu", torch.bfloat16, enabled=half and isinstance(detector, NETWORKS)):
+                rows.append(_few_at_a_time(detector, pictures, part))
+            check_features(rows[-1], detector.name, part)
+        return rows
+
+    parts = [cases[start : start + chunk] for start in range(0, len(cases), chunk)]
+    yield from map(look, parts) if workers == 1 else side_by_side(look, parts)
+
+
+def _few_at_a_time(detector: Detector | Reading, pictures: torch.Tensor, cases: Sequence[Case]) -> torch.Tensor:
+    """Rows of some pictures; those of this package's networks from a few at once."""
+    step = FEW if isinstance(detector, NETWORKS) else len(cases)
+    parts = [slice(start, start + step) for start in range(0, len(cases), step)]
+    if callable(detector):
+        return torch.cat([detector(pictures[p]).float() for p in parts])
+    return torch.cat([detector.of_cases(pictures[p], cases[p]).float() for p in parts])
 
 
 def check_features(features: torch.Tensor, name: str, cases: Sequence[Case]) -> None:
@@ -189,10 +270,11 @@ def feature_folder() -> Path:
     return Path(os.environ.get("VESALIUS_HOME", Path.home() / ".cache" / "vesalius")) / "features"
 
 
-def _place(folder: Path | None, detector: Detector, images: ImageSet) -> Path | None:
+def _place(folder: Path | None, detector: Detector | Reading, images: ImageSet, half: bool) -> Path | None:
     if folder is None or not detector.digest:
         return None
     made = [READING, detector.name, detector.digest, detector.image_size, detector.window, detector.resize]
+    made += ["bfloat16"] if half and isinstance(detector, NETWORKS) else []
     members = [(digest, case.modality) for digest, case in zip(images.digests, images.cases, strict=True)]
     return folder / f"{hashlib.sha256(json.dumps([made, members]).encode()).hexdigest()[:32]}.npy"
 

@@ -55,7 +55,7 @@ def measure(context: Context) -> dict[str, Any]:
         "detectors": [
             {
                 "name": d.name, "digest": d.digest, "image_size": d.image_size, "resize": d.resize,
-                "window": d.window, "window_told": WINDOWS_TOLD[d.window],
+                "window": d.window, "window_told": WINDOWS_TOLD[d.window], "precision": context.precision_of(d),
                 "num_features": context.features("real", d).shape[1],
                 "num_samples": len(context.samples.cases), "num_real": len(context.real.cases),
             }

@@ -44,6 +44,8 @@ def fidelity_sections(result: Mapping[str, Any]) -> list[Section]:
         )
     windows = {d["window"]: d["window_told"] for d in result["detectors"]}
     text = [*(f"Window '{name}': {told}." for name, told in windows.items()), *needs_told(result)]
+    half = [d["name"] for d in result["detectors"] if d.get("precision") == "bfloat16"]
+    text += [f"As the pictures are many, {' and '.join(half)} computed in bfloat16."] if half else []
     found.append(Section(title="What measured it", text=text, tables=[detectors_table(result)]))
     return found
 

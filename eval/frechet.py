@@ -117,12 +117,27 @@ class _Moments:
 
 
 def _between(x: _Moments, i: Indices, y: _Moments, j: Indices) -> float:
-    from scipy.linalg import eigh, eigvalsh
+    from scipy.linalg import eigvalsh
 
     (mean_x, cov_x), (mean_y, cov_y) = x.of(i), y.of(j)
-    # tr (S_x S_y)^(1/2) from the symmetric S_x^(1/2) S_y S_x^(1/2), whose eigenvalues are the same and not negative.
-    values, vectors = eigh(cov_x)
-    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
-    shared = np.sqrt(eigvalsh(root @ cov_y @ root).clip(0)).sum()
+    # tr (S_x S_y)^(1/2) from the symmetric R' S_y R with R R' = S_x, whose eigenvalues are the same and not negative.
+    root = _root(cov_x)
+    shared = np.sqrt(eigvalsh(root.T @ cov_y @ root, check_finite=False).clip(0)).sum()
     difference = mean_x - mean_y
     return float(difference @ difference + np.trace(cov_x) + np.trace(cov_y) - 2 * shared)
+
+
+def _root(covariance: Float64) -> Float64:
+    """R with R R' the covariance: Cholesky's, a tenth of the work of the symmetric one, which is taken where features
+    hang together, or are more than the images."""
+    from scipy.linalg import cholesky, eigh
+
+    try:
+        lower: Float64 = cholesky(covariance, lower=True)
+        if np.diag(lower).min() > 1e-6 * np.diag(lower).max():
+            return lower
+    except np.linalg.LinAlgError:
+        pass
+    values, vectors = eigh(covariance)
+    root: Float64 = vectors * np.sqrt(values.clip(0))
+    return root

@@ -199,17 +199,44 @@ def measure(
             f"the pixels of {tuple(images.shape[1:])} and real ones of {tuple(real_images.shape[1:])} cannot be "
             "compared; read both at one size"
         )
+    sets: tuple[dict[str, Described], ...] = ({}, {})
+    for made, stack, names in zip(sets, (images, real_images), (groups, real_groups), strict=True):
+        for group in set(groups):
+            made[group] = Described(group, windowed=group in windowed)
+            made[group].add(stack[[i for i, g in enumerate(names) if g == group]])
+    return compare_rows(*sets, seed=seed)
+
+
+class Described:
+    """The rows of one group of pictures, by name of what is described, made as its pictures come."""
+
+    def __init__(self, group: str, *, windowed: bool) -> None:
+        self.num, self.kinds = 0, kinds_for(group.partition(",")[0], windowed=windowed)
+        self._rows: dict[str, list[Rows]] = {name: [] for name in self.kinds}
+
+    def add(self, images: torch.Tensor) -> None:
+        """uint8 [N, 3, H, W]"""
+        if len(images):
+            self.num += len(images)
+            for name, kind in self.kinds.items():
+                self._rows[name].append(kind.describe(images))
+
+    def rows(self, name: str) -> Rows:
+        return np.concatenate(self._rows[name])
+
+
+def compare_rows(ours: Mapping[str, Described], real: Mapping[str, Described], *, seed: int = 0) -> dict[str, Any]:
+    """Distances of groups of pictures, by name, to the real ones of the same name, as JSON."""
     rows: list[dict[str, Any]] = []
     spectra: dict[str, Any] = {}
-    for group in sorted(set(groups)):
-        ours = images[[i for i, g in enumerate(groups) if g == group]]
-        real = real_images[[i for i, g in enumerate(real_groups) if g == group]]
-        row = {"group": group, "num": len(ours), "num_real": len(real)}
-        if len(ours) < MIN_IMAGES or len(real) < 2 * MIN_IMAGES:
+    for group, mine in sorted(ours.items()):
+        theirs = real[group]
+        row = {"group": group, "num": mine.num, "num_real": theirs.num}
+        if mine.num < MIN_IMAGES or theirs.num < 2 * MIN_IMAGES:
             rows.append({**row, "note": f"needs {MIN_IMAGES} images and {2 * MIN_IMAGES} real ones"})
             continue
-        for name, kind in kinds_for(group.partition(",")[0], windowed=group in windowed).items():
-            one, two = kind.describe(ours), kind.describe(real)
+        for name, kind in mine.kinds.items():
+            one, two = mine.rows(name), theirs.rows(name)
             if name == "noise":
                 if np.isnan(one[:, 0]).all() or np.isnan(two[:, 0]).all():
                     rows.append({**row, "what": "noise power", "note": "all pictures are blank"})

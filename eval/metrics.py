@@ -7,7 +7,7 @@ Here are shares, means, the kernel distance and nearest neighbours; `vesalius.ev
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,9 @@ MIN_IMAGES = 10
 MOST_BLOCKS = 64
 """Blocks of images of which the jackknife draws its halves; where there are fewer images, each is one."""
 ROWS = 512
-"""Images whose kernels or distances to a whole set are in memory at once."""
+"""Images whose distances to a whole set are in memory at once."""
+TILE = 256
+"""Images of either set whose kernels are."""
 
 Float64 = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -182,24 +184,40 @@ class _Blocks:
 
     def __init__(self, features: torch.Tensor, most: int, rng: np.random.Generator | None = None) -> None:
         order = np.arange(len(features)) if rng is None else rng.permutation(len(features))
-        self.rows: Float64 = features.numpy()[order].astype(np.float64)
+        rows: Float64 = features.numpy()[order].astype(np.float64)
+        rows /= math.sqrt(rows.shape[1])
+        self.rows = np.concatenate([rows, np.ones((len(rows), 1))], 1)  # so that a product is x.y / C + 1
         self.num = min(most, len(features))
         edges = np.linspace(0, len(features), self.num + 1).astype(np.int64)
-        self.starts, self.sizes = edges[:-1], np.diff(edges)
+        self.sizes = edges[1:] - edges[:-1]
 
     def kernels(self, other: _Blocks | None = None) -> Float64:
-        """Sums between each block and each of the other set (or of its own, images with themselves left out)."""
+        """Sums between each block and each of the other set (or of its own, images with themselves left out).
+
+        Tile by tile, as a processor's cache holds them; of its own, those below the diagonal mirror those above.
+        """
         columns = other or self
-        sums = np.zeros((self.num, columns.num))
-        block = np.repeat(np.arange(self.num), self.sizes)
-        for start in range(0, len(self.rows), ROWS):
-            part = self.rows[start : start + ROWS]
-            kernel = part @ columns.rows.T / part.shape[1] + 1
-            kernel *= kernel * kernel
-            if other is None:
-                kernel[np.arange(len(part)), start + np.arange(len(part))] = 0
-            np.add.at(sums, block[start : start + ROWS], np.add.reduceat(kernel, columns.starts, axis=1))
-        return sums
+        sums, above = np.zeros((2, self.num, columns.num))
+        for start, part, rows, first in self._tiles():
+            for begin, beside, across, second in columns._tiles():
+                if other is None and begin < start:
+                    continue
+                kernel = part @ beside.T
+                cube = kernel * kernel
+                cube *= kernel
+                if other is None and begin == start:
+                    np.fill_diagonal(cube, 0)
+                told = np.add.reduceat(np.add.reduceat(cube, rows, axis=0), across, axis=1)
+                (above if other is None and begin > start else sums)[np.ix_(first, second)] += told
+        return sums + above + above.T if other is None else sums
+
+    def _tiles(self) -> Iterator[tuple[int, Float64, Indices, Indices]]:
+        """Some rows after others: the place of the first, the rows, where blocks begin among them, and which."""
+        blocks = np.repeat(np.arange(self.num), self.sizes)
+        for start in range(0, len(self.rows), TILE):
+            mine = blocks[start : start + TILE]
+            begins = np.flatnonzero(np.diff(mine, prepend=-1))
+            yield start, self.rows[start : start + TILE], begins, mine[begins]
 
 
 def nearest_distances(queries: torch.Tensor, references: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -35,7 +35,7 @@ class PixelDetector:
     size = 16
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 [N, 3, H, W] -> float32 [N, 256]. A picture without any contrast has zeros."""
+        """uint8 [N, 3, H, W], or its grey [N, 1, H, W] -> float32 [N, 256]. A picture without contrast has zeros."""
         shape = (self.size, self.size)
         parts = [
             functional.interpolate(part.float().mean(1, keepdim=True), size=shape, mode="bilinear", antialias=True)
@@ -79,7 +79,8 @@ class PixelViews:
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 [N, 3, H, W] -> float32 [N, V * 256]."""
-        return torch.cat([self._pixels(view) for view in self._turn(images)], 1)
+        grey = images.float().mean(1, keepdim=True)  # once for all views
+        return torch.cat([self._pixels(view) for view in self._turn(grey)], 1)
 
     def split(self, features: torch.Tensor) -> list[torch.Tensor]:
         """The views out of the row."""

@@ -10,6 +10,7 @@ count. A network that gated the samples has made them agree with itself, so it m
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, Protocol
@@ -21,14 +22,18 @@ from vesalius.data.phantom import KINDS, ORGANS, RULES, draw_phantom
 from vesalius.data.prompt import clean, is_chinese, swap_sides
 from vesalius.data.record import Finding, Record
 from vesalius.data.wording import hard_negatives, reword
+from vesalius.eval.features import side_by_side
 from vesalius.eval.metrics import share
+from vesalius.eval.obedience_seen import Seen, look, places_of
 from vesalius.eval.scores import Case
 from vesalius.models.judge_network import Judge, attribute_names
 from vesalius.models.reader_network import Reader, compare_findings
-from vesalius.models.witness_network import FINDINGS, Witness
+from vesalius.models.witness_network import Witness
 
 GATES = ("judge", "witness", "reader")
 """Networks of this package that could gate, and that could measure."""
+TOGETHER, TEXTS = 4096, 1024
+"""Contrasts that are weighed, and texts that are read, at once."""
 MOST_PHANTOMS = 300
 FIRST_PHANTOM = 10 * 1_000_003
 """The seed of the first phantom drawn here; no training set comes near it."""
@@ -110,19 +115,21 @@ def contrasts(cases: Sequence[Case], *, seed: int = 0) -> list[Contrast]:
     the modality, at random.
     """
     told: list[Contrast] = []
-    texts: dict[str, list[str]] = {}
-    for case in cases:
-        texts.setdefault(case.modality, []).append(clean(case.text))
-    for place, case in enumerate(cases):
-        own = clean(case.text)
+    prompts = [clean(case.text) for case in cases]
+    found: dict[str, set[str]] = {}
+    for case, own in zip(cases, prompts, strict=True):
+        found.setdefault(case.modality, set()).add(own)
+    texts = {modality: sorted(each) for modality, each in found.items()}
+    for place, (case, own) in enumerate(zip(cases, prompts, strict=True)):
         swapped = swap_sides(own)
         if swapped:
             told.append(Contrast(place, "side", own, swapped))
         told += _reworded(case, place, seed)
-        others = sorted(set(texts[case.modality]) - {own})
-        if others:
-            rng = np.random.default_rng([seed, place, 1])
-            told.append(Contrast(place, "other prompt", own, others[int(rng.integers(len(others)))]))
+        others = texts[case.modality]
+        if len(others) > 1:
+            drawn = int(np.random.default_rng([seed, place, 1]).integers(len(others) - 1))
+            other = others[drawn + (drawn >= bisect_left(others, own))]  # of all but its own
+            told.append(Contrast(place, "other prompt", own, other))
     return told
 
 
@@ -166,28 +173,31 @@ def _exchanged(case: Case) -> tuple[Finding, ...] | None:
 
 
 def agreement_answers(
-    name: str, network: Agrees, cases: Sequence[Case], images: torch.Tensor, seed: int
+    name: str, network: Agrees, cases: Sequence[Case], embedded: torch.Tensor, seed: int
 ) -> list[Answer]:
-    """Whether each picture agrees better with the true text than with the false one."""
+    """Whether each picture (unit vectors [N, C]) agrees better with the true text than with the false one."""
     asked = contrasts(cases, seed=seed)
     if not asked:
         return []
-    seen = network.embed_images(images)[[each.place for each in asked]]
-    true, false = (network.embed_texts(texts) for texts in ([c.true for c in asked], [c.false for c in asked]))
-    right = ((seen * true).sum(1) > (seen * false).sum(1)).tolist()
-    return [Answer(c.place, f"{c.attribute} exchanged", name, r) for c, r in zip(asked, right, strict=True)]
+    # Each text once, and those of like length together, so that few tokens are padding.
+    texts = sorted({text for c in asked for text in (c.true, c.false)}, key=lambda text: (len(text), text))
+    place = {text: i for i, text in enumerate(texts)}
+    parts = [texts[start : start + TEXTS] for start in range(0, len(texts), TEXTS)]
+    known = torch.cat(list((side_by_side if isinstance(network, Judge) else map)(network.embed_texts, parts)))
+    answers = []
+    for start in range(0, len(asked), TOGETHER):
+        part = asked[start : start + TOGETHER]
+        true, false = (known[[place[t] for t in told]] for told in ([c.true for c in part], [c.false for c in part]))
+        seen = embedded[[c.place for c in part]]
+        right = ((seen * true).sum(1) > (seen * false).sum(1)).tolist()
+        answers += [Answer(c.place, f"{c.attribute} exchanged", name, r) for c, r in zip(part, right, strict=True)]
+    return answers
 
 
-def modality_answers(net: Networks, cases: Sequence[Case], images: torch.Tensor) -> list[Answer]:
+def modality_answers(seen: Seen, cases: Sequence[Case]) -> list[Answer]:
     """Whether each picture is read as its modality, by each classifier that knows it."""
     answers: list[Answer] = []
-    read: list[tuple[str, tuple[str, ...], torch.Tensor]] = []
-    if net.judge is not None:
-        read.append(("judge", net.judge.config.modalities, net.judge.read(images)[0]))
-    if net.witness is not None and "modality" in net.witness.config.heads:
-        said, names = net.witness.classify(images, "modality")
-        read.append(("witness", names, said))
-    for name, known, said in read:
+    for name, (known, said) in seen.modality.items():
         chosen = said.argmax(1).tolist()
         answers += [
             Answer(i, "modality", name, known[chosen[i]] == case.modality)
@@ -197,31 +207,21 @@ def modality_answers(net: Networks, cases: Sequence[Case], images: torch.Tensor)
     return answers
 
 
-def finding_answers(net: Networks, cases: Sequence[Case], images: torch.Tensor) -> list[Answer]:
+def finding_answers(seen: Seen, cases: Sequence[Case]) -> list[Answer]:
     """What the heads of judge and witness say of the findings asked for or denied: a probability of a half decides.
 
     "finding present": of its kind. "finding absent": of one denied. "side": of one present in the prompt, the side
     asked for is likelier than the other; of both sides, each is likelier than not.
     """
     answers: list[Answer] = []
-    heads: list[tuple[str, list[dict[str, float]]]] = []
-    if net.judge is not None:
-        _, said = net.judge.read(images)
-        heads.append(("judge", [dict(zip(net.judge.config.attributes, row, strict=True)) for row in said.tolist()]))
-    if net.witness is not None:
-        features = net.witness.features(images)
-        rows: list[dict[str, float]] = [{} for _ in cases]
-        for modality in {c.modality for c in cases}:
-            head = f"{FINDINGS}{modality}"
-            if head in net.witness.config.heads:
-                mine = [i for i, c in enumerate(cases) if c.modality == modality]
-                for i, row in zip(mine, net.witness.read(features[mine], head).tolist(), strict=True):
-                    rows[i] = dict(zip(net.witness.config.heads[head], row, strict=True))
-        heads.append(("witness", rows))
-    for name, known in heads:
+    for name, (names, probabilities) in seen.findings.items():
+        places = places_of(names)
         for i, case in enumerate(cases):
-            for finding in case.findings:
-                answers += [Answer(i, a, name, r) for a, r in _answers_of(case.modality, finding, known[i])]
+            if case.findings:
+                row = probabilities[i].tolist()
+                said = {n: row[k] for n, k in places.items() if n.startswith(f"{case.modality}/")}
+                for finding in case.findings:
+                    answers += [Answer(i, a, name, r) for a, r in _answers_of(case.modality, finding, said)]
     return answers
 
 
@@ -241,20 +241,18 @@ def _answers_of(modality: str, finding: Finding, said: Mapping[str, float]) -> l
 
 
 def reader_answers(
-    reader: Reader, cases: Sequence[Case], images: torch.Tensor, phantoms: Collection[str]
+    cases: Sequence[Case], measured: Sequence[tuple[Finding, ...] | None], uncounted: Collection[int] = ()
 ) -> list[Answer]:
-    """What the phantom reader measures in pictures of the modalities named, whose findings are known."""
-    mine = [i for i, c in enumerate(cases) if c.modality in phantoms and c.modality in RULES and c.findings]
-    if not mine:
-        return []
-    readings = reader.read(images[mine], [cases[i].modality for i in mine])
+    """What the phantom reader says of pictures whose findings are known. uncounted: whose count is not known."""
     names = {"present": "finding present", "absent": "finding absent", "size": "size within 25 %"}
     return [
         Answer(i, names.get(question, question), "reader", right)
-        for i, reading in zip(mine, readings, strict=True)
+        for i, (case, read) in enumerate(zip(cases, measured, strict=True))
+        if read is not None and case.findings
         for _, question, right in compare_findings(
-            [f for f in cases[i].findings if f.kind in RULES[cases[i].modality]], reading.findings, cases[i].modality
+            [f for f in case.findings if f.kind in RULES[case.modality]], read, case.modality
         )
+        if question != "count" or i not in uncounted
     ]
 
 
@@ -266,25 +264,26 @@ def phantom_like(records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(sorted(m for m, all_phantoms in drawn.items() if all_phantoms and m in RULES))
 
 
-def phantoms_of(cases: Sequence[Case], phantoms: Collection[str], seed: int) -> tuple[list[Case], torch.Tensor]:
-    """Phantoms that really have what was asked, of at most `MOST_PHANTOMS` cases at random: cases, uint8 [N, 3, H, W].
+def phantoms_of(cases: Sequence[Case], phantoms: Collection[str], seed: int) -> tuple[list[int], torch.Tensor]:
+    """Phantoms that really have what was asked, of at most `MOST_PHANTOMS` cases at random: the places of those, and
+    uint8 [N, 3, H, W].
 
     What the reader gets wrong of them is its own error, in the very mix of findings that the samples were asked for.
     Cases whose findings no phantom can have are passed over.
     """
     from vesalius.eval.scorecard_obedience import as_seen
 
-    mine = [c for c in cases if c.modality in phantoms and c.modality in RULES and c.findings]
+    mine = [i for i, c in enumerate(cases) if c.modality in phantoms and c.modality in RULES and c.findings]
     order = np.random.default_rng(seed).permutation(len(mine)).tolist()
-    kept: list[Case] = []
+    kept: list[int] = []
     drawn: list[torch.Tensor] = []
     for number in order[:MOST_PHANTOMS]:
-        case = mine[number]
+        case = cases[mine[number]]
         try:
             phantom = draw_phantom(FIRST_PHANTOM + number, case.modality, size=SIZE, findings=case.findings)
         except ValueError:
             continue
-        kept.append(case)
+        kept.append(mine[number])
         drawn.append(torch.from_numpy(as_seen(phantom)))
     return kept, torch.stack(drawn) if drawn else torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8)
 
@@ -293,12 +292,17 @@ def answers(
     cases: Sequence[Case], images: torch.Tensor, net: Networks, *, phantoms: Collection[str] = (), seed: int = 0
 ) -> list[Answer]:
     """All that can be asked of the pictures (uint8 [N, 3, H, W]) of these cases."""
-    found = modality_answers(net, cases, images) + finding_answers(net, cases, images)
+    return answers_seen(cases, look(net, cases, images, phantoms), net, seed=seed)
+
+
+def answers_seen(
+    cases: Sequence[Case], seen: Seen, net: Networks, *, seed: int = 0, uncounted: Collection[int] = ()
+) -> list[Answer]:
+    """The same of what networks made of the pictures."""
+    found = modality_answers(seen, cases) + finding_answers(seen, cases)
     for name, network in net.agreement.items():
-        found += agreement_answers(name, network, cases, images, seed)
-    if net.reader is not None:
-        found += reader_answers(net.reader, cases, images, phantoms)
-    return found
+        found += agreement_answers(name, network, cases, seen.embedded[name], seed)
+    return found + (reader_answers(cases, seen.measured, uncounted) if seen.measured else [])
 
 
 def measure(
@@ -323,31 +327,55 @@ def measure(
         if len(each) != len(stack) or not len(each):
             raise ValueError(f"obedience: {len(each)} {name}, and {len(stack)} pictures of them; give as many")
     left = net.without(gated_by) if gated_by else net
-    ours = answers(cases, images, left, phantoms=phantoms, seed=seed)
-    theirs = answers(real, real_images, replace(left, reader=None), seed=seed)
-    if left.reader is not None:
-        known, drawn = phantoms_of(cases, phantoms, seed)
-        told = [a._replace(place=len(real) + a.place) for a in reader_answers(left.reader, known, drawn, phantoms)]
-        real, theirs = [*real, *known], theirs + told
-    rows = []
+    theirs = replace(left, reader=None)
+    found = measure_seen(
+        cases, look(left, cases, images, phantoms), real, look(theirs, real, real_images), left, phantoms=phantoms,
+        seed=seed,
+    )  # fmt: skip
+    return {**found, "gated_by": sorted(gated_by)}
+
+
+def measure_seen(
+    cases: Sequence[Case],
+    seen: Seen,
+    real: Sequence[Case],
+    real_seen: Seen,
+    net: Networks,
+    *,
+    phantoms: Collection[str] = (),
+    uncounted: Collection[int] = (),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The same of what networks that may measure made of the pictures. uncounted: places of cases of which no count may
+    be asked."""
+    ours = answers_seen(cases, seen, net, seed=seed, uncounted=uncounted)
+    theirs = answers_seen(real, real_seen, net, seed=seed)
+    num_real, known = len(real), list(real)
+    if net.reader is not None:
+        asked = [i for i, c in enumerate(cases) if c.findings]
+        places, drawn = phantoms_of([cases[i] for i in asked], phantoms, seed)
+        own = [cases[asked[i]] for i in places]
+        measured = look(Networks(agreement={}, reader=net.reader), own, drawn, phantoms).measured
+        vague = {k for k, i in enumerate(places) if asked[i] in uncounted}
+        theirs += [a._replace(place=num_real + a.place) for a in reader_answers(own, measured, vague)]
+        known += own
     modalities = sorted({c.modality for c in cases})
-    keys = sorted({(a.attribute, a.network) for a in ours})
-    for attribute, network in keys:
-        for of in ["all", *modalities] if len(modalities) > 1 else modalities:
-            counted = [
-                [a.right for a in found if (a.attribute, a.network) == (attribute, network)
-                 and of in ("all", known[a.place].modality) and known[a.place].modality in modalities]
-                for found, known in ((ours, cases), (theirs, real))
-            ]  # fmt: skip
-            if counted[0]:
-                rows.append(
-                    {
-                        "attribute": attribute, "network": network, "of": of, "samples": asdict(share(counted[0])),
-                        "real": asdict(share(counted[1])) if counted[1] else None,
-                    }
-                )  # fmt: skip
-    digests = {name: getattr(left, name).digest for name in GATES if getattr(left, name) is not None}
-    return {
-        "rows": rows, "networks": digests, "gated_by": sorted(gated_by), "num_samples": len(cases),
-        "num_real": len(real_images),
-    }  # fmt: skip
+    counts: list[dict[tuple[str, str, str], list[bool]]] = []
+    for found, each in ((ours, cases), (theirs, known)):
+        right: dict[tuple[str, str, str], list[bool]] = {}
+        for a in found:
+            if (of := each[a.place].modality) in modalities:
+                right.setdefault((a.attribute, a.network, of), []).append(a.right)
+                right.setdefault((a.attribute, a.network, "all"), []).append(a.right)
+        counts.append(right)
+    rows = [
+        {
+            "attribute": attribute, "network": network, "of": of, "samples": asdict(share(counts[0][key])),
+            "real": asdict(share(counts[1][key])) if key in counts[1] else None,
+        }
+        for attribute, network in sorted({(a.attribute, a.network) for a in ours})
+        for of in (["all", *modalities] if len(modalities) > 1 else modalities)
+        if (key := (attribute, network, of)) in counts[0]
+    ]  # fmt: skip
+    digests = {name: getattr(net, name).digest for name in GATES if getattr(net, name) is not None}
+    return {"rows": rows, "networks": digests, "gated_by": [], "num_samples": len(cases), "num_real": num_real}

@@ -51,6 +51,7 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
     """What a page says of obedience."""
     gated = ", ".join(result["gated_by"])
     told = ", ".join(f"{name} ({digest[:12]})" for name, digest in result["networks"].items())
+    by_text = result.get("told_by_text", {})
     return [
         Section(
             title="Obedience to the prompt",
@@ -60,6 +61,20 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
                 *(
                     [f"These samples were gated by the {gated}, which therefore measures nothing here."]
                     if gated
+                    else []
+                ),
+                *(
+                    [
+                        f"{by_text['samples']} of {result['num_samples']} samples and {by_text['real']} of "
+                        f"{result['num_real']} real images have no findings on record, and are asked for those that "
+                        "their text states."
+                    ]
+                    if any(by_text.values())
+                    else []
+                ),
+                *(
+                    ["As the pictures are many, networks computed in bfloat16, by which a few answers in 1000 turn."]
+                    if result.get("bfloat16")
                     else []
                 ),
             ],

@@ -5,25 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vesalius.data.record import load_records
+from vesalius.data.phantom import KINDS
 from vesalius.eval import obedience, obedience_page
-from vesalius.eval.context import Context
+from vesalius.eval.context import Context, Which
+from vesalius.eval.findings_told import told_by_text
+from vesalius.eval.obedience_seen import Seen, places_of, seen_in
 from vesalius.eval.report import Section
-from vesalius.eval.scores import read_images
-from vesalius.models.reader_network import Reader
-from vesalius.models.witness_network import Witness
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """What `vesalius.eval.obedience.measure` finds, by networks that did not gate the samples (`--gated-by`)."""
-    size, quiet = context.judge.config.image_size, context.config.json
-    stacks = [read_images(s.cases, size, f"reading {s.name}", quiet=quiet) for s in (context.samples, context.real)]
-    records = load_records(context.config.real, context.config.split)
-    return obedience.measure(
-        context.samples.cases, stacks[0], context.real.cases, stacks[1],
-        obedience.networks(context.judge, Witness.load(context.config.witness), Reader.load()),
-        gated_by=context.config.gated_by, phantoms=obedience.phantom_like(records), seed=context.config.seed,
+    """What `vesalius.eval.obedience.measure` finds, by networks that did not gate the samples (`--gated-by`).
+
+    Prompts and captions without findings of their own are asked for those that their text states (`told_by_text`).
+    """
+    ours, theirs = _seen(context, "samples"), _seen(context, "real")
+    known = {name for heads in ours.findings.values() for name in places_of(heads.names)}
+    known |= {f"{m}/{kind}" for m in context.phantoms for kind in KINDS[m]} if ours.measured else set()
+    samples, real = (told_by_text(s.cases, known) for s in (context.samples, context.real))
+    made = context.readings
+    net = obedience.networks(
+        context.judge if "judge" in made else None, context.witness if "witness" in made else None,
+        context.reader if "reader" in made else None,
     )  # fmt: skip
+    found = obedience.measure_seen(
+        samples.cases, ours, real.cases, theirs, net, phantoms=context.phantoms, uncounted=samples.uncounted,
+        seed=context.config.seed,
+    )  # fmt: skip
+    told = {"samples": len(samples.by_text), "real": len(real.by_text)}
+    return {**found, "gated_by": sorted(context.config.gated_by), "told_by_text": told, "bfloat16": context.half}
+
+
+def _seen(context: Context, which: Which) -> Seen:
+    """What the networks that may measure make of a set; the reader looks at samples alone."""
+    readings = {n: r for n, r in context.readings.items() if n != "reader" or which == "samples"}
+    rows = {name: context.rows(which, reading) for name, reading in readings.items()}
+    return seen_in(readings, rows, context.set_of(which).cases)
 
 
 def sections(result: Mapping[str, Any], context: Context) -> list[Section]:

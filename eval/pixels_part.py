@@ -6,23 +6,39 @@ from collections.abc import Mapping
 from typing import Any
 
 from vesalius.data.modality import find_modality
+from vesalius.data.progress import Progress
 from vesalius.eval import image_sets
 from vesalius.eval.context import Context
+from vesalius.eval.features import ImageSet, read_chunks
 from vesalius.eval.report import Section
-from vesalius.eval.scores import read_images
 
 SIZE = 128
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """What `vesalius.eval.image_sets.measure` finds, of pictures of 128 pixels."""
-    sets = (context.samples, context.real)
-    stacks = [read_images(s.cases, SIZE, f"reading {s.name}", quiet=context.config.json) for s in sets]
-    families = {f for s in sets for f in s.families}
+    """What `vesalius.eval.image_sets.measure` finds, of pictures of 128 pixels, a few of which are held at once."""
+    families = set(context.samples.families) | set(context.real.families)
     windowed = [f for f in families if "," not in f and find_modality(f).windows]
-    return image_sets.measure(
-        stacks[0], sets[0].families, stacks[1], sets[1].families, windowed=windowed, seed=context.config.seed
-    )
+    sets = [
+        describe(images, sorted(set(context.samples.families)), windowed, quiet=context.config.json)
+        for images in (context.samples, context.real)
+    ]
+    return image_sets.compare_rows(*sets, seed=context.config.seed)
+
+
+def describe(
+    images: ImageSet, families: list[str], windowed: list[str], *, quiet: bool = False
+) -> dict[str, image_sets.Described]:
+    """The rows of a set, family by family."""
+    found = {}
+    with Progress(f"pixels of {images.name}", len(images.cases), quiet=quiet) as bar:
+        for family in families:
+            made = image_sets.Described(family, windowed=family in windowed)
+            for pictures in read_chunks([images.cases[i] for i in images.of_family(family)], SIZE, "model"):
+                made.add(pictures)
+                bar.step(len(pictures))
+            found[family] = made
+    return found
 
 
 def sections(result: Mapping[str, Any], context: Context) -> list[Section]:

@@ -9,6 +9,8 @@ from vesalius.eval.obedience_page import compared
 from vesalius.eval.privacy import PERCENTILE
 from vesalius.eval.report import Section, Table
 
+OBEYS = "obeys the prompt?"
+
 
 def section(result: Mapping[str, Any], modalities: Sequence[str]) -> Section:
     """In short. result: of an evaluation, with the parts that ran."""
@@ -19,6 +21,8 @@ def section(result: Mapping[str, Any], modalities: Sequence[str]) -> Section:
     }
     names = list(dict.fromkeys([*modalities, *(name for told in columns.values() for name in told)]))
     names = [n for n in names if n != "all" and any(n in told for told in columns.values())]
+    if "obedience" in result:
+        names = _share_obedience(columns, names)
     rows = [[name, *(told.get(name, "-") for told in columns.values())] for name in names]
     lines = [_apart(name, result[name]) for name in ("membership", "usefulness") if name in result]
     return Section(
@@ -55,7 +59,20 @@ def _obedience(found: Mapping[str, Any], modalities: Sequence[str]) -> dict[str,
         told[name] = "; ".join(lines) or (
             f"not told from real images in {asked}" if said else "no conclusion: nothing to ask"
         )
-    return {"obeys the prompt?": told}
+    return {OBEYS: told}
+
+
+def _share_obedience(columns: dict[str, Mapping[str, str]], names: Sequence[str]) -> list[str]:
+    """Rows for those names alone of which more than obedience is told, where it is: "CT, greyscale" and no "CT". What
+    is told of obedience is told of a modality, and so stands beside each of its parts."""
+    told = columns[OBEYS]
+    others = {name for head, each in columns.items() if head != OBEYS for name in each}
+    parts = {name: [n for n in names if n.startswith(f"{name}, ") and n in others] for name in told}
+    whole = {
+        n: f"{told[m]} (of all {m})" if m in others or len(ns) > 1 else told[m] for m, ns in parts.items() for n in ns
+    }
+    columns[OBEYS] = {**told, **whole}
+    return [n for n in names if n in others or not parts.get(n)]
 
 
 def _copies(found: Mapping[str, Any]) -> dict[str, str]:

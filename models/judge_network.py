@@ -58,7 +58,9 @@ class ImageEncoder(nn.Module):
         self.attributes = nn.Linear(256, len(config.attributes))
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        hidden = self.hidden(self.trunk(pixels))
+        return self.answer(self.hidden(self.trunk(pixels)))
+
+    def answer(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return functional.normalize(self.embedding(hidden), dim=1), self.modality(hidden), self.attributes(hidden)
 
 
@@ -114,8 +116,13 @@ class Judge(nn.Module):
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Texts -> unit embeddings float32 [N, C]."""
-        return torch.cat([self.text(*self.tokenize(texts[i : i + 64])) for i in range(0, len(texts), 64)])
+        """Texts -> unit embeddings float32 [N, C]. Those of like length are read together: few tokens are padding."""
+        found = torch.empty(len(texts), self.config.embedding)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(texts), 64):
+            part = order[start : start + 64]
+            found[part] = self.text(*self.tokenize([texts[i] for i in part])).float()
+        return found
 
     @torch.inference_mode()
     def read(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -125,12 +132,15 @@ class Judge(nn.Module):
 
     @torch.inference_mode()
     def look(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """NCHW uint8 -> what `embed_images` and `read` give, in one pass."""
-        parts = [
+        """NCHW uint8 -> what `embed_images` and `read` give, in one pass. Under autocast the heads stay in float32: in
+        bfloat16 answers that are near each other become equal."""
+        parts = []
+        for part in images.split(64):
             # So laid out in memory convolutions on a CPU take three quarters of the time.
-            self.image(self._pixels(part).contiguous(memory_format=torch.channels_last))
-            for part in images.split(64)
-        ]
+            pixels = self._pixels(part).contiguous(memory_format=torch.channels_last)
+            hidden = self.image.hidden(self.image.trunk(pixels))
+            with torch.autocast(images.device.type, enabled=False):
+                parts.append(self.image.answer(hidden.float()))
         embedded, modality, attributes = (torch.cat([p[i] for p in parts]) for i in range(3))
         return embedded, modality.softmax(1), attributes.sigmoid()
 

@@ -126,7 +126,8 @@ class Reader(nn.Module):
     def probabilities(self, images: torch.Tensor, modalities: Sequence[str]) -> torch.Tensor:
         """NCHW uint8 of any size -> probability of background and each label, float32 [N, 1 + labels, size, size]."""
         pixels = _sized(images, self.config.image_size) / 127.5 - 1.0
-        logits: torch.Tensor = self(pixels).masked_fill(self.foreign(modalities), -torch.inf)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)  # convolutions on a CPU are quicker so
+        logits: torch.Tensor = self(pixels).float().masked_fill(self.foreign(modalities), -torch.inf)
         return logits.softmax(1)
 
     def read(self, images: torch.Tensor, modalities: Sequence[str]) -> list[Reading]:
@@ -136,8 +137,8 @@ class Reader(nn.Module):
         """
         names = [phantom_modality(m) for m in modalities]
         readings = []
-        for start in range(0, len(names), 32):
-            part, some = images[start : start + 32], names[start : start + 32]
+        for start in range(0, len(names), 16):  # of more, what layers make does not fit into a processor's cache
+            part, some = images[start : start + 16], names[start : start + 16]
             maps = self.probabilities(part, some).numpy()
             greys = _sized(part[:, :1], self.config.image_size)[:, 0].numpy() / np.float32(255)
             readings += [self._measure(maps[i], greys[i], some[i]) for i in range(len(some))]

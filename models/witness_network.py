@@ -113,7 +113,8 @@ class Witness(nn.Module):
             near = difflib.get_close_matches(head, names, n=1, cutoff=0.4)
             hint = f"; did you mean '{near[0]}'?" if near else ";"
             raise ValueError(f"the witness has no head '{head}'{hint} ({', '.join(names) or 'none was fitted'})")
-        logits: torch.Tensor = self.heads[names.index(head)](features)
+        with torch.autocast(features.device.type, enabled=False):  # in bfloat16 near answers become equal
+            logits: torch.Tensor = self.heads[names.index(head)](features)
         return logits.sigmoid() if head.startswith(FINDINGS) else logits.softmax(1)
 
     def classify(self, images: torch.Tensor, head: str) -> tuple[torch.Tensor, tuple[str, ...]]:
@@ -129,7 +130,9 @@ class Witness(nn.Module):
         return self.tokens(to_patches(pixels, self.config.patch))
 
     def _describe(self, images: torch.Tensor) -> torch.Tensor:
-        return self.describe(self.look(images))
+        tokens = self.look(images)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.describe(tokens.float())
 
     def describe(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [N, T, C] -> features [N, F] as they are, before mean and deviation of training images."""

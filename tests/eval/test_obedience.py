@@ -116,6 +116,18 @@ def test_a_contrast_is_false_in_one_thing_alone() -> None:
     assert told == contrasts(cases)
 
 
+def test_another_prompt_is_any_but_its_own() -> None:
+    texts = ["b", "a", "c", "a"]
+    cases = [Case(path=Path("x"), text=text, modality="X-ray") for text in texts]
+    found: set[tuple[str, str]] = set()
+    for seed in range(20):
+        told = contrasts(cases, seed=seed)
+        assert [c.place for c in told] == [0, 1, 2, 3]
+        found |= {(c.true, c.false) for c in told}
+    assert found == {(one, other) for one in "abc" for other in "abc" if one != other}
+    assert contrasts([cases[1], cases[3]]) == []
+
+
 def test_what_gated_may_not_measure() -> None:
     assert independent([]) == ("judge", "witness", "reader")
     assert independent(["judge"]) == ("witness", "reader")
@@ -165,7 +177,7 @@ def test_findings_that_no_phantom_has_are_passed_over() -> None:
     known = Case(path=Path("a"), text="", modality="MRI", findings=(Finding(kind="mass", side="left"),))
     cases = [known, replace(known, findings=(Finding(kind="fracture"),)), replace(known, modality="X-ray")]
     kept, images = phantoms_of(cases, ("MRI", "X-ray"), seed=0)
-    assert kept == [known]
+    assert kept == [0]
     assert images.shape == (1, 3, 128, 128)
 
 
