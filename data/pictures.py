@@ -11,6 +11,7 @@ from typing import Any
 from vesalius.data.archive import Place
 from vesalius.data.dicom import DicomHeader, is_dicom, read_header
 from vesalius.data.draft import Draft, Kind
+from vesalius.data.drawn import drawn_depth
 from vesalius.data.label_text import told_by_label
 from vesalius.data.modality import MODALITIES, Modality, modality_from_dicom
 from vesalius.data.pseudonyms import Pseudonyms
@@ -91,12 +92,17 @@ def dicom_draft(draft: Draft, header: DicomHeader, reading: Reading) -> Draft:
         record, file_name="", modality=modality.name, patient_id=patient, organ=organ, hounsfield=hounsfield,
         extra={**own, **record.extra},
     )  # fmt: skip
-    if header.synthetic:  # whatever a table says of it
-        record = dataclasses.replace(record, origin="synthetic", depth=max(record.depth, 1))
+    if header.synthetic:
+        record = _drawn(record, 1)
     record = _owned(record, None, _stem(draft.path), reading)
     keys = (*header.keys, _stem(draft.path), draft.path.name)
     record = _texted(record, keys, header.caption(modality), "dicom header", reading)
     return dataclasses.replace(draft, record=record, search_text=header.may_hold_text)
+
+
+def _drawn(record: Record, depth: int) -> Record:
+    """The record of an image that says that a model drew it, whatever a table says of it."""
+    return dataclasses.replace(record, origin="synthetic", depth=max(record.depth, depth))
 
 
 def _longest(header: DicomHeader) -> int:
@@ -139,7 +145,8 @@ def _stem(place: Place) -> str:
 
 def _image(draft: Draft, reading: Reading) -> Iterator[Draft]:
     keys = (_stem(draft.path), draft.path.name)
-    record = _texted(draft.record, keys, "", "", reading)
+    record, depth = draft.record, drawn_depth(draft.path)
+    record = _texted(record if depth is None else _drawn(record, depth), keys, "", "", reading)
     if not record.text:
         raise ValueError(f"{draft.path}: no report names it; add one for {draft.path.name}, or take the image out")
     yield dataclasses.replace(draft, record=record)
