@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from vesalius.data import scrub_words as words
@@ -26,6 +27,9 @@ from vesalius.data.scrub_numbers import ADDRESSES, CARDS, EMAILS, PHONES, RECORD
 
 MOST_PASSES = 8
 """What is taken out may bring the ends of another identifier together; so many times it is looked again."""
+
+SHORT = 200
+"""Characters up to which a text that was scrubbed is remembered."""
 
 _H = "\u4e00-\u9fff"
 _MARKS = re.compile(
@@ -126,6 +130,12 @@ def scrub(text: str) -> Scrubbed:
     return Scrubbed(text=text, removed=+removed)
 
 
+@lru_cache(maxsize=4096)
+def _scrub_short(text: str) -> Scrubbed:
+    """As `scrub`. The lines that are made of headers and labels are few, and come again with every slice."""
+    return scrub(text)
+
+
 def _counted(
     put: Callable[[re.Match[str]], str | None], removed: Counter[str], kind: str
 ) -> Callable[[re.Match[str]], str]:
@@ -147,7 +157,7 @@ def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
     removed: Counter[str] = Counter()
 
     def clean(text: str) -> str:
-        result = scrub(text)
+        result = _scrub_short(text) if len(text) <= SHORT else scrub(text)
         removed.update(result.removed)
         return result.text
 
@@ -164,6 +174,7 @@ def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
     return dataclasses.replace(record, text=clean(record.text), caption=caption, extra=extra), +removed
 
 
+@lru_cache(maxsize=4096)
 def _is_personal(column: str) -> bool:
     return bool(_PERSONAL.fullmatch(key_of(column)))
 

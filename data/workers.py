@@ -162,12 +162,19 @@ def _outcome(function: Callable[..., R], item: Any, args: tuple[Any, ...]) -> R 
 
 
 def prepare(kind: str) -> None:
-    """Import what decoding needs before it is asked for."""
+    """Import what decoding needs before it is asked for.
+
+    Not what pydicom would download its own test files with, and does without: that takes a quarter of a start.
+    """
+    modules: dict[str, Any] = sys.modules  # type: ignore[assignment]
+    absent = [name for name in ("requests", "tqdm") if modules.setdefault(name, None) is None]
     for name in (
         "vesalius.data.encode",
         *(("vesalius.data.dicom_pixels", "pydicom.pixels") if kind == "dicom" else ()),
     ):
         importlib.import_module(name)
+    for name in absent:
+        del modules[name]
 
 
 def serve(asked: IO[bytes], answers: IO[bytes]) -> None:
