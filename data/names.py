@@ -23,8 +23,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "text": (
         "text", "report", "caption", "prompt", "description", "impression", "report_text", "radiology_report",
-        "clinical_notes", "captions", "报告", "报告内容", "检查报告", "影像报告", "报告文本", "报告正文", "文本", "描述",
-        *FINDINGS[1:], *IMPRESSIONS[1:],
+        "clinical_notes", "captions", "报告", "报告内容", "检查报告", "影像报告", "报告文本", "报告正文", "文本",
+        "描述", *FINDINGS[1:], *IMPRESSIONS[1:],
     ),
     "modality": (
         "modality", "modalities", "imaging_modality", "image_modality", "模态", "检查类型", "影像类型", "设备类型",
