@@ -115,8 +115,11 @@ class DicomHeader:
 def is_dicom(path: Place) -> bool:
     """Whether a file's first bytes are those of DICOM, with the preamble or (old files) without."""
     with path.open("rb") as file:
-        head = file.read(132)
-    if head[128:] == b"DICM":
+        return _begins_as_dicom(file.read(132))
+
+
+def _begins_as_dicom(head: bytes) -> bool:
+    if head[128:132] == b"DICM":
         return True
     if len(head) < 12:
         return False
@@ -135,11 +138,11 @@ def is_dicom(path: Place) -> bool:
 def read_header(path: Place, *, names: Pseudonyms, allow_burned_in: bool = False) -> DicomHeader:
     """The white-listed facts of a DICOM file, without touching its pixels.
 
-    ValueError names the file where it holds no image or says that text is burned into its pixels.
+    ValueError names the file where it is none, holds no image or says that text is burned into its pixels.
     """
     from vesalius.data.dicom_header import header
 
-    return _named(path, lambda: header(_open(path, header=True), names, allow_burned_in), _BAD_HEADER)
+    return _named(path, lambda: header(_open(path, header=True, strict=True), names, allow_burned_in), _BAD_HEADER)
 
 
 def read_dicom(path: Place, modality: Modality, frame: int | None = None) -> tuple[Uint8, str | None]:
@@ -218,9 +221,9 @@ def _whole(path: Place, size: int, mtime_ns: int) -> Any:
     return _open(path, header=False)
 
 
-def _open(path: Place, *, header: bool, scan: bool = True) -> Any:
+def _open(path: Place, *, header: bool, scan: bool = True, strict: bool = False) -> Any:
     """The dataset of a file, up to its pixels where `header`; with `scan` its meta information may tell the transfer
-    syntax alone. Refusal where it is too large, or nothing but zeros."""
+    syntax alone. Refusal where it is too large, nothing but zeros, or (where `strict`) does not begin as DICOM."""
     from vesalius.data.dicom_pixels import Refusal, check_inflated, meta_of
 
     dataset = None
@@ -230,6 +233,8 @@ def _open(path: Place, *, header: bool, scan: bool = True) -> Any:
             raise Refusal(f"holds {size} bytes, more than {MAX_BYTES}; export single frames")
         file.seek(0)
         content = file.read(_HEAD if header or size > _SCANNED else -1)
+        if strict and not _begins_as_dicom(content[:132]):
+            raise Refusal("named as DICOM, but its content is not; export it again or leave it out")
         if content[128:132] == b"DICM":
             found = meta_of(content)
             syntax, end = found or _meta_by_pydicom(file)  # written as few do

@@ -62,8 +62,6 @@ def pictures(draft: Draft, reading: Reading, header: DicomHeader | None = None) 
 def dicom_header(place: Place, names: Pseudonyms, allow_burned_in: bool) -> DicomHeader:
     """The header of a file that is named as DICOM. ValueError names the file, also where it is none."""
     _check_not_empty(place)
-    if not is_dicom(place):
-        raise ValueError(f"{place}: named as DICOM, but its content is not; export it again or leave it out")
     return read_header(place, names=names, allow_burned_in=allow_burned_in)
 
 

@@ -204,3 +204,4 @@ if __name__ == "__main__":
     workers.prepare(sys.argv[1])
     gc.freeze()  # what was imported stays, and need not be looked through again and again
     workers.serve(sys.stdin.buffer, private)
+    os._exit(0)  # there is nothing to tidy up, which would take as long as two images
