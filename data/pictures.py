@@ -16,7 +16,7 @@ from vesalius.data.label_text import told_by_label
 from vesalius.data.modality import MODALITIES, Modality, modality_from_dicom
 from vesalius.data.pseudonyms import Pseudonyms
 from vesalius.data.reading import Reading
-from vesalius.data.record import Record
+from vesalius.data.record import Record, changed
 from vesalius.data.slices import pick
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
@@ -86,7 +86,7 @@ def dicom_draft(draft: Draft, header: DicomHeader, reading: Reading) -> Draft:
         own["spacing_mm"] = _spacing(header.spacing_mm, _longest(header), reading.size)
     hounsfield = header.hounsfield and bool(modality.windows)
     patient, organ = record.patient_id or header.patient, record.organ or header.organ
-    record = dataclasses.replace(
+    record = changed(
         record, file_name="", modality=modality.name, patient_id=patient, organ=organ, hounsfield=hounsfield,
         extra={**own, **record.extra},
     )  # fmt: skip
@@ -95,7 +95,7 @@ def dicom_draft(draft: Draft, header: DicomHeader, reading: Reading) -> Draft:
     record = _owned(record, None, _stem(draft.path), reading)
     keys = (*header.keys, _stem(draft.path), draft.path.name)
     record = _texted(record, keys, header.caption(modality), "dicom header", reading)
-    return dataclasses.replace(draft, record=record, search_text=header.may_hold_text)
+    return changed(draft, record=record, search_text=header.may_hold_text)
 
 
 def _drawn(record: Record, depth: int) -> Record:
@@ -127,10 +127,10 @@ def _texted(record: Record, keys: tuple[str, ...], caption: str, origin: str, re
         return record
     report = reading.reports.find(keys) if reading.reports else None
     if not report and record.label:
-        record = dataclasses.replace(record, organ=record.organ or reading.organ)
+        record = changed(record, organ=record.organ or reading.organ)
         return told_by_label(record, record.file_name or keys[0])
     text, source = (report, "report") if report else (caption, origin)
-    return dataclasses.replace(record, text=text, extra={**record.extra, "text_origin": source})
+    return changed(record, text=text, extra={**record.extra, "text_origin": source})
 
 
 def _stem(place: Place) -> str:
@@ -159,7 +159,7 @@ def frames(draft: Draft, header: DicomHeader, reading: Reading) -> Iterator[Draf
     else:
         chosen = [header.frames[place] for place in pick(len(header.frames), reading.slices)]
     for frame in chosen:
-        yield dataclasses.replace(draft, part=(frame,))
+        yield changed(draft, part=(frame,))
 
 
 def _nifti(draft: Draft, reading: Reading) -> Iterator[Draft]:

@@ -40,7 +40,9 @@ def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16], texts: Mapping[str
     for keyword, text in (texts or {}).items():
         parts += _chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode())
     if deep:
-        packed = igzip_lib.compress(filtered, 1, flag=igzip_lib.COMP_ZLIB, hist_bits=_RUNS)
+        packed = igzip_lib.compress(
+            filtered, 1, flag=igzip_lib.COMP_ZLIB, mem_level=igzip_lib.MEM_LEVEL_EXTRA_LARGE, hist_bits=_RUNS
+        )
     else:
         packed = isal_zlib.compress(filtered, 1)
     parts += [*_chunk(b"IDAT", packed), *_chunk(b"IEND", b"")]

@@ -8,7 +8,6 @@ A name without a label, a title or a common given name is not found: read a samp
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +19,7 @@ from vesalius.data import scrub_words as words
 from vesalius.data.draft import Draft, Refused
 from vesalius.data.names import key_of
 from vesalius.data.prompt import CHINESE_SECTIONS, is_chinese
-from vesalius.data.record import Record
+from vesalius.data.record import Record, changed
 from vesalius.data.scrub_dates import AGES, BIRTHS, DATES, DAYS, GAP, MONTHS, age, date
 from vesalius.data.scrub_names import NAMES
 from vesalius.data.scrub_numbers import ADDRESSES, CARDS, EMAILS, PHONES, RECORDS, URLS, Rule
@@ -171,7 +170,7 @@ def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
     extra = {k: free(v) for k, v in record.extra.items() if not _is_personal(k)}
     removed["identifying columns"] = len(record.extra) - len(extra)
     caption = record.caption and clean(record.caption)
-    return dataclasses.replace(record, text=clean(record.text), caption=caption, extra=extra), +removed
+    return changed(record, text=clean(record.text), caption=caption, extra=extra), +removed
 
 
 @lru_cache(maxsize=4096)
@@ -199,7 +198,7 @@ def scrub_drafts(drafts: Iterable[Draft | Refused], removed: Counter[str]) -> It
             continue
         removed.update(found)
         # A file's name may be its patient's: what is written is named for what it shows.
-        yield dataclasses.replace(each, record=dataclasses.replace(record, file_name=""))
+        yield changed(each, record=changed(record, file_name=""))
 
 
 def told(removed: Counter[str]) -> list[str]:
