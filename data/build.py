@@ -173,7 +173,7 @@ def _survey(config: BuildConfig, workers: Workers) -> _Survey:
     reading = reading_of(config, workers)
     survey = _Survey(settings=digest_of(settings), drafts=Aside(config.out))
     content, unnamed = hashlib.blake2b(digest_size=16), Counter[tuple[int, str]]()
-    unsearched = 0
+    unsearched = synthetic = 0
     read = drafts_of(config.sources, reading)
     for each in read if config.keep_identifiers else scrub_drafts(read, survey.removed):
         if isinstance(each, Refused):
@@ -190,6 +190,7 @@ def _survey(config: BuildConfig, workers: Workers) -> _Survey:
         survey.num_drafts += 1
         survey.num_bytes += each.state()[0]
         unsearched += each.search_text
+        synthetic += each.record.origin == "synthetic"
         survey.modalities[each.record.modality] += 1
         split = None if config.resplit else each.split
         patient = patient_key(each.record)
@@ -208,7 +209,7 @@ def _survey(config: BuildConfig, workers: Workers) -> _Survey:
     for (patient_hash, by_hash), count in unnamed.items():
         survey.splits[survey.named.get(patient_hash, by_hash) if by_hash else "by content"] += count
     survey.content = content.hexdigest()
-    survey.notes = [*notes_of(reading, unsearched), *told(survey.removed), *_told_open(survey.uncertain)]
+    survey.notes = [*notes_of(reading, unsearched, synthetic), *told(survey.removed), *_told_open(survey.uncertain)]
     if config.mapping and not config.dry_run:
         reading.names.write(config.mapping)
     if not survey.num_drafts:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from vesalius.data.archive import Place
+from vesalius.data.dicom_scan import scanned, tag_of, value_of
 from vesalius.data.modality import Modality
 from vesalius.data.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
+    from vesalius.data.dicom_native import Int16
     from vesalius.data.image import Float32, Uint8
 
 T = TypeVar("T")
@@ -48,8 +50,11 @@ _HEADER_TAGS = [
 ]  # fmt: skip
 _PIXELS = (0x7FE00008, 0x7FE00010)
 """The first and the last tag that may hold pixels. What follows, and zeros without end, is not read."""
-_HEAD = 4096
-"""First bytes of a file, which hold its meta information as nearly all write it."""
+_HEAD = 1 << 16
+"""First bytes of a file, which hold its header as nearly all write it."""
+_SCANNED = 1 << 26
+"""Most bytes of a file that is held twice while its elements are found."""
+_DEFLATED = "1.2.840.10008.1.2.1.99"
 MAX_BYTES = 2_100_000_000
 """Most bytes of one file: it is held in memory while it is read."""
 
@@ -110,8 +115,11 @@ class DicomHeader:
 def is_dicom(path: Place) -> bool:
     """Whether a file's first bytes are those of DICOM, with the preamble or (old files) without."""
     with path.open("rb") as file:
-        head = file.read(132)
-    if head[128:] == b"DICM":
+        return _begins_as_dicom(file.read(132))
+
+
+def _begins_as_dicom(head: bytes) -> bool:
+    if head[128:132] == b"DICM":
         return True
     if len(head) < 12:
         return False
@@ -130,11 +138,11 @@ def is_dicom(path: Place) -> bool:
 def read_header(path: Place, *, names: Pseudonyms, allow_burned_in: bool = False) -> DicomHeader:
     """The white-listed facts of a DICOM file, without touching its pixels.
 
-    ValueError names the file where it holds no image or says that text is burned into its pixels.
+    ValueError names the file where it is none, holds no image or says that text is burned into its pixels.
     """
     from vesalius.data.dicom_header import header
 
-    return _named(path, lambda: header(_open(path, header=True), names, allow_burned_in), _BAD_HEADER)
+    return _named(path, lambda: header(_open(path, header=True, strict=True), names, allow_burned_in), _BAD_HEADER)
 
 
 def read_dicom(path: Place, modality: Modality, frame: int | None = None) -> tuple[Uint8, str | None]:
@@ -148,8 +156,9 @@ def read_dicom(path: Place, modality: Modality, frame: int | None = None) -> tup
     return _named(path, lambda: render(_cached(path), modality, frame), _BAD_PIXELS)
 
 
-def read_dicom_hu(path: Place, frame: int | None = None) -> Float32:
-    """One frame of CT in Hounsfield units, HW float32, with square pixels; padding is as empty as air's limit, -1024.
+def read_dicom_hu(path: Place, frame: int | None = None) -> Float32 | Int16:
+    """One frame of CT in Hounsfield units, HW, with square pixels; padding is as empty as air's limit, -1024. int16
+    where all are whole numbers, else float32.
 
     ValueError as `read_dicom`, and where the values cannot be Hounsfield units.
     """
@@ -212,47 +221,64 @@ def _whole(path: Place, size: int, mtime_ns: int) -> Any:
     return _open(path, header=False)
 
 
-def _open(path: Place, *, header: bool) -> Any:
-    from pydicom.filereader import _read_file_meta_info, read_partial, read_preamble
-    from pydicom.uid import (
-        DeflatedExplicitVRLittleEndian,
-        ExplicitVRBigEndian,
-        ExplicitVRLittleEndian,
-        ImplicitVRLittleEndian,
-    )
+def _open(path: Place, *, header: bool, scan: bool = True, strict: bool = False) -> Any:
+    """The dataset of a file, up to its pixels where `header`; with `scan` its meta information may tell the transfer
+    syntax alone. Refusal where it is too large, nothing but zeros, or (where `strict`) does not begin as DICOM."""
+    from vesalius.data.dicom_pixels import Refusal, check_inflated, meta_of
 
-    from vesalius.data.dicom_pixels import Refusal, check_inflated, meta_of, tag_of
-
-    if path.stat().st_size > MAX_BYTES:
-        raise Refusal(f"holds {path.stat().st_size} bytes, more than {MAX_BYTES}; export single frames")
+    dataset = None
     with path.open("rb") as file:
         size = file.seek(0, 2)
+        if size > MAX_BYTES:
+            raise Refusal(f"holds {size} bytes, more than {MAX_BYTES}; export single frames")
         file.seek(0)
-        head = file.read(_HEAD)
-        if head[128:132] == b"DICM":
-            found = meta_of(head)
-            if found is None:  # written as few do
-                file.seek(0)
-                read_preamble(file, force=False)
-                meta = _read_file_meta_info(file)  # its public form opens paths alone
-                found = str(meta.get("TransferSyntaxUID")), file.tell()
-            syntax, end = found
-            file.seek(end)
-            if syntax == DeflatedExplicitVRLittleEndian:
+        content = file.read(_HEAD if header or size > _SCANNED else -1)
+        if strict and not _begins_as_dicom(content[:132]):
+            raise Refusal("named as DICOM, but its content is not; export it again or leave it out")
+        if content[128:132] == b"DICM":
+            found = meta_of(content)
+            syntax, end = found or _meta_by_pydicom(file)  # written as few do
+            if syntax == _DEFLATED:
+                file.seek(end)
                 check_inflated(file)
-            elif file.read(16) == bytes(16):
+            elif content[end : end + 16] == bytes(16):
                 raise Refusal("holds nothing but zeros after its head; copy it again or leave it out")
-        file.seek(0)
-        tags: list[Any] | None = [tag_of(name) for name in _HEADER_TAGS] if header else None  # names are looked up anew
-        last = _PIXELS[0] - 1 if header else _PIXELS[1]
-        dataset = read_partial(
-            file, lambda tag, *_: tag > last or not tag, force=True,
-            specific_tags=tags,
-        )  # fmt: skip
-    if header and int(dataset.get("NumberOfFrames") or 1) > max(size // 4, 1):
+            elif scan and found:
+                last = _PIXELS[0] - 1 if header else _PIXELS[1]
+                dataset = scanned(content, end, syntax, wanted=_wanted() if header else None, last=last)
+        if dataset is None:
+            dataset = _read_by_pydicom(file, header=header)
+    if header and int(value_of(dataset, "NumberOfFrames") or 1) > max(size // 4, 1):
         raise Refusal(
             f"says that it holds {dataset.NumberOfFrames} frames, which its {size} bytes cannot; leave it out"
         )
+    return dataset
+
+
+@cache
+def _wanted() -> frozenset[int]:
+    """The white list, and the character set in which it is written."""
+    return frozenset(int(tag_of(name)) for name in ("SpecificCharacterSet", *_HEADER_TAGS))
+
+
+def _meta_by_pydicom(file: Any) -> tuple[str, int]:
+    """The transfer syntax, and where the meta information ends."""
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+
+    file.seek(0)
+    read_preamble(file, force=False)
+    meta = _read_file_meta_info(file)  # its public form opens paths alone
+    return str(meta.get("TransferSyntaxUID")), file.tell()
+
+
+def _read_by_pydicom(file: Any, *, header: bool) -> Any:
+    from pydicom.filereader import read_partial
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    file.seek(0)
+    tags: list[Any] | None = [*_wanted()] if header else None  # names are looked up anew
+    last = _PIXELS[0] - 1 if header else _PIXELS[1]
+    dataset = read_partial(file, lambda tag, *_: tag > last or not tag, force=True, specific_tags=tags)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         guess = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
@@ -267,4 +293,8 @@ def directory(path: Place) -> list[str] | None:
     """
     from vesalius.data.dicom_report import directory_names
 
-    return _named(path, lambda: directory_names(_open(path, header=False)), _BAD_HEADER) if is_dicom(path) else None
+    return (
+        _named(path, lambda: directory_names(_open(path, header=False, scan=False)), _BAD_HEADER)
+        if is_dicom(path)
+        else None
+    )

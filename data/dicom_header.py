@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 from vesalius.data.dicom import BODY_PARTS, PLANES, DicomHeader
-from vesalius.data.dicom_pixels import MAX_VOXELS, Refusal, flat, number, pixel_edges, value_of
+from vesalius.data.dicom_pixels import MAX_VOXELS, Refusal, flat, number, pixel_edges
+from vesalius.data.dicom_scan import value_of
 from vesalius.data.pseudonyms import Pseudonyms
 
 _PLACEHOLDERS = {"", "0", "anon", "anonymous", "anonymized", "none", "unknown", "na", "n/a", "patient"}

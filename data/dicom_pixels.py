@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import struct
 import zlib
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.data.dicom_native import Int16, native_frame, whole_units
+from vesalius.data.dicom_scan import tag_of, value_of
 from vesalius.data.image import MAX_PIXELS, Float32, Uint8, to_uint8
 from vesalius.data.modality import Modality
 from vesalius.data.resample import squared
-
-if TYPE_CHECKING:
-    from pydicom.tag import BaseTag
 
 MAX_VOXELS = 2_000_000_000
 """Most values (rows x columns x frames x channels) that a file may announce, or bytes that it may inflate to."""
 
 RETIRED = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422")
 """Codings of colours that decoders pass on as if they were RGB."""
-EXACT = 2**24
-"""Whole numbers below it are exact in float32."""
 
 LOWEST_HU = -1024.0
 """The lowest value that a record's picture keeps."""
@@ -37,6 +33,7 @@ _VIEWED = (
     "WindowWidth", "VOILUTFunction", "PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio", "SliceThickness",
     "ImageOrientationPatient",
 )  # fmt: skip
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _MACROS = (
     "PixelValueTransformationSequence",
     "FrameVOILUTSequence",
@@ -80,19 +77,6 @@ def check_inflated(file: Any) -> None:
                 raise Refusal(f"inflates to more than {MAX_VOXELS} bytes; leave it out")
 
 
-@cache
-def tag_of(name: str) -> BaseTag:
-    from pydicom.tag import Tag
-
-    return Tag(name)
-
-
-def value_of(dataset: Any, name: str) -> Any:
-    """`dataset.get(name)`, in a fraction of the time where the attribute lacks, as most do."""
-    tag = tag_of(name)
-    return dataset[tag].value if tag in dataset else None
-
-
 def number(view: Any, name: str) -> float | None:
     """The first finite number of an attribute, which files leave out, empty, or write as a list."""
     value = value_of(view, name)
@@ -114,8 +98,8 @@ def flat(dataset: Any, frame: int) -> Any:
 
     shared = value_of(dataset, "SharedFunctionalGroupsSequence") or []
     per_frame = value_of(dataset, "PerFrameFunctionalGroupsSequence") or []
-    there = [tag_of(name) for name in _VIEWED if tag_of(name) in dataset]
-    told = [tag for tag in there if dataset[tag].value not in (None, "")]
+    there = [tag_of(name) for name in _VIEWED if dataset.get_item(tag_of(name)) is not None]
+    told = [tag for tag in there if not _is_empty(dataset, tag)]
     if there == told and not shared and not per_frame:
         return dataset
     view = Dataset()
@@ -127,6 +111,13 @@ def flat(dataset: Any, frame: int) -> Any:
             for element in (group.get(macro) or [Dataset()])[0]:
                 view[element.tag] = element
     return view
+
+
+def _is_empty(dataset: Any, tag: Any) -> bool:
+    element = dataset.get_item(tag)
+    if element.is_raw and element.value and element.value[0] > ord(" "):  # which need not be made a value for that
+        return False
+    return dataset[tag].value in (None, "")
 
 
 def pixel_edges(view: Any) -> tuple[float, float]:
@@ -143,7 +134,7 @@ def pixel_edges(view: Any) -> tuple[float, float]:
 def _aspect(view: Any) -> float:
     """A pixel's height in widths."""
     height, width = pixel_edges(view)
-    ratio = view.get("PixelAspectRatio")
+    ratio = value_of(view, "PixelAspectRatio")
     if not height and ratio is not None and len(ratio) == 2 and all(int(v) > 0 for v in ratio):
         height, width = (float(v) for v in ratio)
     return height / width if height else 1.0
@@ -160,15 +151,17 @@ def _frame(dataset: Any, frame: int | None) -> tuple[NDArray[Any], int]:
     """The stored values of a frame (None: the middle one) and its number. Refusal where there are none."""
     from pydicom.pixels import pixel_array
 
-    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+    if all(dataset.get_item(tag_of(name)) is None for name in _PIXELS):
         raise Refusal(
             "holds no pixels (a report, a directory, or cut off before them); leave it out or export it again"
         )
-    frames = int(dataset.get("NumberOfFrames") or 1)
+    frames = int(value_of(dataset, "NumberOfFrames") or 1)
     frame = frames // 2 if frame is None else frame
     _check_size(dataset, frames)
     _check_stream(dataset, frame, frames)
-    stored: NDArray[Any] = pixel_array(dataset, index=frame)
+    stored: NDArray[Any] | None = native_frame(dataset, frame)
+    if stored is None:
+        stored = pixel_array(dataset, index=frame)
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise Refusal("holds NaN or infinite pixels; export it again or leave it out")
     return stored, frame
@@ -195,48 +188,37 @@ def render(dataset: Any, modality: Modality, frame: int | None = None) -> tuple[
     return _square(grey[..., None], view), window
 
 
-def hounsfield(dataset: Any, frame: int | None = None) -> Float32:
-    """A frame of CT in Hounsfield units, HW float32. Refusal where its values cannot be such."""
+def hounsfield(dataset: Any, frame: int | None = None) -> Float32 | Int16:
+    """A frame of CT in Hounsfield units, HW: int16 where all are whole numbers, as CT's nearly always are, else
+    float32. Refusal where its values cannot be such."""
     stored, frame = _frame(dataset, frame)
     view = flat(dataset, frame)
-    values = _rescaled(stored, view)
-    padding = _padding(stored, dataset)
-    padded = bool(padding.any())
-    shown = values[~padding] if padded else values
+    values: Float32 | Int16 | None = whole_units(stored, view)
+    if values is None:
+        values = _rescaled(stored, view)
+    padding, shown = None, values
+    if value_of(dataset, "PixelPaddingValue") is not None:
+        padding = _padding(stored, dataset)
+        shown = values[~padding]
     if not shown.size or not _can_be_hounsfield(shown):
         raise Refusal(
             "its values are no Hounsfield units, which its header says that they are; leave it out or export it again"
         )
-    if padded:
+    if padding is not None:
         values[padding] = LOWEST_HU
-    return np.asarray(_square(values, view), np.float32)
+    squares: Float32 | Int16 = _square(values, view)
+    return squares
 
 
 def _rescaled(stored: NDArray[Any], view: Any) -> Float32:
-    """A copy after the Modality LUT or rescale, by pydicom; whole numbers, which CT nearly always has, are exact in
-    float32 and take a fraction of the time."""
+    """A copy after the Modality LUT or rescale, by pydicom."""
     from pydicom.pixels import apply_modality_lut
 
-    slope, intercept = view.get("RescaleSlope"), view.get("RescaleIntercept")
-    if (
-        stored.dtype in (np.uint8, np.int8, np.uint16, np.int16)
-        and "ModalityLUTSequence" not in view
-        and isinstance(slope, float)
-        and isinstance(intercept, float)
-        and slope.is_integer()
-        and intercept.is_integer()
-        and abs(slope) * 2**16 + abs(intercept) < EXACT
-    ):
-        whole: Float32 = stored.astype(np.float32)
-        if slope != 1:
-            whole *= np.float32(slope)
-        whole += np.float32(intercept)
-        return whole
     values: Float32 = np.asarray(apply_modality_lut(stored, view), np.float32).copy()
     return values
 
 
-def _can_be_hounsfield(values: Float32) -> bool:
+def _can_be_hounsfield(values: Float32 | Int16) -> bool:
     """Whether the median is one; where all values are, it need not be found."""
     if values.min() >= -2000 and values.max() <= 4000:
         return True
@@ -244,23 +226,22 @@ def _can_be_hounsfield(values: Float32) -> bool:
 
 
 def _check_size(dataset: Any, frames: int) -> None:
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    channels = int(dataset.get("SamplesPerPixel") or 1)
+    rows, columns = int(value_of(dataset, "Rows") or 0), int(value_of(dataset, "Columns") or 0)
+    channels = int(value_of(dataset, "SamplesPerPixel") or 1)
     if rows < 1 or columns < 1:
         raise Refusal("names no rows and columns; export it again or leave it out")
     if rows * columns > MAX_PIXELS or rows * columns * channels * frames > MAX_VOXELS:
         raise Refusal(f"{rows} x {columns} pixels x {frames} frames is over the limit; tile it or export single frames")
     syntax = dataset.file_meta.TransferSyntaxUID
     if (
-        "PixelData" in dataset
+        dataset.get_item(tag_of("PixelData")) is not None
         and not syntax.is_compressed
-        and "422" not in str(dataset.get("PhotometricInterpretation"))
+        and "422" not in str(value_of(dataset, "PhotometricInterpretation"))
     ):
-        need = rows * columns * channels * frames * int(dataset.get("BitsAllocated") or 0) // 8
-        if len(dataset.PixelData or b"") < need:
-            raise Refusal(
-                f"truncated: {len(dataset.PixelData or b'')} of {need} bytes of pixels; copy or export it again"
-            )
+        need = rows * columns * channels * frames * int(value_of(dataset, "BitsAllocated") or 0) // 8
+        held = len(value_of(dataset, "PixelData") or b"")
+        if held < need:
+            raise Refusal(f"truncated: {held} of {need} bytes of pixels; copy or export it again")
 
 
 def _check_stream(dataset: Any, frame: int, frames: int) -> None:

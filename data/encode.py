@@ -9,6 +9,7 @@ import numpy as np
 
 from vesalius.data.burned_in import can_search, words_in
 from vesalius.data.dicom import read_dicom, read_dicom_hu
+from vesalius.data.dicom_native import Int16
 from vesalius.data.draft import Draft, Encoded
 from vesalius.data.hounsfield import hu_png
 from vesalius.data.image import Float32, Uint8, png_bytes, read_hu, read_image
@@ -81,7 +82,7 @@ def _picture(draft: Draft) -> tuple[Uint8, str | None]:
     return read_image(draft.path), None
 
 
-def _hounsfield(draft: Draft) -> Float32:
+def _hounsfield(draft: Draft) -> Float32 | Int16:
     if draft.kind == "dicom":
         return read_dicom_hu(draft.path, *draft.part)
     if draft.kind == "nifti":
@@ -91,7 +92,7 @@ def _hounsfield(draft: Draft) -> Float32:
     return read_hu(draft.path)
 
 
-def _hu_png(hu: Float32, draft: Draft, size: int) -> bytes:
+def _hu_png(hu: Float32 | Int16, draft: Draft, size: int) -> bytes:
     """The 16-bit PNG of Hounsfield units. ValueError where they are all one."""
     if hu.min() == hu.max():
         raise ValueError(f"{draft.path}: blank, every pixel is {hu.min():g} HU; replace or remove it")

@@ -13,7 +13,7 @@ from vesalius.data.draft import Draft, Encoded, Refused
 from vesalius.data.placing import Done
 from vesalius.data.workers import Crashed, Workers, batches
 
-BATCH = 4
+BATCH = 8
 """Drafts that a worker gets at a time: enough that it does not wait between them."""
 
 Task = tuple[str, Draft] | Refused

@@ -94,18 +94,17 @@ def from_wide(grey: Float32) -> Float32:
     return hu
 
 
-def hu_png(hu: Float32, texts: Mapping[str, str] | None = None) -> bytes:
+def hu_png(hu: Float32 | NDArray[np.int16], texts: Mapping[str, str] | None = None) -> bytes:
     """HU [H, W] as a 16-bit PNG that says what its values are. HU are clipped to -1024 ... 3071 and rounded.
 
     texts: further chunks by keyword.
     """
-    stored = np.rint(hu)  # a copy, so the rest is done in place: a build does this to all pixels
-    np.clip(stored, -_OFFSET, 4095 - _OFFSET, out=stored)
+    whole = hu if hu.dtype == np.int16 else np.rint(hu)
+    stored = np.clip(whole, -_OFFSET, 4095 - _OFFSET)  # a copy, so the rest is done in place: a build does it to all
     stored += _OFFSET
-    stored *= _SCALE
-    return encode_png(
-        stored.astype(np.uint16)[..., None], {CHUNK: f"HU = value / {_SCALE} - {_OFFSET}", **(texts or {})}
-    )
+    stored *= _SCALE  # of int16 the highest wrap around, and are whole again as uint16
+    deep = stored.view(np.uint16) if stored.dtype == np.int16 else stored.astype(np.uint16)
+    return encode_png(deep[..., None], {CHUNK: f"HU = value / {_SCALE} - {_OFFSET}", **(texts or {})})
 
 
 def from_stored(values: Float32) -> Float32:

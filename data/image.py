@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vesalius.data.archive import Place
+from vesalius.data.drawn import COMMENT, RECIPE
 from vesalius.data.hounsfield import (
     AIR,
     CHUNK,
@@ -227,9 +228,9 @@ def png_bytes(image: Uint8, recipe: dict[str, Any] | None = None) -> bytes:
 
 def recipe_texts(recipe: dict[str, Any]) -> dict[str, str]:
     """The text chunks, by keyword, in which a PNG carries its recipe."""
-    texts = {"vesalius": json.dumps(recipe, ensure_ascii=False)}
+    texts = {RECIPE: json.dumps(recipe, ensure_ascii=False)}
     if recipe.get("synthetic"):
-        texts["Comment"] = "Synthetic: not for diagnosis"
+        texts["Comment"] = COMMENT
     return texts
 
 
@@ -241,7 +242,7 @@ def write_png(path: Path, image: Uint8, recipe: dict[str, Any] | None = None) ->
 def read_recipe(path: Place) -> dict[str, Any]:
     """The recipe inside a PNG that `write_png` made. ValueError where there is none."""
     with Image.open(path if isinstance(path, Path) else path.open(), formats=("PNG",)) as image:
-        text = getattr(image, "text", {}).get("vesalius")
+        text = getattr(image, "text", {}).get(RECIPE)
     if text is None:
         raise ValueError(f"{path}: carries no Vesalius recipe")
     recipe: dict[str, Any] = json.loads(text)

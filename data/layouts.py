@@ -197,7 +197,7 @@ def _parquet_parts(folder: Path) -> tuple[Part, ...]:
     below = sorted(p for p in _folders(folder) if not p.name.startswith("."))
     places = [folder, *(p for p in below if p.name == "data" or p.name.lower() in SPLIT_WORDS)]
     places += [p / word for p in below for word in SPLIT_WORDS if (p / word).is_dir()]
-    found = [p for place in places for p in sorted(place.iterdir()) if is_parquet(p) and p.is_file()]
+    found = [p for place in places for p in sorted(filter(is_parquet, place.iterdir())) if p.is_file()]
     return tuple(Part(table=p, split=_split_ahead(p.name) or _split_of(p.parent)) for p in found)
 
 

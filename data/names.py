@@ -17,15 +17,19 @@ IMPRESSIONS = (
 ALIASES: dict[str, tuple[str, ...]] = {
     "path": (
         "file_name", "path", "image", "image_path", "img_path", "filename", "file", "file_path", "filepath",
-        "image_file", "image_name", "image_filename", "img", "img_file", "dicom_path", "图像路径", "影像路径", "路径",
-        "文件名", "图像",
+        "image_file", "image_name", "image_filename", "img", "img_file", "dicom_path",
+        "图像路径", "影像路径", "图片路径", "文件路径", "路径", "图像文件", "影像文件", "图像文件名", "影像文件名",
+        "图片名称", "文件名称", "文件名", "图像", "影像", "图片",
     ),
     "text": (
         "text", "report", "caption", "prompt", "description", "impression", "report_text", "radiology_report",
-        "clinical_notes", "captions", "报告", "报告内容", "文本", "描述", *FINDINGS[1:], *IMPRESSIONS[1:],
+        "clinical_notes", "captions", "报告", "报告内容", "检查报告", "影像报告", "报告文本", "报告正文", "文本",
+        "描述", *FINDINGS[1:], *IMPRESSIONS[1:],
     ),
-    "modality": ("modality", "modalities", "imaging_modality", "image_modality", "模态", "检查类型"),
-    "split": ("split", "subset", "partition"),
+    "modality": (
+        "modality", "modalities", "imaging_modality", "image_modality", "模态", "检查类型", "影像类型", "设备类型",
+    ),
+    "split": ("split", "subset", "partition", "数据划分", "划分"),
     "patient_id": ("patient_id", "patient", "patientid", "subject_id", "subject", "subjectid", "患者编号", "患者id"),
     "license": ("license", "licence"),
     "label": (

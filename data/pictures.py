@@ -11,11 +11,12 @@ from typing import Any
 from vesalius.data.archive import Place
 from vesalius.data.dicom import DicomHeader, is_dicom, read_header
 from vesalius.data.draft import Draft, Kind
+from vesalius.data.drawn import drawn_depth
 from vesalius.data.label_text import told_by_label
 from vesalius.data.modality import MODALITIES, Modality, modality_from_dicom
 from vesalius.data.pseudonyms import Pseudonyms
 from vesalius.data.reading import Reading
-from vesalius.data.record import Record
+from vesalius.data.record import Record, changed
 from vesalius.data.slices import pick
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
@@ -61,8 +62,6 @@ def pictures(draft: Draft, reading: Reading, header: DicomHeader | None = None) 
 def dicom_header(place: Place, names: Pseudonyms, allow_burned_in: bool) -> DicomHeader:
     """The header of a file that is named as DICOM. ValueError names the file, also where it is none."""
     _check_not_empty(place)
-    if not is_dicom(place):
-        raise ValueError(f"{place}: named as DICOM, but its content is not; export it again or leave it out")
     return read_header(place, names=names, allow_burned_in=allow_burned_in)
 
 
@@ -87,16 +86,21 @@ def dicom_draft(draft: Draft, header: DicomHeader, reading: Reading) -> Draft:
         own["spacing_mm"] = _spacing(header.spacing_mm, _longest(header), reading.size)
     hounsfield = header.hounsfield and bool(modality.windows)
     patient, organ = record.patient_id or header.patient, record.organ or header.organ
-    record = dataclasses.replace(
+    record = changed(
         record, file_name="", modality=modality.name, patient_id=patient, organ=organ, hounsfield=hounsfield,
         extra={**own, **record.extra},
     )  # fmt: skip
-    if header.synthetic:  # whatever a table says of it
-        record = dataclasses.replace(record, origin="synthetic", depth=max(record.depth, 1))
+    if header.synthetic:
+        record = _drawn(record, 1)
     record = _owned(record, None, _stem(draft.path), reading)
     keys = (*header.keys, _stem(draft.path), draft.path.name)
     record = _texted(record, keys, header.caption(modality), "dicom header", reading)
-    return dataclasses.replace(draft, record=record, search_text=header.may_hold_text)
+    return changed(draft, record=record, search_text=header.may_hold_text)
+
+
+def _drawn(record: Record, depth: int) -> Record:
+    """The record of an image that says that a model drew it, whatever a table says of it."""
+    return dataclasses.replace(record, origin="synthetic", depth=max(record.depth, depth))
 
 
 def _longest(header: DicomHeader) -> int:
@@ -123,10 +127,10 @@ def _texted(record: Record, keys: tuple[str, ...], caption: str, origin: str, re
         return record
     report = reading.reports.find(keys) if reading.reports else None
     if not report and record.label:
-        record = dataclasses.replace(record, organ=record.organ or reading.organ)
+        record = changed(record, organ=record.organ or reading.organ)
         return told_by_label(record, record.file_name or keys[0])
     text, source = (report, "report") if report else (caption, origin)
-    return dataclasses.replace(record, text=text, extra={**record.extra, "text_origin": source})
+    return changed(record, text=text, extra={**record.extra, "text_origin": source})
 
 
 def _stem(place: Place) -> str:
@@ -139,7 +143,8 @@ def _stem(place: Place) -> str:
 
 def _image(draft: Draft, reading: Reading) -> Iterator[Draft]:
     keys = (_stem(draft.path), draft.path.name)
-    record = _texted(draft.record, keys, "", "", reading)
+    record, depth = draft.record, drawn_depth(draft.path)
+    record = _texted(record if depth is None else _drawn(record, depth), keys, "", "", reading)
     if not record.text:
         raise ValueError(f"{draft.path}: no report names it; add one for {draft.path.name}, or take the image out")
     yield dataclasses.replace(draft, record=record)
@@ -154,7 +159,7 @@ def frames(draft: Draft, header: DicomHeader, reading: Reading) -> Iterator[Draf
     else:
         chosen = [header.frames[place] for place in pick(len(header.frames), reading.slices)]
     for frame in chosen:
-        yield dataclasses.replace(draft, part=(frame,))
+        yield changed(draft, part=(frame,))
 
 
 def _nifti(draft: Draft, reading: Reading) -> Iterator[Draft]:

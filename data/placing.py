@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vesalius.data.draft import Draft, Encoded
 from vesalius.data.journal import Aside
-from vesalius.data.record import SPLITS, Record
+from vesalius.data.record import SPLITS, Record, changed
 from vesalius.data.split import hashed_split, patient_key
 
 Done = tuple[Record, float | None]
@@ -55,7 +55,7 @@ class Placing:
             number += 1
         os.replace(image.path, self.out / file_name)
         extra = {**draft.record.extra, **({"window": image.window} if image.window else {})}
-        record = dataclasses.replace(draft.record, file_name=file_name, split=split, sha256=image.sha256, extra=extra)
+        record = changed(draft.record, file_name=file_name, split=split, sha256=image.sha256, extra=extra)
         return record, place
 
     def take(self, done: Done) -> None:

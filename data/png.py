@@ -36,19 +36,22 @@ def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16], texts: Mapping[str
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])  # modulo 256, as the filter asks
     facts = struct.pack(">IIBBBBB", width, height, 16 if deep else 8, _GREY if channels == 1 else _COLOUR, 0, 0, 0)
-    parts = [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", facts)]
+    parts = [b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", facts)]
     for keyword, text in (texts or {}).items():
-        parts.append(_chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode()))
+        parts += _chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode())
     if deep:
-        packed = igzip_lib.compress(filtered, 1, flag=igzip_lib.COMP_ZLIB, hist_bits=_RUNS)
+        packed = igzip_lib.compress(
+            filtered, 1, flag=igzip_lib.COMP_ZLIB, mem_level=igzip_lib.MEM_LEVEL_EXTRA_LARGE, hist_bits=_RUNS
+        )
     else:
         packed = isal_zlib.compress(filtered, 1)
-    parts += [_chunk(b"IDAT", packed), _chunk(b"IEND", b"")]
+    parts += [*_chunk(b"IDAT", packed), *_chunk(b"IEND", b"")]
     return b"".join(parts)
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
+def _chunk(kind: bytes, content: bytes) -> tuple[bytes, ...]:
+    """A chunk in its parts: length, kind, content, checksum."""
     from isal import isal_zlib
 
     checksum = isal_zlib.crc32(content, isal_zlib.crc32(kind))
-    return b"".join((struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)))
+    return struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)

@@ -61,8 +61,9 @@ def reading_of(config: BuildConfig, workers: Workers) -> Reading:
     )
 
 
-def notes_of(reading: Reading, num_to_search: int) -> list[str]:
-    """What the first pass has to tell: reports paired, and text that was not looked for in so many images."""
+def notes_of(reading: Reading, num_to_search: int, num_synthetic: int) -> list[str]:
+    """What the first pass has to tell: reports paired, text that was not looked for in so many images, and how many
+    images models drew."""
     from vesalius.data.burned_in import can_search
 
     notes = [reading.reports.note()] if reading.reports else []
@@ -70,5 +71,10 @@ def notes_of(reading: Reading, num_to_search: int) -> list[str]:
         notes.append(
             f"{counted(num_to_search, 'image')} of kinds that often have text burned in "
             f"{'was' if num_to_search == 1 else 'were'} not searched for it, since tesseract is not installed"
+        )
+    if num_synthetic:
+        notes.append(
+            f"{counted(num_synthetic, 'image was', 'images were')} drawn by a model, as the rows or the files say: "
+            "the origin is synthetic"
         )
     return notes

@@ -21,13 +21,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from vesalius.data.columns import Columns
 
 if TYPE_CHECKING:
     from vesalius.data.archive import Place
 
+F = TypeVar("F")
 Side = Literal["left", "right", "bilateral"]
 Origin = Literal["real", "phantom", "synthetic"]
 SPLITS = ("train", "val", "test")
@@ -111,6 +112,16 @@ class Record:
             raise TypeError("'findings'") from None
         extra = {k: v for k, v in row.items() if k not in {*names, "findings", "extra"} and v not in (None, "")}
         return Record(**known, findings=findings, extra=extra)
+
+
+def changed(value: F, **changes: Any) -> F:
+    """A record or draft with other fields, as `dataclasses.replace` in a tenth of its time: a build does this several
+    times an image."""
+    fields = vars(value)
+    assert changes.keys() <= fields.keys(), changes.keys() - fields.keys()
+    new = object.__new__(type(value))
+    vars(new).update(fields, **changes)
+    return new
 
 
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Record) if field.name != "extra")
@@ -321,7 +332,7 @@ def write_dataset(
             assert record.file_name.startswith(f"{record.split}/"), record.file_name
             prefix = f"{record.split}/"
             mask = record.mask.removeprefix(prefix) if record.mask else None
-            row = dataclasses.replace(record, file_name=record.file_name.removeprefix(prefix), mask=mask).to_json()
+            row = changed(record, file_name=record.file_name.removeprefix(prefix), mask=mask).to_json()
             columns.add(row)
             if record.split not in aside:
                 aside[record.split] = stack.enter_context(tempfile.TemporaryFile(dir=folder))

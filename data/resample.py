@@ -14,7 +14,7 @@ MOST_OBLONG = 20.0
 
 
 def fitted(image: Pixels, size: int) -> Pixels:
-    """HWC uint8 or HW float32 with a longest side of at most `size` pixels; 0 keeps it, and none is enlarged."""
+    """HWC uint8, or HW float32 or int16: longest side at most `size` pixels; 0 keeps it, and none is enlarged."""
     height, width = image.shape[:2]
     if not size or max(height, width) <= size:
         return image
@@ -23,7 +23,8 @@ def fitted(image: Pixels, size: int) -> Pixels:
 
 
 def squared(image: Pixels, aspect: float) -> Pixels:
-    """HWC uint8 or HW float32 with square pixels; aspect: a pixel's height in widths. The longer edge gains pixels.
+    """HWC uint8, or HW float32 or int16: square pixels; aspect: a pixel's height in widths. The longer edge gains
+    pixels.
 
     ValueError where the edges differ more than any scanner's.
     """
@@ -36,6 +37,9 @@ def squared(image: Pixels, aspect: float) -> Pixels:
 
 
 def _resized(image: Pixels, height: int, width: int) -> Pixels:
+    """Whole numbers become float32, since a resized one is between them."""
+    if image.dtype == np.int16:
+        image = image.astype(np.float32)  # type: ignore[assignment]
     grey = image.ndim == 2 or image.shape[2] == 1
     picture = Image.fromarray(image[..., 0] if grey and image.ndim == 3 else image)
     resized = np.asarray(picture.resize((max(width, 1), max(height, 1)), Image.Resampling.LANCZOS))

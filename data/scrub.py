@@ -8,24 +8,27 @@ A name without a label, a title or a common given name is not found: read a samp
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from vesalius.data import scrub_words as words
 from vesalius.data.draft import Draft, Refused
 from vesalius.data.names import key_of
 from vesalius.data.prompt import CHINESE_SECTIONS, is_chinese
-from vesalius.data.record import Record
+from vesalius.data.record import Record, changed
 from vesalius.data.scrub_dates import AGES, BIRTHS, DATES, DAYS, GAP, MONTHS, age, date
 from vesalius.data.scrub_names import NAMES
 from vesalius.data.scrub_numbers import ADDRESSES, CARDS, EMAILS, PHONES, RECORDS, URLS, Rule
 
 MOST_PASSES = 8
 """What is taken out may bring the ends of another identifier together; so many times it is looked again."""
+
+SHORT = 200
+"""Characters up to which a text that was scrubbed is remembered."""
 
 _H = "\u4e00-\u9fff"
 _MARKS = re.compile(
@@ -126,6 +129,12 @@ def scrub(text: str) -> Scrubbed:
     return Scrubbed(text=text, removed=+removed)
 
 
+@lru_cache(maxsize=4096)
+def _scrub_short(text: str) -> Scrubbed:
+    """As `scrub`. The lines that are made of headers and labels are few, and come again with every slice."""
+    return scrub(text)
+
+
 def _counted(
     put: Callable[[re.Match[str]], str | None], removed: Counter[str], kind: str
 ) -> Callable[[re.Match[str]], str]:
@@ -147,7 +156,7 @@ def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
     removed: Counter[str] = Counter()
 
     def clean(text: str) -> str:
-        result = scrub(text)
+        result = _scrub_short(text) if len(text) <= SHORT else scrub(text)
         removed.update(result.removed)
         return result.text
 
@@ -161,9 +170,10 @@ def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
     extra = {k: free(v) for k, v in record.extra.items() if not _is_personal(k)}
     removed["identifying columns"] = len(record.extra) - len(extra)
     caption = record.caption and clean(record.caption)
-    return dataclasses.replace(record, text=clean(record.text), caption=caption, extra=extra), +removed
+    return changed(record, text=clean(record.text), caption=caption, extra=extra), +removed
 
 
+@lru_cache(maxsize=4096)
 def _is_personal(column: str) -> bool:
     return bool(_PERSONAL.fullmatch(key_of(column)))
 
@@ -188,7 +198,7 @@ def scrub_drafts(drafts: Iterable[Draft | Refused], removed: Counter[str]) -> It
             continue
         removed.update(found)
         # A file's name may be its patient's: what is written is named for what it shows.
-        yield dataclasses.replace(each, record=dataclasses.replace(record, file_name=""))
+        yield changed(each, record=changed(record, file_name=""))
 
 
 def told(removed: Counter[str]) -> list[str]:

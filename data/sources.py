@@ -59,11 +59,8 @@ def drafts(source: Path, reading: Reading) -> Iterator[Draft | Refused]:
             yield from _rows(each.table, reading, each.split)
         return
     table = _table(source, reading)
-    splits = [
-        (c, SPLIT_WORDS[c.name.lower()])
-        for c in sorted(source.iterdir())
-        if c.is_dir() and c.name.lower() in SPLIT_WORDS
-    ]
+    named = (c for c in source.iterdir() if c.name.lower() in SPLIT_WORDS)  # of a million files few are compared
+    splits = [(c, SPLIT_WORDS[c.name.lower()]) for c in sorted(named) if c.is_dir()]
     parts = [(t, split) for child, split in splits if (t := _table(child, reading))]
     if table:
         yield from _rows(table, reading, None)

@@ -8,12 +8,14 @@ ends.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import itertools
 import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,6 +62,7 @@ class Workers:
     def __init__(self, asked: int) -> None:
         self.asked = asked
         self._count = 1
+        self._free = threading.Semaphore(1)
         self._idle: deque[subprocess.Popen[bytes]] = deque()
         self._all: list[subprocess.Popen[bytes]] = []
 
@@ -91,16 +94,18 @@ class Workers:
     def in_order(
         self, tasks: Iterable[T], run: Callable[[T], R], num_items: int = sys.maxsize
     ) -> Iterator[tuple[T, R]]:
-        """(task, run(task)) in the order of the tasks, in as many threads as `num_items` have workers, few tasks ahead.
+        """(task, run(task)) in the order of the tasks, few tasks ahead, in two threads for each worker that `num_items`
+        have: one waits for it while the other has its next items ready.
 
         Raises what a task raised.
         """
         self._count = count = num_workers(self.asked, num_items)
+        self._free = threading.Semaphore(count)
         if count == 1:
             for task in tasks:
                 yield task, run(task)
             return
-        with ThreadPoolExecutor(count) as pool:
+        with ThreadPoolExecutor(2 * count) as pool:
             begun: deque[tuple[T, Future[R]]] = deque()
             try:
                 for task in tasks:
@@ -128,19 +133,21 @@ class Workers:
             return [crash] if len(items) == 1 else [self.call(function, [item], *args)[0] for item in items]
 
     def _ask(self, function: Callable[..., Any], items: Sequence[Any], args: tuple[Any, ...]) -> Any:
-        try:
-            process = self._idle.pop()
-        except IndexError:
-            process = self._started()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            pickle.dump((function, items, args), process.stdin)
-            process.stdin.flush()
-            outcomes = pickle.load(process.stdout)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-            raise Crashed(f"exit code {process.wait()}") from None
-        self._idle.append(process)
+        asked = pickle.dumps((function, items, args))
+        with self._free:
+            try:
+                process = self._idle.pop()
+            except IndexError:
+                process = self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                process.stdin.write(asked)
+                process.stdin.flush()
+                outcomes = pickle.load(process.stdout)
+            except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+                raise Crashed(f"exit code {process.wait()}") from None
+            self._idle.append(process)
         return outcomes
 
     def _started(self, kind: Kind = "image") -> subprocess.Popen[bytes]:
@@ -162,12 +169,19 @@ def _outcome(function: Callable[..., R], item: Any, args: tuple[Any, ...]) -> R 
 
 
 def prepare(kind: str) -> None:
-    """Import what decoding needs before it is asked for."""
+    """Import what decoding needs before it is asked for.
+
+    Not what pydicom would download its own test files with, and does without: that takes a quarter of a start.
+    """
+    modules: dict[str, Any] = sys.modules  # type: ignore[assignment]
+    absent = [name for name in ("requests", "tqdm") if modules.setdefault(name, None) is None]
     for name in (
         "vesalius.data.encode",
         *(("vesalius.data.dicom_pixels", "pydicom.pixels") if kind == "dicom" else ()),
     ):
         importlib.import_module(name)
+    for name in absent:
+        del modules[name]
 
 
 def serve(asked: IO[bytes], answers: IO[bytes]) -> None:
@@ -188,4 +202,6 @@ if __name__ == "__main__":
     from vesalius.data import workers  # under its own name, so that what it pickles is found by the build
 
     workers.prepare(sys.argv[1])
+    gc.freeze()  # what was imported stays, and need not be looked through again and again
     workers.serve(sys.stdin.buffer, private)
+    os._exit(0)  # there is nothing to tidy up, which would take as long as two images

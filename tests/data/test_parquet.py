@@ -209,11 +209,11 @@ def test_bad_row_of_parquet_is_refused(tmp_path: Path, image: Any, text: str | N
     assert message in refused.reason
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image"])
-def test_cell_that_is_no_image_names_its_row(tmp_path: Path, content: bytes) -> None:
-    image = pa.array([{"bytes": content, "path": "p.png"}], type=IMAGE)
-    ((draft,), _) = read(saved(tmp_path / "x.parquet", rows(1).set_column(0, "image", image)))
-    with pytest.raises(ValueError, match=r"x.parquet:1: image of row 1: (holds no bytes|not an image)"):
+def test_cell_that_is_no_image_names_its_row(tmp_path: Path) -> None:
+    image = pa.array([{"bytes": content, "path": "p.png"} for content in (b"", b"not an image")], type=IMAGE)
+    (draft,), (refused,) = read(saved(tmp_path / "x.parquet", rows(2).set_column(0, "image", image)))
+    assert f"{tmp_path}/x.parquet:1: image of row 1: holds no bytes" in refused.reason
+    with pytest.raises(ValueError, match=r"x.parquet:2: image of row 2: not an image"):
         encode(draft)
 
 

@@ -67,6 +67,14 @@ def test_utf16_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
     assert read(path)[0][0].record.text == "左肺结节"
 
 
+@pytest.mark.parametrize("header", ["影像,检查报告,设备类型", "图片路径,报告正文,模态", "文件名称,影像所见,检查类型"])
+def test_chinese_columns_in_a_chinese_encoding_are_read(tmp_path: Path, header: str) -> None:
+    path = table(tmp_path, "")
+    path.write_bytes(f"{header}\na.png,右肺上叶见结节，大小约8mm。,CT\n".encode("gb18030"))
+    record = read(path)[0][0].record
+    assert (record.text, record.modality) == ("右肺上叶见结节，大小约8mm。", "CT")
+
+
 def test_unknown_modality_names_line_and_nearest_word(tmp_path: Path) -> None:
     path = table(tmp_path, "path, Text, modality\na.png, Normal, CT\na.png, Mass, CTT\n")
     assert one_refusal(path).startswith(f"{path}:3: modality 'CTT' is not known; did you mean 'CT'? (CT, MRI, X-ray")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vesalius.data.drawn import drawn_depth
 from vesalius.data.image import png_bytes, read_hu, read_image, read_recipe
 from vesalius.data.png import encode_png
 from vesalius.inference import GenerateConfig
@@ -125,6 +126,13 @@ def changed(content: bytes) -> bytes:
     other = encode_png(pixels[..., None] if pixels.ndim == 2 else pixels)
     start, end = content.index(b"IDAT") - 4, content.index(b"IEND") - 4
     return content[:start] + other[other.index(b"IDAT") - 4 : other.index(b"IEND") - 4] + content[end:]
+
+
+def test_a_signed_drawing_is_known_as_such_also_by_its_manifest_alone(files: tuple[Path, Path], tmp_path: Path) -> None:
+    credentials, grey = read_credentials(*files), np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
+    for name, recipe, depth in (("a", {"synthetic": True, "depth": 3}, 3), ("b", None, 1)):
+        (tmp_path / f"{name}.png").write_bytes(sign_png(png_bytes(grey, recipe), credentials))
+        assert drawn_depth(tmp_path / f"{name}.png") == depth
 
 
 @pytest.mark.parametrize("sink", ["png", "imagefolder"])
