@@ -43,6 +43,7 @@ class Ledger:
 
     def add_all(self, event: str, round_index: int, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Entries of one kind, as (name, facts), on the disk when this returns."""
+        before = self.num
         with self.path.open("ab") as file:
             for name, facts in rows:
                 entry: dict[str, Any] = {"event": event, "round": round_index, "name": name, **facts}
@@ -55,7 +56,8 @@ class Ledger:
                 self._known.add(_key(entry))
             file.flush()
             os.fsync(file.fileno())
-        write_json(_head(self.path), {"lines": self.num, "hash": self.last})
+        if self.num > before:
+            write_json(_head(self.path), {"lines": self.num, "hash": self.last})
 
 
 def read_ledger(path: Path) -> Iterator[dict[str, Any]]:
@@ -103,13 +105,14 @@ def _drop_torn_line(path: Path) -> None:
     """Cut off the last line of a killed run, where it is not whole."""
     with path.open("r+b") as file:
         file.seek(0, os.SEEK_END)
-        end = file.tell()
+        size = end = file.tell()
         while end:
             start = max(0, end - 65_536)
             file.seek(start)
             place = file.read(end - start).rfind(b"\n")
             if place >= 0:
-                file.truncate(start + place + 1)
+                if start + place + 1 < size:
+                    file.truncate(start + place + 1)
                 return
             end = start
         file.truncate(0)

@@ -37,6 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_a_round_waits_is_approved_and_learns_from_what_people_prefer(
     tiny_base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_round_waits_is_approved_and_learns_from_what_people_prefer(
     assert "learnt from pairs: 1 of ratings" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_later_rounds_heed_later_ratings_and_draw_with_the_round_that_someone_went_back_to(
     tiny_base: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,9 @@ from vesalius.improve.report import write_report
 from vesalius.improve.status import champion_run, read_status, still_holds
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> ImproveConfig:
     """A loop that was run to the point where test is read, whose images were no images until then."""
