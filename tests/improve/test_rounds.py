@@ -21,7 +21,6 @@ from vesalius.improve.promotion import compare
 from vesalius.improve.report import write_report
 from vesalius.improve.status import champion_run, read_status, still_holds
 
-
 pytestmark = pytest.mark.slow
 
 
