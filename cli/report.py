@@ -280,12 +280,15 @@ def improve(config: ImproveConfig) -> int:
     state = improve(config)
     if config.json:
         print_json(state)
+    elif config.dry_run:
+        counts = ", ".join(f"{n} {what}" for what, n in state["records"].items())
+        print(f"nothing run: {counts} records; {state['rounds']} rounds of {state['candidates']} candidates")
     elif state.get("waiting") is not None:
         from vesalius.improve.review import notice
 
         print(notice(config.out / f"round-{state['waiting']:02d}"))
     else:
-        print("nothing run" if config.dry_run else f"look at {config.out / 'report.html'}")
+        print(f"look at {config.out / 'report.html'}")
     return RESUMABLE if state.get("waiting") is not None else DONE
 
 

@@ -84,7 +84,8 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
     read_ratings(config.ratings)  # says what is wrong with them before hours of work
     if config.dry_run:
         parts = ("train", "calibrate", "decide", "test")
-        return {"records": {p: len(getattr(material, p)) for p in parts}, "rounds": config.rounds}
+        records = {p: len(getattr(material, p)) for p in parts}
+        return {"records": records, "rounds": config.rounds, "candidates": config.num}
     refuse_code(base_folder(config.base))  # a base that is none must not settle the folder's loop
     find_device(config.device)
     check_witness(witness=config.witness)
