@@ -87,7 +87,7 @@ def test_from_phantoms_to_pictures_in_one_chain(call: Call, tiny_base: Path, tmp
 
 def test_a_dry_run_writes_nothing(call: Call, tiny_base: Path, phantoms: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    even = PhantomConfig(num=90, size=32, val=0.3, test=0.3, out=tmp_path / "even", json=True)
+    even = PhantomConfig(num=120, size=32, val=0.4, test=0.3, out=tmp_path / "even", json=True)
     for words in (
         ("data", "phantom", "--num", 3),
         ("data", "build", phantoms),
