@@ -230,7 +230,7 @@ class Context:
         if "fidelity" in parts:
             wanted += self.detectors
         if "gates" in parts and which != "beside":
-            wanted.append(JudgeReading(self.judge))
+            wanted += [JudgeReading(self.judge), CropViews() if which == "train" else Thumbnail()]
         if "obedience" in parts and which in ("samples", "real"):
             wanted += [r for name, r in self.readings.items() if name != "reader" or which == "samples"]
         return wanted

@@ -120,20 +120,21 @@ def test_a_users_function_is_asked_by_one_thread_alone(drawn: tuple[Path, list[C
     assert asked == {threading.get_ident()}
 
 
-def test_each_picture_is_read_once_for_all_parts(
+def test_each_picture_is_read_once_for_all_parts_that_take_one_size(
     drawn: tuple[Path, list[Case]], samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: Counter[tuple[str, str, Window]] = Counter()
+    seen: Counter[tuple[str, str, int, Window]] = Counter()
     read = features.read_square
 
     def counting(case: Case, size: int, window: Window) -> Uint8:
-        seen[case.path.parts[-4 if "drawn" in case.path.parts else -3], case.path.name, window] += 1
+        seen[case.path.parts[-4 if "drawn" in case.path.parts else -3], case.path.name, size, window] += 1
         return read(case, size, window)
 
     monkeypatch.setattr(features, "read_square", counting)
     evaluate(EvalConfig(samples=samples, real=drawn[0], out=tmp_path / "report", cache=tmp_path / "kept", json=True))
-    model = {key: count for key, count in seen.items() if key[2] == "model"}
-    assert len(model) == 90 + 24
+    model = {key: count for key, count in seen.items() if key[3] == "model"}
+    for size in {size for *_, size, _ in model}:
+        assert sum(key[2] == size for key in model) == 90 + 24, size
     assert set(model.values()) == {1}
 
 
