@@ -261,6 +261,7 @@ def test_conditions_lie_where_their_encoder_lies(tiny_base: Path) -> None:
     assert condition.text_encoder.device.type == "meta"
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_base_that_one_does(
     data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
 ) -> None:

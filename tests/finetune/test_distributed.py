@@ -71,6 +71,7 @@ def test_a_batch_that_does_not_divide_is_refused_with_one_message(flags_of: Flag
     assert "vesalius: --batch-size 3 does not divide among 2 processes" in said
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_launcher_leaves_one_whole_checkpoint(flags_of: FlagsOf, config_for: ConfigFor) -> None:
     config = config_for(steps=20_000, save_every=20_000, validate_every=20_000)
     child = launch(flags_of(config), 29613)

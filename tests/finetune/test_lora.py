@@ -113,6 +113,7 @@ def test_gradient_clipping_clips(config_for: ConfigFor, tmp_path: Path) -> None:
     assert all(row["gradient_norm"] > 1e-6 for row in losses(clipped.out))
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_resumed_equals_one_that_was_not(
     flags_of: FlagsOf, config_for: ConfigFor, tmp_path: Path
 ) -> None:

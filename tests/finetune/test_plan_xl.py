@@ -131,6 +131,7 @@ def test_the_checkpoint_is_as_large_as_told(planned: Make, fields: dict[str, Any
     assert sum(t.nbytes for t in load_file(tensors).values()) == pytest.approx(found.checkpoint, rel=0.05)
 
 
+@pytest.mark.slow
 def test_it_is_measured_on_this_machine(planned: Make) -> None:
     found = plan(planned(gpu="cpu", train_text=True))
     assert found.measured

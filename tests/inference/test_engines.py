@@ -90,6 +90,7 @@ def test_when_a_ray_worker_is_killed_the_set_is_whole(
     assert not (tmp_path / "t").exists()
 
 
+@pytest.mark.slow
 def test_two_launched_processes_draw_what_one_does(tiny_base: Path, tmp_path: Path, wanted: list[str]) -> None:
     run = config(tiny_base, tmp_path / "s")
     words = [

@@ -190,6 +190,7 @@ def test_without_guidance_the_unconditional_half_is_not_run(tiny_base: Path, gui
     assert np.array_equal(images[0], other.image) == (guidance == 1)
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_without_loss(tiny_base: Path, tmp_path: Path) -> None:
     line = [
         sys.executable, "-m", "vesalius.cli.main", "generate", *PROMPTS, "--num", "40", "--steps", "2",

@@ -95,6 +95,7 @@ def test_one_picture_may_have_many_masks(table: Path) -> None:
         requests(path)
 
 
+@pytest.mark.slow
 def test_the_bytes_are_the_same_in_processes_in_other_shards_and_after_a_stop(
     tiny_base: Path, table: Path, tmp_path: Path
 ) -> None:
