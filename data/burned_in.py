@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -28,7 +29,10 @@ def words_in(image: Uint8) -> list[str]:
     """
     command = ["tesseract", "stdin", "stdout", "--psm", "11", "tsv"]
     try:
-        done = subprocess.run(command, input=png_bytes(image), capture_output=True, timeout=TIMEOUT_S, check=True)
+        done = subprocess.run(
+            command, input=png_bytes(image), capture_output=True, timeout=TIMEOUT_S, check=True,
+            env={**os.environ, "OMP_THREAD_LIMIT": "1"},  # its threads wait for each other longer than one would take
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ValueError(f"burned-in text could not be searched for in {TIMEOUT_S} s") from None
     except subprocess.CalledProcessError as error:

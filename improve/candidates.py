@@ -88,11 +88,11 @@ class Bench:
     is_read: bool
 
 
-def open_bench(material: Material, folder: Path, *, quiet: bool) -> Bench:
+def open_bench(material: Material, folder: Path, *, quiet: bool, search: bool = True) -> Bench:
     """Look at training and calibrating images, and set the limits. ValueError where one does not open, or too few do.
 
     Held-out images of patients who are trained on set no limit. Those of texts rest on each image under its caption,
-    its report and a Chinese wording, since prompts may be any of them.
+    its report and a Chinese wording, since prompts may be any of them. search: for writing, where that can be done.
     """
     train = sorted((case_of_record(f, r) for f, r in material.train), key=lambda c: c.modality)
     trained = {c.patient for c in train if c.patient}
@@ -108,7 +108,7 @@ def open_bench(material: Material, folder: Path, *, quiet: bool) -> Bench:
     scorer = Scorer(judge, seen.cases, reading=rows, views=cropped.split(views), quiet=quiet)
     reading_of, thumbnails, grain = features_of([reading, thumbnail, Grain()], unseen, folder, quiet=quiet)
     scores = with_grain(scorer.score(unseen.cases, reading_of, thumbnails), grain)
-    is_read = can_search()
+    is_read = search and can_search()
     if is_read:
         (counts,) = features_of([Written()], unseen, folder, quiet=quiet)
         for row, (count,) in zip(scores, counts.tolist(), strict=True):
@@ -240,7 +240,7 @@ def judge_candidates(
     veto: digests of samples that people refused. Without gates all that opens and is not too deep passes, with scores.
     """
     drawn = load_samples(samples)
-    bench = open_bench(material, config.out / "features", quiet=config.json)
+    bench = open_bench(material, config.out / "features", quiet=config.json, search=config.search_text)
     embeddings = torch.zeros(len(drawn), bench.judge.config.embedding)
     candidates: list[Candidate] = []
     for verdict, embedding in judge_folder(bench, samples, drawn, veto=veto, quiet=config.json):

@@ -51,7 +51,8 @@ class LookWorker(ShardWorker):
     def open(self) -> Bench:
         if self._bench is None:
             config = self.job.spread
-            self._bench = open_bench(read_material(config.data), config.out / "features", quiet=True)
+            material, folder = read_material(config.data), config.out / "features"
+            self._bench = open_bench(material, folder, quiet=True, search=config.search_text)
             self._samples = load_samples(self.job.samples)
         return self._bench
 
