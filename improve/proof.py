@@ -92,8 +92,8 @@ class ProofConfig(Settled):
             data=data, out=self.out / "loop", base=self.base, rounds=rounds, num=self.num, best_of=self.best_of,
             prompts=("captions", "phantoms"), aim="weak", quota=1.0, steps=steps, batch_size=self.batch_size,
             num_eval=self.num_eval, beside=self.beside, sampling_steps=self.sampling_steps,
-            patience=self.rounds if self.arm == "collapse" else 2, without=WITHOUT[self.arm], search_text=False, seed=self.seed,
-            json=self.json,
+            patience=self.rounds if self.arm == "collapse" else 2, without=WITHOUT[self.arm], search_text=False,
+            seed=self.seed, json=self.json,
         )  # fmt: skip
 
     @property
