@@ -102,8 +102,12 @@ def claim(folder: Path, settings: dict[str, Any], *, kind: str, free: tuple[str,
                 f"{folder}: holds a {kind} with another configuration ({', '.join(changed)} differ); "
                 "give another --out, or the same line to continue"
             )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: is not empty and no {kind} folder; give a new --out")
+    elif folder.is_dir():
+        torn = list(folder.glob(".config.json.*.tmp"))  # by a run that was killed as it wrote the mark
+        if any(p not in torn for p in folder.iterdir()):
+            raise ValueError(f"{folder}: is not empty and no {kind} folder; give a new --out")
+        for each in torn if write else ():
+            each.unlink(missing_ok=True)
     if write:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, wanted)

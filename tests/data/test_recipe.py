@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from vesalius.data.recipe import read_recipe_file
+from vesalius.data.recipe import claim, read_recipe_file
 from vesalius.finetune.config import FinetuneConfig
 
 
@@ -121,3 +121,18 @@ def test_a_recipe_of_the_fine_tuning_run_is_read(recipe: Any) -> None:
         None,
         ("to_q",),
     )
+
+
+def test_a_folder_with_the_torn_mark_of_a_killed_run_is_taken_up_and_one_with_anything_else_is_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".config.json.123.tmp").write_text("{")
+    claim(tmp_path, {"seed": 1}, kind="run", write=False)
+    claim(tmp_path, {"seed": 1}, kind="run")
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+    (tmp_path / "config.json").unlink()
+    (tmp_path / ".config.json.123.tmp").write_text("{")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty and no run folder"):
+        claim(tmp_path, {"seed": 1}, kind="run")
+    assert (tmp_path / ".config.json.123.tmp").exists()

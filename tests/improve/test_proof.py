@@ -106,12 +106,13 @@ def test_as_many_records_are_repeated_as_the_loop_kept_samples_up_to_its_champio
 
 
 @pytest.mark.slow
-def test_all_arms_run_and_resume_at_small_size(small: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_all_arms_run_and_resume_at_small_size(tmp_path: Path) -> None:
+    data = write_phantoms(PhantomConfig(num=150, seed=6, val=0.4, test=0.3, out=tmp_path / "data", json=True))
     paths = []
     for arm in ("loop", "collapse", "guarded", "longer", "repeated"):
         config = ProofConfig(
-            arm=arm, data=(small,), out=tmp_path / arm, like=tmp_path / "loop" / "result.json", rounds=2, num=24,
-            best_of=2, steps=2, batch_size=2, num_eval=12, base=str(tiny_base), beside=(), sampling_steps=2, json=True,
+            arm=arm, data=(data,), out=tmp_path / arm, like=tmp_path / "loop" / "result.json", rounds=1, num=24,
+            best_of=2, steps=2, batch_size=4, num_eval=12, json=True,
         )  # fmt: skip
         first = run(config)
         assert run(config)["rounds"] == first["rounds"]
@@ -119,6 +120,7 @@ def test_all_arms_run_and_resume_at_small_size(small: Path, tiny_base: Path, tmp
     told = {p.parent.name: json.loads(p.read_text()) for p in paths}
     assert [len(told[a]["rounds"]) for a in ("longer", "repeated")] == [1, 1]
     assert all(r["promoted"] for r in told["collapse"]["rounds"])
+    assert told["collapse"]["rounds"][1]["accepted"] > told["loop"]["rounds"][1]["accepted"] > 0
     assert told["longer"]["steps"] > told["loop"]["steps"]
     page = write_proof(ProofPageConfig(results=tuple(paths), out=tmp_path / "page")).read_text()
     assert "Better than round 0" in page
