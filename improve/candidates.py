@@ -266,8 +266,7 @@ def reward_of(scores: Scores) -> float:
     agreement with the prompt made false in one thing.
 
     Of what could be asked of the judge this found most often the one of four that shows most of its prompt, as the
-    phantom reader measures it: 89.4 % of all that 200 prompts asked for, of those that passed the gates, against 89.0 %
-    by agreement alone and 87.4 % by the first of them (nano-fast; all that was drawn: 83.5 %).
+    phantom reader measures it (`python -m benchmarks.rewards`, docs/results.md).
     """
     margins = [scores[name] for name in MARGINS if name in scores]
     return scores.get("agreement", -1.0) + min(margins, default=0.0)
