@@ -22,7 +22,7 @@ import tyro
 from vesalius.data.phantom import KINDS
 from vesalius.eval.obedience import answers, networks
 from vesalius.eval.scores import Scores, case_of_sample, read_images
-from vesalius.improve.candidates import judge_folder, open_bench, reward_of
+from vesalius.improve.candidates import judge_folder, open_bench
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.material import read_material
 from vesalius.improve.prompts import plan_round, write_plan
@@ -56,7 +56,8 @@ def rewards(scores: Scores) -> dict[str, float]:
     agreement = scores.get("agreement", -1.0)
     margins = {name: scores.get(name, 0.0) for name in MARGINS}
     return {
-        "the first": 0.0, "agreement": agreement, **margins, "agreement and least margin": reward_of(scores),
+        "the first": 0.0, "agreement": agreement, **margins,
+        "agreement and least margin": agreement + min(margins.values()),
         "typical": -scores.get("typical_distance", 0.0),
     }  # fmt: skip
 

@@ -38,7 +38,6 @@ CHUNK = 1024
 """Samples that are looked at together: between two chunks nothing of a picture but its row is in memory."""
 OF_TEXTS = ("agreement", "other_margin", "side_margin", "negation_margin", "finding_margin")
 """Scores that depend on how a text is worded."""
-MARGINS = ("side_margin", "negation_margin", "finding_margin", "label_margin")
 MODES = ("L", "RGB", "I;16", "I;16" + HOUNSFIELD)
 """Pillow's modes of the pictures that samples are written as."""
 
@@ -255,21 +254,10 @@ def judge_candidates(
         candidates.append(
             Candidate(
                 sample=sample, prompt=prompt, stratum=plan.asks[prompt].stratum, scores=verdict.scores,
-                reward=reward_of(verdict.scores), reason=reason, abstained=verdict.abstained,
+                reward=verdict.scores.get("agreement", -1.0), reason=reason, abstained=verdict.abstained,
             )
         )  # fmt: skip
     return Judged(candidates=candidates, embeddings=embeddings, thresholds=bench.thresholds, network=bench.judge.digest)
-
-
-def reward_of(scores: Scores) -> float:
-    """What the best sample of a prompt has most of: agreement with it, and the least margin by which that is above
-    agreement with the prompt made false in one thing.
-
-    Of what could be asked of the judge this found most often the one of four that shows most of its prompt, as the
-    phantom reader measures it (`python -m benchmarks.rewards`, docs/results.md).
-    """
-    margins = [scores[name] for name in MARGINS if name in scores]
-    return scores.get("agreement", -1.0) + min(margins, default=0.0)
 
 
 def read_verdicts(folder: Path) -> list[dict[str, Any]]:
