@@ -258,14 +258,6 @@ def neglected(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name, answers in said.items() if len(answers) > 1 and all(answers)]
 
 
-def kid_by_modality(report: Mapping[str, Any], detector: str) -> dict[str, dict[str, Any]]:
-    """KID with its interval per modality by one detector, out of a report's JSON."""
-    fidelity = report["fidelity"]
-    # A list is of a loop that was begun before there were parts.
-    rows = fidelity if isinstance(fidelity, list) else fidelity["rows"]
-    return {r["modality"]: r["kid"] for r in rows if r["detector"] == detector and "kid" in r and r["modality"] != ALL}
-
-
 def _mean(values: Float64) -> dict[str, Any] | None:
     known = values[~np.isnan(values)]
     if len(known) < MIN_IMAGES:

@@ -231,7 +231,6 @@ def judge_candidates(
     plan: RoundPlan,
     material: Material,
     *,
-    pool: Sequence[Path] = (),
     veto: Collection[str] = (),
 ) -> Judged:
     """Score every sample of a folder and hold it to the gates, one by one: near-duplicates, quotas and the best of a

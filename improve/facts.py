@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,7 +192,3 @@ def number(fact: Fact, value: float | None = None) -> str:
     if fact.share:
         return f"{100 * value:.1f} %" if fact.num > 200 or 0 < value < 0.1 else f"{100 * value:.0f} %"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def to_row(found: Difference) -> dict[str, Any]:
-    return {**dataclasses.asdict(found)}

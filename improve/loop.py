@@ -41,12 +41,13 @@ from vesalius.improve.final import read_once
 from vesalius.improve.guard import check_witness
 from vesalius.improve.ledger import Ledger
 from vesalius.improve.looking import look
-from vesalius.improve.material import Material, check_unchanged, read_material, write_reference
-from vesalius.improve.pool import has_records, pool_facts, write_accepted
+from vesalius.improve.material import Material, check_unchanged, read_material
+from vesalius.improve.pool import pool_facts, write_accepted
 from vesalius.improve.preferences import num_pairs, training_config
 from vesalius.improve.promotion import decide, decisions_of, finished, lineage, lines_of
 from vesalius.improve.prompts import check_sources, plan_round, read_plan, write_plan
 from vesalius.improve.ratings import read_ratings
+from vesalius.improve.reference import write_parts
 from vesalius.improve.report import write_report
 from vesalius.improve.review import (
     accepted_samples,
@@ -100,7 +101,8 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
 def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
     """All rounds that are not whole yet, in order. KeyboardInterrupt where one is stopped."""
     ledger = Ledger(config.out / "ledger.jsonl")
-    write_reference(material, config.out / REFERENCE)
+    parts = {"train": material.train, "val": material.decide, "test": material.test}
+    write_parts(config.out / REFERENCE, parts)
     settled = {k: v for k, v in dataclasses.asdict(config).items() if k not in FREE_FIELDS}
     ledger.add("begin", 0, config=json.loads(json.dumps(settled, default=str)), data=material.digests)
 
@@ -166,7 +168,7 @@ def _draw_and_gate(
     drawer = artist(config, champion, lineage(config.out / "round-00", champion))
     draw(config, folder / "prompts.jsonl", folder / "samples", drawer / "run", seed=seed, num=config.best_of)
     look(config, folder / "samples", len(plan.asks) * config.best_of)
-    judged = judge_candidates(config, folder / "samples", plan, material, pool=pools(config.out, index))
+    judged = judge_candidates(config, folder / "samples", plan, material)
     write_json(folder / "thresholds.json", {m: dataclasses.asdict(t) for m, t in judged.thresholds.items()})
     earlier = [folder.with_name(f"round-{i:02d}") for i in range(1, index)]
     selection = select(judged, plan, read_seen(earlier), doubles="gates" in config.without)
@@ -197,12 +199,6 @@ def told(candidate: Candidate, judged: Judged) -> tuple[str, dict[str, Any]]:
         "thresholds": limits.told(candidate.scores) if limits else {}, "accepted": candidate.reason is None,
         "reason": candidate.reason, "abstained": list(candidate.abstained),
     }  # fmt: skip
-
-
-def pools(out: Path, index: int) -> tuple[Path, ...]:
-    """The accepted samples of all rounds up to this one: they accumulate, none is replaced."""
-    folders = (out / f"round-{i:02d}" / "accepted" for i in range(1, index + 1))
-    return tuple(p for p in folders if has_records(p))
 
 
 def train(config: ImproveConfig, folder: Path, ledger: Ledger, index: int) -> None:

@@ -8,7 +8,6 @@ test        read once, after the last round
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vesalius.data.modality import find_modality
-from vesalius.data.record import Record, load_records, write_dataset, write_json
+from vesalius.data.record import Record, load_records, write_json
 from vesalius.data.split import place_of
 from vesalius.eval.gates import check_enough
 from vesalius.eval.scores import patient_of
@@ -111,22 +110,6 @@ def check_modalities(material: Material, folders: str) -> None:
         found = Counter(find_modality(r.modality).name for _, r in members)
         for name in names:
             check_enough(name, found[name], f"{what} (of {folders})")
-
-
-def write_reference(material: Material, folder: Path) -> Path:
-    """The material as one dataset folder of links, whose val split is the half that decides; returns it."""
-    if not (folder / "manifest.json").is_file():
-        records = []
-        parts = {"train": material.train, "val": material.decide, "test": material.test}
-        for split, members in parts.items():
-            for number, (source, record) in enumerate(members):
-                name = f"{split}/images/{number:06d}-{record.file_name.replace('/', '-')}"
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                if not (folder / name).is_symlink():
-                    (folder / name).symlink_to((source / record.file_name).resolve())
-                records.append(dataclasses.replace(record, file_name=name, mask=None, split=split))
-        write_dataset(folder, records)
-    return folder
 
 
 def check_unchanged(out: Path, material: Material) -> None:

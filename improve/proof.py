@@ -27,13 +27,14 @@ from typing import Any, Literal
 import numpy as np
 
 from vesalius.data.fields import Settled
-from vesalius.data.record import Record, load_records, write_dataset, write_json
+from vesalius.data.record import load_records, write_json
 from vesalius.improve.budget import spent
 from vesalius.improve.candidates import read_verdicts
 from vesalius.improve.config import Ablation, ImproveConfig
 from vesalius.improve.facts import read_facts
 from vesalius.improve.loop import improve
 from vesalius.improve.promotion import decisions_of
+from vesalius.improve.reference import write_parts
 
 Arm = Literal["loop", "collapse", "guarded", "longer", "repeated"]
 WITHOUT: dict[Arm, tuple[Ablation, ...]] = {
@@ -155,16 +156,7 @@ def write_repeated(config: ProofConfig) -> Path:
     num = sum(row["accepted"] for row in told["rounds"] if row["round"] <= told["rounds"][-1]["champion"])
     members = [(f, r) for f in config.data for r in load_records(f) if r.split == "train"]
     order = np.random.default_rng([config.seed, 7]).permutation(len(members))
-    records: list[Record] = []
-    for number in range(max(1, num)):
-        source, record = members[order[number % len(order)]]
-        name = f"train/images/{number:06d}-{record.file_name.replace('/', '-')}"
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to((source / record.file_name).resolve())
-        records.append(dataclasses.replace(record, file_name=name, mask=None))
-    write_dataset(folder, records)
-    return folder
+    return write_parts(folder, {"train": [members[order[i % len(order)]] for i in range(max(1, num))]})
 
 
 def differences(results: Sequence[dict[str, Any]], name: str) -> dict[str, list[float]]:

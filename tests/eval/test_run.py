@@ -18,7 +18,7 @@ from vesalius.data.image import Uint8, png_bytes, read_image
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.eval.config import EvalConfig
-from vesalius.eval.fidelity import QUESTIONS, UNTOLD, conclude, kid_by_modality, neglected, why_no_strata
+from vesalius.eval.fidelity import QUESTIONS, UNTOLD, conclude, neglected, why_no_strata
 from vesalius.eval.run import evaluate
 from vesalius.inference.sample import Sample, sample_lines
 
@@ -114,7 +114,7 @@ def test_an_evaluation_writes_a_page_a_json_and_a_summary(data: Path, others: Pa
     # Samples that are as real as the real ones: no detector may say otherwise.
     assert set(conclusions(result, "distance").values()) == {UNTOLD}
     assert set(conclusions(result, "diversity").values()) == {UNTOLD}
-    assert set(kid_by_modality(result, "witness")) == {"MRI", "pathology"}
+    assert all("kid" in r for r in rows)
     shown = {g["group"] for g in result["fidelity"]["groups"]}
     assert any(g.startswith("shows ") for g in shown)
 
@@ -224,11 +224,6 @@ def test_groups_that_all_detectors_find_neglected_are_named() -> None:
 
     groups = [row("a", covered=low), row("a", covered=low), row("b", covered=low), row("b", covered=high)]
     assert neglected([*groups, row("c", covered=low), {"modality": "CT", "group": "d"}]) == ["CT, a"]
-
-
-def test_an_older_report_is_read_for_its_kid() -> None:
-    row = {"modality": "CT", "detector": "witness", "kid": {"value": 1.0}}
-    assert kid_by_modality({"fidelity": [row]}, "witness") == {"CT": {"value": 1.0}}
 
 
 def test_too_few_samples_say_how_many_are_needed(data: Path, others: Path, tmp_path: Path) -> None:
