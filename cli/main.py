@@ -155,7 +155,7 @@ VERBS = (
     ),
     Verb(
         "demo", "the browser application",
-        "demo.config:DemoConfig", "demo.app:launch",
+        "demo.config:DemoConfig", "demo.server:launch",
     ),
     Verb(
         "serve", "images over HTTP, in the words of OpenAI's images API",

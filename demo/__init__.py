@@ -1,4 +1,4 @@
-"""The browser application for educators."""
+"""The browser application for educators and raters."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vesalius.demo.app import build_app, launch
     from vesalius.demo.config import DemoConfig
+    from vesalius.demo.server import launch
 
-__all__ = ["DemoConfig", "build_app", "launch"]
-_HOME = {"DemoConfig": "config", "build_app": "app", "launch": "app"}
+__all__ = ["DemoConfig", "launch"]
+_HOME = {"DemoConfig": "config", "launch": "server"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,161 @@
+"""What every tab is given: who asked, in which language, and errors in a sentence."""
+
+from __future__ import annotations
+
+import html
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from typing import TYPE_CHECKING, Any, Literal
+
+import gradio as gr
+from gradio.i18n import I18nData
+
+from vesalius.demo.store.accounts import LOCAL, Account, find_account
+
+if TYPE_CHECKING:
+    from vesalius.demo.config import DemoConfig
+    from vesalius.demo.store.schema import Store
+    from vesalius.models.support import Support
+
+log = logging.getLogger(__name__)
+Language = Literal["en", "zh"]
+Words = Mapping[str, tuple[str, str]]
+"""What is said, by its name: in English, in Chinese."""
+WORDS: dict[str, tuple[str, str]] = {
+    "label": ("Synthetic: not for diagnosis", "合成图像：不可用于诊断"),
+    "broken": (
+        "Something broke on the server, and its log says what. Nothing of yours is lost; try again.",
+        "服务器出错，详情见其日志。您的内容没有丢失，请重试。",
+    ),
+    "login": ("Log in first", "请先登录"),
+}
+LABEL = WORDS["label"][0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What draws here, as the worker tells it: names and digests, without the folders of this machine."""
+
+    base: str
+    base_digest: str
+    adapter_digest: str | None
+    image_size: int
+    steps: int
+    guidance: float
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """What the tabs share.
+
+    support: what the base was trained on, None where that is not known. links: components by which one tab hands
+    another something; setting one's value is a wish: "recall" (the id of a picture whose settings Create takes),
+    "to_case" (ids of pictures, parted by commas, that Cases adds to the open case), "to_compare" (the id of a picture
+    that Compare starts from), "follow" (the id of a job that Create shows).
+    """
+
+    config: DemoConfig
+    store: Store
+    model: Model
+    support: Support | None
+    links: dict[str, gr.Textbox] = field(default_factory=dict)
+    tabs: gr.Tabs | None = None
+
+
+LINKS = {"recall": "create", "to_case": "cases", "to_compare": "compare", "follow": "create"}
+"""Links, and the tab that each opens."""
+
+
+def t(key: str) -> I18nData:
+    """A label in the language of the reader's browser, by its name in a tab's `WORDS`."""
+    return I18nData(key)
+
+
+def say(words: Words, key: str, language: Language, **values: object) -> str:
+    """Words that the server puts into a page; values replace {names}."""
+    return words[key][language == "zh"].format(**values)
+
+
+def language_of(request: gr.Request | None) -> Language:
+    """The language that a browser asks for first, which is the one that gradio shows labels in."""
+    asked = (request.headers.get("accept-language") or "") if request is not None else ""
+    return "zh" if asked.strip().lower().startswith("zh") else "en"
+
+
+def account_of(desk: Desk, request: gr.Request | None) -> Account:
+    """Who asks. ValueError where nobody is logged in and one has to be."""
+    if not desk.config.needs_login:
+        return find_account(desk.store, LOCAL)
+    name = request.username if request is not None else None
+    if not name:
+        raise ValueError(WORDS["login"][0])
+    return find_account(desk.store, name)
+
+
+def teacher_of(desk: Desk, request: gr.Request | None) -> Account:
+    """Who asks, if they may make pictures and cases. ValueError where they may only rate."""
+    account = account_of(desk, request)
+    if account.role == "rater":
+        raise ValueError("Your account may rate pictures only; ask the owner of this page for a teacher's account")
+    return account
+
+
+def plainly(action: Callable[..., Any]) -> Callable[..., Any]:
+    """An action of the page whose errors a teacher understands: a ValueError is told as it is, anything else is logged
+    and told in a sentence. Whatever kind of function it is."""
+    if isasyncgenfunction(action):
+
+        @wraps(action)
+        async def streamed(*args: Any, **kwargs: Any) -> Any:
+            try:
+                async for each in action(*args, **kwargs):
+                    yield each
+            except Exception as error:
+                raise told(error) from None
+
+        return streamed
+    if isgeneratorfunction(action):
+
+        @wraps(action)
+        def yielded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                yield from action(*args, **kwargs)
+            except Exception as error:
+                raise told(error) from None
+
+        return yielded
+    assert not iscoroutinefunction(action), "an action is a function or a generator"
+
+    @wraps(action)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return action(*args, **kwargs)
+        except Exception as error:
+            raise told(error) from None
+
+    return called
+
+
+def told(error: Exception) -> gr.Error:
+    """An error as the page shows it. gradio shows HTML, so what people wrote is escaped."""
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, ValueError):
+        return gr.Error(html.escape(str(error), quote=False), print_exception=False)
+    if isinstance(error, OSError) and error.errno == 28:
+        return gr.Error("The server's disk is full; ask its owner to make room", print_exception=False)
+    log.error("an action of the page broke", exc_info=error)
+    return gr.Error(WORDS["broken"][0], print_exception=False)
+
+
+def text_within(value: object, most: int, what: str) -> str:
+    """A field's text; gradio enforces no length. ValueError where it is longer, or no text."""
+    text = "" if value is None else value
+    if not isinstance(text, str):
+        raise ValueError(f"{what}: expected text")
+    if len(text) > most:
+        raise ValueError(f"{what} has {len(text)} characters; at most {most} are kept. Shorten it")
+    return text.replace("\0", "")

@@ -1,0 +1,105 @@
+"""What the browser fetches beside gradio's page: login, pictures, scripts. Each picture only for its owner."""
+
+from __future__ import annotations
+
+import hmac
+import html
+import time
+from importlib import resources
+from typing import Annotated
+
+from fastapi import FastAPI, Form, HTTPException, Request
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+
+from vesalius.demo.page import LABEL, Desk
+from vesalius.demo.store.accounts import LOCAL, account_of_session, enter, leave
+from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture
+
+COOKIE = "vesalius_session"
+MOST_TRIES, TRY_SECONDS = 10, 300
+"""Wrong passwords of one name within so long, after which it must wait."""
+
+
+def account_name(desk: Desk, request: Request) -> str | None:
+    """Who a request comes from: of a browser by its cookie, of a script by `Authorization: Bearer SESSION`; without a
+    login the one person there is."""
+    if not desk.config.needs_login:
+        return LOCAL
+    scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+    secret = shown.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE, "")
+    return account_of_session(desk.store, secret) if secret else None
+
+
+def required(desk: Desk, request: Request) -> str:
+    """The same; 401 where nobody is logged in."""
+    name = account_name(desk, request)
+    if name is None:
+        raise HTTPException(401, "Log in first")
+    return name
+
+
+def add_routes(app: FastAPI, desk: Desk) -> None:
+    """Add all of them to a server."""
+    web = resources.files("vesalius.demo") / "web"
+    files = {p.name: p for p in web.iterdir() if p.name.endswith((".js", ".css"))}
+    kinds = {"js": "text/javascript", "css": "text/css"}
+    wrong: dict[str, list[float]] = {}
+
+    @app.get("/assets/{name}")
+    def asset(name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404, "no such file")
+        return Response(files[name].read_bytes(), media_type=kinds[name.rpartition(".")[2]])
+
+    @app.get("/pictures/{picture}.png")
+    def picture(picture: str, request: Request) -> Response:
+        return FileResponse(
+            file_of(desk.store, owned(desk, request, picture)), media_type="image/png",
+            headers={"cache-control": "private, max-age=86400, immutable", "x-label": LABEL},
+        )  # fmt: skip
+
+    @app.get("/login")
+    def login_page() -> HTMLResponse:
+        return HTMLResponse(_login_html())
+
+    @app.post("/login")
+    def login(name: Annotated[str, Form()], password: Annotated[str, Form()]) -> Response:
+        now = time.monotonic()
+        tries = [each for each in wrong.get(name, []) if now - each < TRY_SECONDS]
+        if len(tries) >= MOST_TRIES:
+            return HTMLResponse(_login_html("Too many wrong passwords; wait five minutes."), status_code=429)
+        secret = enter(desk.store, name, password)
+        if secret is None:
+            if len(wrong) > 10_000:
+                wrong.clear()
+            wrong[name] = [*tries, now]
+            return HTMLResponse(_login_html("Name and password do not belong together."), status_code=401)
+        wrong.pop(name, None)
+        answer = RedirectResponse("/", status_code=303)
+        answer.set_cookie(COOKIE, secret, max_age=14 * 24 * 3600, httponly=True, samesite="strict", path="/")
+        return answer
+
+    @app.post("/logout")
+    def logout(request: Request) -> Response:
+        leave(desk.store, request.cookies.get(COOKIE, ""))
+        answer = RedirectResponse("/login", status_code=303)
+        answer.delete_cookie(COOKIE, path="/")
+        return answer
+
+
+def owned(desk: Desk, request: Request, picture: str) -> StoredPicture:
+    """A picture of who asks; 404 where they have none of that name."""
+    try:
+        return find_picture(desk.store, required(desk, request), picture)
+    except ValueError as error:
+        raise HTTPException(404, str(error)) from None
+
+
+def same_secret(first: str, second: str) -> bool:
+    """Whether two secrets are one, in a time that tells nothing."""
+    return hmac.compare_digest(first.encode(), second.encode())
+
+
+def _login_html(remark: str = "") -> str:
+    page = (resources.files("vesalius.demo") / "web" / "login.html").read_text()
+    return page.replace("<!--remark-->", f'<p role="alert">{html.escape(remark)}</p>' if remark else "")

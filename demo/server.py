@@ -1,0 +1,144 @@
+"""The server: gradio's page and our own routes in one application, with what keeps both to themselves."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from vesalius.demo.config import DemoConfig
+
+# The browser itself refuses whatever gradio's own page would fetch from elsewhere.
+POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; base-uri 'self'; object-src 'none'; "
+    "frame-ancestors 'none'"
+)
+MAX_UPLOAD = 8 << 20
+MAX_BODY = 2 * MAX_UPLOAD
+
+
+class Guard:
+    """Adds the content policy to every answer, and refuses bodies that are too long and pages without a login (plain
+    ASGI, since streams must not be buffered)."""
+
+    def __init__(self, app: Any, needs_login: bool, is_known: Any) -> None:
+        self.app, self.needs_login, self.is_known = app, needs_login, is_known
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        from starlette.requests import Request
+        from starlette.responses import PlainTextResponse, RedirectResponse
+
+        async def send_with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                extra = [
+                    (b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer"),
+                    (b"x-content-type-options", b"nosniff"),
+                ]  # fmt: skip
+                message = {**message, "headers": [*message.get("headers", ()), *extra]}
+            await send(message)
+
+        request = Request(scope)
+        if int(request.headers.get("content-length") or 0) > MAX_BODY:
+            await PlainTextResponse("too long", 413)(scope, receive, send_with_policy)
+        elif self.needs_login and scope["path"] == "/" and not self.is_known(request):
+            await RedirectResponse("/login", 303)(scope, receive, send_with_policy)
+        else:
+            await self.app(scope, receive, send_with_policy)
+
+
+def check_port(config: DemoConfig) -> None:
+    """ValueError where the page's address cannot be listened on; asked before a model is loaded."""
+    try:
+        family = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((config.host, config.port))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ValueError(
+            f"{config.host}:{config.port} cannot be listened on ({reason}); give another --port or --host"
+        ) from None
+
+
+def make_app(desk: Any) -> Any:
+    """The whole application over a desk, to be served by uvicorn."""
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from vesalius.demo.app import build_page, look, translations
+    from vesalius.demo.routes import account_name, add_routes
+
+    app = FastAPI(title="Vesalius", docs_url=None, redoc_url=None, openapi_url=None)
+    add_routes(app, desk)
+    gr.mount_gradio_app(
+        app, build_page(desk), path="/", server_name=desk.config.host, server_port=desk.config.port,
+        footer_links=["api"], run_history=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False,
+        max_file_size=MAX_UPLOAD, show_error=False, i18n=translations(), allowed_paths=[],
+        auth_dependency=(lambda request: account_name(desk, request)) if desk.config.needs_login else None, **look(),
+    )  # fmt: skip
+    app.add_middleware(
+        Guard, needs_login=desk.config.needs_login, is_known=lambda request: account_name(desk, request) is not None
+    )
+    return app
+
+
+def launch(config: DemoConfig) -> int:
+    """Open the page and serve it until interrupted. ValueError where base, adapter, store or port cannot be had."""
+    from vesalius.demo.store.schema import Store
+
+    store = Store(config.store)
+    if config.add_account is not None:
+        return add_one(config, store)
+    check_port(config)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    with tempfile.TemporaryDirectory(prefix="vesalius-demo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # read when components are made; the usual one is shared by all users
+        return serve(config, store, Path(folder))
+
+
+def add_one(config: DemoConfig, store: Any) -> int:
+    """Make or change an account, with a password from the terminal or the first line of a pipe."""
+    import sys
+
+    from vesalius.demo.store.accounts import Account, add_account
+
+    assert config.add_account is not None
+    password = getpass.getpass(f"password of {config.add_account}: ") if sys.stdin.isatty() else sys.stdin.readline()
+    account = Account(name=config.add_account, role=config.role, level=config.level)  # type: ignore[arg-type]
+    add_account(store, account, password.rstrip("\n"))
+    print(f"{config.store}: {account.name} may enter as {account.role}")
+    return 0
+
+
+def serve(config: DemoConfig, store: Any, folder: Path) -> int:
+    """Start a worker, wait until it can draw, and serve until told to stop."""
+    import uvicorn
+
+    from vesalius.demo.page import LABEL, Desk
+    from vesalius.demo.store.accounts import accounts_of
+    from vesalius.demo.supervisor import Supervisor
+    from vesalius.models.support import support_of
+
+    if config.needs_login and not accounts_of(store):
+        raise ValueError(
+            f"--host {config.host} lets other machines in, and nobody has an account yet; make one with "
+            f"`vesalius demo --store {config.store} --add-account NAME`"
+        )
+    with Supervisor(config) as supervisor:
+        desk = Desk(
+            config=config, store=store, model=supervisor.ready(), support=support_of(config.base, config.adapter)
+        )
+        app = make_app(desk)
+        shown = f"[{config.host}]" if ":" in config.host else config.host
+        print(f"http://{shown}:{config.port}/ ({LABEL}; Ctrl-C ends it)", flush=True)
+        uvicorn.Server(
+            uvicorn.Config(app, host=config.host, port=config.port, log_level="warning", access_log=False)
+        ).run()
+    return 0

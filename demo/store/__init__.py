@@ -1,0 +1,1 @@
+"""What the demo keeps, beyond tab and server: one SQLite file, and the pictures beside it."""

@@ -1,0 +1,117 @@
+"""Who may enter: accounts with passwords (scrypt), and the sessions of their browsers.
+
+Without a login there is one person, `LOCAL`, who has no account.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from vesalius.demo.store.schema import Store
+from vesalius.improve.ratings import Level
+
+LOCAL = "local"
+Role = Literal["teacher", "rater", "owner"]
+"""A rater rates; a teacher makes pictures, cases and quizzes too; an owner also decides on rounds of the loop."""
+SESSION_SECONDS = 14 * 24 * 3600
+SHORTEST = 10
+"""Characters of the shortest password."""
+_N, _R, _P = 2**14, 8, 1
+_NAME = re.compile(r"[\w.@-]{1,40}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One person. level: what they are to raters' agreement."""
+
+    name: str
+    role: Role = "teacher"
+    level: Level = ""
+
+
+def add_account(store: Store, account: Account, password: str) -> None:
+    """Add a person, or give one a new password, role and level. ValueError where a name or password is none."""
+    if not _NAME.fullmatch(account.name) or account.name == LOCAL:
+        raise ValueError(f"account '{account.name[:50]}': expected 1 to 40 of a-z, A-Z, 0-9, '_', '.', '@' and '-'")
+    if account.role not in get_args(Role):
+        raise ValueError(f"role '{account.role}' is not known; expected one of {', '.join(get_args(Role))}")
+    if not SHORTEST <= len(password) <= 1000:
+        raise ValueError(f"the password has {len(password)} characters; expected {SHORTEST} or more")
+    with store.write() as db:
+        db.execute("DELETE FROM sessions WHERE account = ?", [account.name])
+        db.execute(
+            "INSERT INTO accounts VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+            "password = excluded.password, role = excluded.role, level = excluded.level",
+            [account.name, _hashed(password, secrets.token_bytes(16)), account.role, account.level, time.time()],
+        )
+
+
+def remove_account(store: Store, name: str) -> None:
+    """Shut a person out; what they made stays. ValueError where there is none of that name."""
+    with store.write() as db:
+        if not db.execute("DELETE FROM accounts WHERE name = ?", [name]).rowcount:
+            raise ValueError(f"there is no account '{name}'")
+
+
+def accounts_of(store: Store) -> list[Account]:
+    """All accounts, by name."""
+    with store.read() as db:
+        rows = db.execute("SELECT name, role, level FROM accounts ORDER BY name")
+        return [Account(name=r["name"], role=r["role"], level=r["level"]) for r in rows]
+
+
+def find_account(store: Store, name: str) -> Account:
+    """The account of a name; `LOCAL`'s is an owner's. ValueError where there is none."""
+    if name == LOCAL:
+        return Account(name=LOCAL, role="owner")
+    found = next((a for a in accounts_of(store) if a.name == name), None)
+    if found is None:
+        raise ValueError(f"there is no account '{name}'")
+    return found
+
+
+def enter(store: Store, name: str, password: str) -> str | None:
+    """The secret of a new session; None where name and password do not belong together."""
+    with store.read() as db:
+        row = db.execute("SELECT password FROM accounts WHERE name = ?", [name]).fetchone()
+    # As long for a name that does not exist, so that time does not tell names.
+    stored = row["password"] if row else _hashed("", b"0" * 16)
+    right = hmac.compare_digest(stored, _hashed(password[:1000], base64.b64decode(stored.split("$")[0])))
+    if not (row and right):
+        return None
+    secret = secrets.token_urlsafe(32)
+    with store.write() as db:
+        db.execute("DELETE FROM sessions WHERE ends < ?", [time.time()])
+        db.execute("INSERT INTO sessions VALUES (?, ?, ?)", [_digest(secret), name, time.time() + SESSION_SECONDS])
+    return secret
+
+
+def account_of_session(store: Store, secret: str) -> str | None:
+    """The name of a session's account; None where there is no such session."""
+    with store.read() as db:
+        row = db.execute(
+            "SELECT account FROM sessions WHERE digest = ? AND ends > ?", [_digest(secret), time.time()]
+        ).fetchone()
+    return row["account"] if row else None
+
+
+def leave(store: Store, secret: str) -> None:
+    """End a session."""
+    with store.write() as db:
+        db.execute("DELETE FROM sessions WHERE digest = ?", [_digest(secret)])
+
+
+def _hashed(password: str, salt: bytes) -> str:
+    key = hashlib.scrypt(password.encode(), salt=salt, n=_N, r=_R, p=_P)
+    return f"{base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,114 @@
+"""A served demo over a tiny base, with its worker; and headless Chromium, for tests of pages."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from vesalius.demo import DemoConfig
+from vesalius.demo.page import Desk
+from vesalius.demo.server import make_app
+from vesalius.demo.store.schema import Store
+from vesalius.demo.supervisor import Supervisor
+from vesalius.models.support import support_of
+
+if TYPE_CHECKING:
+    from gradio_client import Client
+    from playwright.sync_api import Browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+SHOTS = Path(os.environ.get("VESALIUS_SCREENSHOTS", "build/screenshots"))
+"""Where tests of pages leave pictures of them, for people to look at."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Served:
+    """A running demo."""
+
+    url: str
+    desk: Desk
+
+    def client(self, **kwargs: Any) -> Client:
+        """A client of its API."""
+        from gradio_client import Client
+
+        return Client(self.url, verbose=False, **kwargs)
+
+
+Serve = Callable[[DemoConfig], AbstractContextManager[Served]]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(config: DemoConfig) -> Iterator[Served]:
+    """Serve a demo with a worker of its own. The host may need a login; the socket is on loopback all the same."""
+    import uvicorn
+
+    with pytest.MonkeyPatch.context() as patch, Supervisor(config) as supervisor:
+        patch.setenv("GRADIO_TEMP_DIR", str(config.store / "gradio"))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        desk = Desk(
+            config=config, store=Store(config.store), model=supervisor.ready(),
+            support=support_of(config.base, config.adapter),
+        )  # fmt: skip
+        server = uvicorn.Server(uvicorn.Config(make_app(desk), host="127.0.0.1", port=config.port, log_level="warning"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.02)
+        yield Served(url=f"http://127.0.0.1:{config.port}/", desk=desk)
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def served(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A demo on loopback, without a login, which all tests of a process share: leave it as it was found."""
+    store = tmp_path_factory.mktemp("demo") / "store"
+    with serving(DemoConfig(base=str(tiny_base), store=store, port=free_port(), device="cpu")) as demo:
+        yield demo
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium of the system; skips where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("needs chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Serve:
+    """`serving`, for tests that need a demo of their own."""
+    return serving
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody listens on."""
+    return free_port()

@@ -1,0 +1,13 @@
+"""The demo's server as browsers and scripts meet it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+
+def test_the_page_comes_with_a_policy_that_lets_nothing_in_from_elsewhere(served: Any) -> None:
+    answer = httpx.get(served.url)
+    assert answer.status_code == 200
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
