@@ -133,6 +133,32 @@ def nearest(
     return distances, indices
 
 
+def nearest_few(queries: Views, references: Views, few: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices of the few nearest references of each query, the nearest first, and which view of the query lay so near,
+    both int64 [N, few], or as many as there are."""
+    num, count = len(queries[0]), len(references[0])
+    few = min(few, count)
+    indices, turns = torch.empty(num, few, dtype=torch.int64), torch.empty(num, few, dtype=torch.int64)
+    centre = references[0].float().mean(0)
+    for start in range(0, num, ROWS):
+        rows = slice(start, min(num, start + ROWS))
+        nobody = (rows.stop - start, 0)
+        least, at, by = torch.empty(nobody), torch.empty(nobody, dtype=torch.int64), torch.empty(nobody).long()
+        for first in range(0, count, COLUMNS):
+            columns = slice(first, min(count, first + COLUMNS))
+            squares = _least_squares(queries[:1], references, rows, columns, centre)
+            turn = torch.zeros_like(squares, dtype=torch.int64)
+            for number, query in enumerate(queries[1:], 1):
+                other = _least_squares([query], references, rows, columns, centre)
+                turn[other < squares] = number
+                squares = torch.minimum(squares, other)
+            place = torch.arange(first, columns.stop).expand_as(squares)
+            least, order = torch.cat([least, squares], 1).topk(min(few, at.shape[1] + squares.shape[1]), largest=False)
+            at, by = (torch.cat(pair, 1).gather(1, order) for pair in ((at, place), (by, turn)))
+        indices[rows], turns[rows] = at, by
+    return indices, turns
+
+
 def _least_squares(
     queries: Views, references: Views, rows: slice, columns: slice, centre: torch.Tensor
 ) -> torch.Tensor:
