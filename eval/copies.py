@@ -3,8 +3,8 @@
     suspect, original = Suspect(), Original()
     distances = copy_distances(suspect(pictures), original(training_images))
 
-A few originals are found by thumbnails, as they are and cropped at the usual places, and the best of these are laid
-over the picture as well as zoom and shift allow. What is left is told as a distance: its square is 2 - 2 r, with
+Thumbnails find a few originals, as they are or cropped at usual places; these are laid over the picture roughly, and
+the best of them as well as zoom and shift allow. What is left is told as a distance: its square is 2 - 2 r, with
 Pearson's correlation r of the two.
 """
 
@@ -15,20 +15,25 @@ import math
 import torch
 from torch.nn import functional
 
-from vesalius.eval.nearest import CROPS, PixelDetector, Views, crops, nearest_few
+from vesalius.eval.nearest import CROPS, PixelDetector, Views, nearest_few
 from vesalius.models.detector import Window
 
 CORNERS = (0.94, 0.88)
 """Shares of the edges that crops of the corners keep."""
+FRAMES = (
+    *((share, 0.0, 0.0) for share in CROPS),
+    *((s, across * (1 - s), down * (1 - s)) for s in CORNERS for down in (-1, 1) for across in (-1, 1)),
+)
+"""Crops of an original that thumbnails are made of: share of the edge, and where the middle lies, across and down, in
+half edges."""
 FEW, BEST = 32, 3
 """Originals that thumbnails find, and those of them that are laid over a picture with care."""
-SIZE = 32
+ROUGH, CAREFUL = 4, 8
+"""Rounds of laying an original over a picture, at `COARSE` and at `SIZE`."""
+SIZE, COARSE = 32, 16
 """Pixels an edge at which pictures are laid over each other; finer ones tell copies no better."""
-SHARES = (1.0, 0.95, 0.9, 0.86)
-"""Shares of the edges at which laying over begins; `LEAST` is the smallest that it comes to."""
 LEAST = 0.75
-ROUNDS, FIRST_STEP = 14, 0.04
-"""Of a search that tries each way to zoom and shift further, and halves its steps where none is better."""
+"""The smallest share of an edge that is looked for."""
 TOGETHER = 1024
 """Pictures that are laid over others at once."""
 TURNS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
@@ -66,12 +71,13 @@ class Original:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 [N, 3, H, W] -> float32 [N, V * 256 + SIZE * SIZE]."""
         height, width = images.shape[2:]
-        views = crops(images)
-        for share in CORNERS:
+        grey, views = images.float().mean(1, keepdim=True), []
+        for share, across, down in FRAMES:
             inner = max(1, round(height * share)), max(1, round(width * share))
-            for top in (0, height - inner[0]):
-                views += [images[:, :, top : top + inner[0], left : left + inner[1]] for left in (0, width - inner[1])]
-        return torch.cat([*(self._pixels(view) for view in views), _grey(images)], 1)
+            room = height - inner[0], width - inner[1]
+            top, left = (round(most * (0.5 + 0.5 * _side(way))) for most, way in zip(room, (down, across), strict=True))
+            views.append(self._pixels(grey[:, :, top : top + inner[0], left : left + inner[1]]))
+        return torch.cat([*views, _grey(grey)], 1)
 
 
 def copy_distances(suspects: torch.Tensor, originals: torch.Tensor) -> torch.Tensor:
@@ -79,55 +85,67 @@ def copy_distances(suspects: torch.Tensor, originals: torch.Tensor) -> torch.Ten
 
     suspects, originals: rows of `Suspect` and `Original`.
     """
-    if not len(originals):
+    if not (len(originals) and len(suspects)):
         return torch.full((len(suspects),), torch.inf)
     thumbnails, greys = _split(suspects)
     views, others = _split(originals)
-    places, turns = nearest_few(_turned(thumbnails[0]), views, FEW)
-    return torch.cat(
-        [
-            _laid_over(ours, others, at, turn)
-            for ours, at, turn in zip(
-                *(part.split(TOGETHER) for part in (greys, places, turns)), strict=True
-            )
-        ]
-    ) if len(suspects) else torch.empty(0)  # fmt: skip
+    found = nearest_few(_turned(thumbnails[0]), views, FEW)
+    parts = zip(*(each.split(TOGETHER) for each in (greys, *found)), strict=True)
+    return torch.cat([torch.empty(0), *(_laid_over(ours, others, *few) for ours, *few in parts)])
 
 
-def _laid_over(ours: torch.Tensor, others: torch.Tensor, places: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+def _laid_over(
+    ours: torch.Tensor, others: torch.Tensor, places: torch.Tensor, turns: torch.Tensor, views: torch.Tensor
+) -> torch.Tensor:
     """Least distance of pictures, [N, 1, SIZE, SIZE], to originals at their places, [N, few], when laid over them."""
-    start = torch.tensor([
-        (share, across * (1 - share), down * (1 - share))
-        for share in SHARES for across in (-1, 0, 1) for down in (-1, 0, 1) if share < 1 or across == down == 0
-    ])  # fmt: skip
-    found, frames = [], []
-    for place, turn in zip(places.T, turns.T, strict=True):
-        turned, other = _turn(ours, turn), others[place]
-        apart = torch.stack([_apart(turned, other, frame.expand(len(ours), 3)) for frame in start])
-        found.append(apart.amin(0))
-        frames.append(start[apart.argmin(0)])
-    best = torch.stack(found, 1).topk(min(BEST, len(found)), largest=False).indices
     rows, least = torch.arange(len(ours)), torch.full((len(ours),), torch.inf)
-    for choice in best.T:
-        turned = _turn(ours, turns[rows, choice])
-        apart = _search(turned, others[places[rows, choice]], torch.stack(frames, 1)[rows, choice])
+    coarse, frames = functional.avg_pool2d(ours, SIZE // COARSE), torch.tensor(FRAMES)[views]
+    rough = []
+    for k in range(places.shape[1]):
+        other = functional.avg_pool2d(others[places[:, k]], SIZE // COARSE)
+        apart, frames[:, k] = _search(_turn(coarse, turns[:, k]), other, frames[:, k], ROUGH)
+        rough.append(apart)
+    best = torch.stack(rough, 1).topk(min(BEST, len(rough)), largest=False).indices
+    for k in best.T:
+        apart, _ = _search(_turn(ours, turns[rows, k]), others[places[rows, k]], frames[rows, k], CAREFUL)
         least = torch.minimum(least, apart)
     return least
 
 
-def _search(ours: torch.Tensor, others: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-    """Distances of pictures to others within the best frames near those given (a pattern search, since it asks for no
-    gradient, never gets worse, and does not depend on what else is searched for)."""
-    ways = torch.cat([torch.eye(3), -torch.eye(3)])
-    rows, apart = torch.arange(len(ours)), _apart(ours, others, frames)
-    step = torch.full((len(ours), 1), FIRST_STEP)
-    for _ in range(ROUNDS):
-        tried = torch.stack([_within(frames + step * way) for way in ways])
-        least, which = torch.stack([_apart(ours, others, frame) for frame in tried]).min(0)
-        better = (least < apart)[:, None]
-        frames, apart = torch.where(better, tried[which, rows], frames), torch.minimum(apart, least)
-        step = torch.where(better, step, step / 2)
-    return apart
+def _search(
+    ours: torch.Tensor, others: torch.Tensor, frames: torch.Tensor, rounds: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least distances of pictures to what others show within frames, and those frames, from some that lie near.
+
+    Gauss-Newton's steps: where a picture is a linear function of the other one's greys, a frame that is off by d shows
+    W + J d, so d, and the function's two numbers, are a least-squares solution (Lucas & Kanade 1981; Baker & Matthews
+    2004 with brightness and contrast free).
+    """
+    edge = ours.shape[-1]
+    across = torch.linspace(-1 + 1 / edge, 1 - 1 / edge, edge)
+    down = across[:, None].expand(edge, edge)
+    template = _standard(ours)
+    ones = torch.full_like(template, 1 / edge)
+    ridge = torch.diag(torch.tensor([1e-3, 1e-3, 1e-3, 1e-6, 1e-6]))
+    least, best = torch.full((len(ours),), torch.inf), frames
+    for turn in range(rounds + 1):
+        shown = _shown(others, frames)
+        seen = _standard(shown)
+        apart = (template - seen).norm(dim=1)
+        better = apart < least
+        least, best = torch.where(better, apart, least), torch.where(better[:, None], frames, best)
+        if turn == rounds:
+            break
+        picture = seen.view(-1, edge, edge)
+        padded = functional.pad(picture[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+        to_right = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * (edge / 4)
+        to_below = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * (edge / 4)
+        ways = [to_right * across + to_below * down, to_right, to_below]
+        columns = torch.stack([*(way.flatten(1) for way in ways), -template, -ones], 2)
+        normal = columns.transpose(1, 2) @ columns + ridge
+        step = torch.linalg.solve(normal, -(columns.transpose(1, 2) @ seen[:, :, None]))[:, :3, 0]
+        frames = _within(frames + frames[:, :1] * step.clamp(-0.2, 0.2))
+    return least, best
 
 
 def _within(frames: torch.Tensor) -> torch.Tensor:
@@ -137,22 +155,24 @@ def _within(frames: torch.Tensor) -> torch.Tensor:
     return torch.cat([share, frames[:, 1:].clamp(-room, room)], 1)
 
 
-def _apart(ours: torch.Tensor, others: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-    """Distances of pictures to what others show within frames: share of the edge, and where the middle lies, across and
-    down, in half edges."""
+def _shown(others: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    """What pictures show within frames, enlarged to their size."""
     turn = torch.zeros(len(frames), 2, 3)
     turn[:, 0, 0], turn[:, 1, 1] = frames[:, 0], frames[:, 0]
-    turn[:, 0, 2], turn[:, 1, 2] = frames[:, 1], frames[:, 2]
+    turn[:, :, 2] = frames[:, 1:]
     grid = functional.affine_grid(turn, list(others.shape), align_corners=False)
-    shown = functional.grid_sample(others, grid, padding_mode="border", align_corners=False)
-    distances: torch.Tensor = (_standard(ours) - _standard(shown)).norm(dim=1)
-    return distances
+    return functional.grid_sample(others, grid, padding_mode="border", align_corners=False)
 
 
 def _standard(pictures: torch.Tensor) -> torch.Tensor:
     flat = pictures.flatten(1)
     flat = flat - flat.mean(1, keepdim=True)
-    return functional.normalize(flat, dim=1, eps=SIZE / 2)  # half a grey level of contrast: what is left is rounding
+    # Under half a grey level of contrast what is left is rounding.
+    return functional.normalize(flat, dim=1, eps=0.5 * math.sqrt(flat.shape[1]))
+
+
+def _side(way: float) -> int:
+    return (way > 0) - (way < 0)
 
 
 def _grey(images: torch.Tensor) -> torch.Tensor:
