@@ -17,13 +17,14 @@ import torch
 from vesalius.data.image import read_image
 from vesalius.data.record import Record, digest_file, load_records
 from vesalius.eval.config import EvalConfig
+from vesalius.eval.copies import Original, Suspect
 from vesalius.eval.features import NETWORKS, ImageSet, Reading, feature_folder, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, check_enough, judge_sample
 from vesalius.eval.nearest import PixelViews
 from vesalius.eval.obedience import independent, phantom_like
 from vesalius.eval.readings import OwnReading, ReaderReading, WitnessReading
 from vesalius.eval.report import check_out
-from vesalius.eval.scorer import CropViews, Scorer, Thumbnail, measures_of
+from vesalius.eval.scorer import Scorer, measures_of
 from vesalius.eval.scores import Case, JudgeReading, Scores, case_of_record, case_of_sample
 from vesalius.eval.strata import with_labels
 from vesalius.inference.sample import Sample, load_samples
@@ -230,7 +231,7 @@ class Context:
         if "fidelity" in parts:
             wanted += self.detectors
         if "gates" in parts and which != "beside":
-            wanted += [JudgeReading(self.judge), CropViews() if which == "train" else Thumbnail()]
+            wanted += [JudgeReading(self.judge), Original() if which == "train" else Suspect()]
         if "obedience" in parts and which in ("samples", "real"):
             wanted += [r for name, r in self.readings.items() if name != "reader" or which == "samples"]
         return wanted
@@ -274,11 +275,11 @@ class Context:
 
     @cached_property
     def scorer(self) -> Scorer:
-        cropped = CropViews()
-        self.read("train", [JudgeReading(self.judge), cropped])
+        original = Original()
+        self.read("train", [JudgeReading(self.judge), original])
         return Scorer(
             self.judge, self.train.cases, reading=self._reading("train"),
-            views=cropped.split(self.features("train", cropped)), quiet=self.config.json,
+            originals=self.features("train", original), quiet=self.config.json,
         )  # fmt: skip
 
     @cached_property
@@ -291,9 +292,9 @@ class Context:
         return self._scores("real", self.real.cases)
 
     def _scores(self, which: Which, cases: Sequence[Case]) -> list[Scores]:
-        thumbnail = Thumbnail()
-        self.read(which, [JudgeReading(self.judge), thumbnail])
-        return self.scorer.score(cases, self._reading(which), self.features(which, thumbnail))
+        suspect = Suspect()
+        self.read(which, [JudgeReading(self.judge), suspect])
+        return self.scorer.score(cases, self._reading(which), self.features(which, suspect))
 
     @cached_property
     def thresholds(self) -> dict[str, Thresholds]:

@@ -9,6 +9,7 @@ A copy may come back mirrored, cropped, brighter or noisier. `PixelDetector` doe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Literal
 
 import torch
@@ -133,18 +134,48 @@ def nearest(
     return distances, indices
 
 
+def nearest_few(queries: Views, references: Views, few: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The few nearest references of each query, or as many as there are, over all pairs of views: their indices, and
+    which views of query and reference lay so near, each int64 [N, few]."""
+    num, count = len(queries[0]), len(references[0])
+    few = min(few, count)
+    centre, found = references[0].float().mean(0), []
+    for start in range(0, num, ROWS):
+        rows = slice(start, min(num, start + ROWS))
+        least, at = torch.empty(rows.stop - start, 0), torch.empty(3, rows.stop - start, 0, dtype=torch.int64)
+        for first in range(0, count, COLUMNS):
+            columns = slice(first, min(count, first + COLUMNS))
+            squares = torch.full((rows.stop - start, columns.stop - first), torch.inf)
+            pair = torch.zeros_like(squares, dtype=torch.int16)
+            for number, (query, reference) in enumerate(product(queries, references)):
+                other = _squares(query[rows].float() - centre, reference[columns].float() - centre)
+                nearer = other < squares
+                squares, pair = torch.where(nearer, other, squares), pair.masked_fill_(nearer, number)
+            place = torch.arange(first, columns.stop).expand_as(squares)
+            told = torch.stack([place, pair // len(references), pair % len(references)])
+            least = torch.cat([least, squares], 1)
+            least, order = least.topk(min(few, least.shape[1]), largest=False)
+            at = torch.cat([at, told], 2).gather(2, order.expand(3, *order.shape))
+        found.append(at)
+    whole = torch.cat([torch.empty(3, 0, few, dtype=torch.int64), *found], 1)
+    return whole[0], whole[1], whole[2]
+
+
 def _least_squares(
     queries: Views, references: Views, rows: slice, columns: slice, centre: torch.Tensor
 ) -> torch.Tensor:
     """Squared distances of a block, the least over the views, float32."""
     least = None
     for query, reference in _pairs(queries, references):
-        one, other = query[rows].float() - centre, reference[columns].float() - centre
-        norms = one.square().sum(1)[:, None] + other.square().sum(1)
-        squares = torch.addmm(norms, one, other.T, alpha=-2)
+        squares = _squares(query[rows].float() - centre, reference[columns].float() - centre)
         least = squares if least is None else torch.minimum(least, squares)
     assert least is not None
     return least
+
+
+def _squares(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    norms = one.square().sum(1)[:, None] + other.square().sum(1)
+    return torch.addmm(norms, one, other.T, alpha=-2)
 
 
 def _pairs(queries: Views, references: Views) -> list[tuple[torch.Tensor, torch.Tensor]]:

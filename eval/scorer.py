@@ -11,70 +11,20 @@ from torch.nn import functional
 
 from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean
+from vesalius.eval.copies import Suspect, copy_distances
 from vesalius.eval.metrics import ROWS
-from vesalius.eval.nearest import CROPS, PixelDetector, Views, crops, nearest
 from vesalius.eval.obedience import contrasts
 from vesalius.eval.scores import MEASURES, Case, JudgeReading, Scores, read_images
-from vesalius.models.detector import Window
 from vesalius.models.judge_network import Judge, attribute_names
 
 NEIGHBOURS = 5
 """The nearest references whose distance says how typical a picture is (deep nearest neighbours, Sun et al. 2022)."""
-CORNERS = (0.94, 0.88)
-"""Shares of the edges that crops of the corners keep."""
 OTHERS = 64
 """Prompts of a modality that stand for all others."""
 MOST_TEXTS, FEWEST_TEXTS = 64, 5
 """Texts of an organ that stand for it, and those below which nothing does."""
 MARGINS = {"side": "side_margin", "negation": "negation_margin", "finding": "finding_margin"}
 """What a contrast changes, and the score that it gives."""
-
-
-class Thumbnail:
-    """`PixelDetector` in the shape of a detector, so that what it makes is kept as other features are."""
-
-    name, resize = "thumbnail", "bilinear, antialiased"
-    window: Window = "model"
-    image_size = 128
-
-    def __init__(self) -> None:
-        self._pixels = PixelDetector()
-        self.digest = self._pixels.digest
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        return self._pixels(images)
-
-    def turned(self, rows: torch.Tensor) -> Views:
-        """Thumbnails as they are, mirrored, upside down, and both: a picture's mirror image has a mirrored one."""
-        square = rows.reshape(len(rows), self._pixels.size, self._pixels.size)
-        return [square.flip(axes).flatten(1) if axes else rows for axes in ((), (2,), (1,), (1, 2))]
-
-
-class CropViews:
-    """Thumbnails of the training images and of crops of them, from the middle and from the corners, in one row: in them
-    a copy is met again that was cropped and enlarged."""
-
-    name, resize = "thumbnails, cropped", "bilinear, antialiased"
-    window: Window = "model"
-    image_size = 128
-
-    def __init__(self) -> None:
-        self._pixels = PixelDetector()
-        self.digest = f"{self._pixels.digest}, {len(CROPS)} and corners of {CORNERS}"
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 [N, 3, H, W] -> float32 [N, V * 256]."""
-        height, width = images.shape[2:]
-        views = crops(images)
-        for share in CORNERS:
-            inner = max(1, round(height * share)), max(1, round(width * share))
-            for top in (0, height - inner[0]):
-                views += [images[:, :, top : top + inner[0], left : left + inner[1]] for left in (0, width - inner[1])]
-        return torch.cat([self._pixels(view) for view in views], 1)
-
-    def split(self, rows: torch.Tensor) -> Views:
-        """The views out of the row."""
-        return list(rows.split(self._pixels.size**2, 1))
 
 
 class Scorer:
@@ -95,7 +45,7 @@ class Scorer:
       findings               the least of what is asked of findings, as a probability
       nearest_train          distance to the nearest reference image of the modality, in the judge's embedding
       typical_distance       the same to the fifth nearest
-      nearest_pixels         distance of grey thumbnails, over mirror images and crops, to the nearest reference
+      nearest_pixels         distance of its greys to the likest reference, when laid over it (`vesalius.eval.copies`)
     """
 
     def __init__(
@@ -104,12 +54,12 @@ class Scorer:
         references: Sequence[Case],
         *,
         reading: torch.Tensor | None = None,
-        views: Views | None = None,
+        originals: torch.Tensor | None = None,
         quiet: bool = False,
     ) -> None:
-        """reading: `JudgeReading` of the references, where it is at hand. views: of `CropViews` of them;
-        without them no thumbnails are compared."""
-        self.judge, self.references, self.views = judge, list(references), views
+        """reading: `JudgeReading` of the references, where it is at hand. originals: rows of
+        `vesalius.eval.copies.Original` of them; without them no pixels are compared."""
+        self.judge, self.references, self.originals = judge, list(references), originals
         if reading is None:
             images = read_images(references, judge.config.image_size, "reading reference images", quiet=quiet)
             reading = JudgeReading(judge)(images) if len(references) else torch.empty(0, 1)
@@ -128,8 +78,8 @@ class Scorer:
 
     def __call__(self, cases: Sequence[Case], images: torch.Tensor) -> list[Scores]:
         """Scores of each case, whose pictures are uint8 [N, 3, H, W]."""
-        thumbnails = Thumbnail()(images) if self.views is not None else None
-        return self.score(cases, JudgeReading(self.judge)(images), thumbnails)
+        suspects = Suspect()(images) if self.originals is not None else None
+        return self.score(cases, JudgeReading(self.judge)(images), suspects)
 
     def known(self, case: Case) -> Case:
         """The case with the organ and label of the references that have its text, where they agree and it has none."""
@@ -139,10 +89,8 @@ class Scorer:
             label=case.label or (next(iter(labels)) if len(labels) == 1 else None),
         )  # fmt: skip
 
-    def score(
-        self, cases: Sequence[Case], reading: torch.Tensor, thumbnails: torch.Tensor | None = None
-    ) -> list[Scores]:
-        """The same from what `JudgeReading` and, where copies are searched for by pixels too, `Thumbnail` made."""
+    def score(self, cases: Sequence[Case], reading: torch.Tensor, suspects: torch.Tensor | None = None) -> list[Scores]:
+        """The same from what `JudgeReading` and, where copies are searched for by pixels too, `Suspect` made."""
         cases = [self.known(c) for c in cases]
         measures, embedded, modality, attributes = JudgeReading(self.judge).split(reading)
         rows: list[Scores] = []
@@ -156,8 +104,8 @@ class Scorer:
         near = self.nearest(cases, embedded)
         for row, distances in zip(rows, near.tolist(), strict=True):
             row["nearest_train"], row["typical_distance"] = distances[0], distances[-1]
-        if thumbnails is not None and self.views is not None:
-            self._add_pixels(cases, thumbnails, rows)
+        if suspects is not None and self.originals is not None:
+            self._add_pixels(cases, suspects, self.originals, rows)
         return rows
 
     def nearest(self, cases: Sequence[Case], embedded: torch.Tensor) -> torch.Tensor:
@@ -179,12 +127,12 @@ class Scorer:
             found[mine] = torch.cat([least, least[:, -1:].expand(-1, NEIGHBOURS - most)], 1)
         return found
 
-    def _add_pixels(self, cases: Sequence[Case], thumbnails: torch.Tensor, rows: list[Scores]) -> None:
-        assert self.views is not None
+    def _add_pixels(
+        self, cases: Sequence[Case], suspects: torch.Tensor, originals: torch.Tensor, rows: list[Scores]
+    ) -> None:
         for name in sorted({c.modality for c in cases}):
             mine = [i for i, c in enumerate(cases) if c.modality == name]
-            pool = self._pool(name)
-            distances, _ = nearest(Thumbnail().turned(thumbnails[mine]), [view[pool] for view in self.views])
+            distances = copy_distances(suspects[mine], originals[self._pool(name)])
             for i, distance in zip(mine, distances.tolist(), strict=True):
                 rows[i]["nearest_pixels"] = distance
 

@@ -22,9 +22,10 @@ from vesalius.data.progress import Progress
 from vesalius.data.prompt import clean
 from vesalius.data.record import Record, read_rows
 from vesalius.data.wording import reword_record
+from vesalius.eval.copies import Original, Suspect
 from vesalius.eval.features import HOUNSFIELD, ImageSet, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, judge_sample
-from vesalius.eval.scorer import CropViews, Scorer, Thumbnail, measures_of
+from vesalius.eval.scorer import Scorer, measures_of
 from vesalius.eval.scores import Case, Grain, JudgeReading, Scores, case_of_record, case_of_sample, patient_of
 from vesalius.eval.written import Written
 from vesalius.finetune.trainset import MAX_DEPTH
@@ -99,15 +100,15 @@ def open_bench(material: Material, folder: Path, *, quiet: bool, search: bool = 
     members = [(f, r) for f, r in material.calibrate if patient_of(r) not in trained]
     held_out = [case_of_record(f, r) for f, r in members]
     judge = Judge.load()
-    reading, thumbnail, cropped = JudgeReading(judge), Thumbnail(), CropViews()
+    reading, suspect, original = JudgeReading(judge), Suspect(), Original()
     seen, unseen = (
         _all_open(open_images(name, cases, quiet=quiet))
         for name, cases in (("training images", train), ("calibrating images", held_out))
     )
-    rows, views = features_of([reading, cropped], seen, folder, quiet=quiet)
-    scorer = Scorer(judge, seen.cases, reading=rows, views=cropped.split(views), quiet=quiet)
-    reading_of, thumbnails, grain = features_of([reading, thumbnail, Grain()], unseen, folder, quiet=quiet)
-    scores = with_grain(scorer.score(unseen.cases, reading_of, thumbnails), grain)
+    rows, originals = features_of([reading, original], seen, folder, quiet=quiet)
+    scorer = Scorer(judge, seen.cases, reading=rows, originals=originals, quiet=quiet)
+    reading_of, suspects, grain = features_of([reading, suspect, Grain()], unseen, folder, quiet=quiet)
+    scores = with_grain(scorer.score(unseen.cases, reading_of, suspects), grain)
     is_read = search and can_search()
     if is_read:
         (counts,) = features_of([Written()], unseen, folder, quiet=quiet)
@@ -164,12 +165,12 @@ def _judge_chunk(
 ) -> Iterator[tuple[Verdict, torch.Tensor]]:
     cases = [case_of_sample(folder, s) for s in samples]
     images, faults = look(cases, samples)
-    reading, rows, thumbnails = JudgeReading(bench.judge), torch.empty(0, 1), torch.empty(0, 1)
+    reading, rows, suspects = JudgeReading(bench.judge), torch.empty(0, 1), torch.empty(0, 1)
     embedded = torch.zeros(len(samples), bench.judge.config.embedding)
     scores: dict[int, Scores] = {}
     if images.cases:
-        rows, thumbnails, grain = features_of([reading, Thumbnail(), Grain()], images, bench.folder, quiet=True)
-        found = with_grain(bench.scorer.score(images.cases, rows, thumbnails), grain)
+        rows, suspects, grain = features_of([reading, Suspect(), Grain()], images, bench.folder, quiet=True)
+        found = with_grain(bench.scorer.score(images.cases, rows, suspects), grain)
         scores = dict(zip(images.kept, found, strict=True))
         embedded[images.kept] = reading.split(rows)[1]
     verdicts = [

@@ -9,8 +9,8 @@ import torch
 
 from vesalius.data.hounsfield import encode_windows
 from vesalius.data.record import Finding
-from vesalius.eval.nearest import PixelDetector, flips
-from vesalius.eval.scorer import CropViews, Scorer, Thumbnail, asked_of_findings, measures_of
+from vesalius.eval.copies import Original
+from vesalius.eval.scorer import Scorer, asked_of_findings, measures_of
 from vesalius.eval.scores import MEASURES, Case, Grain, JudgeReading, measure_pixels
 from vesalius.models.judge_network import Judge
 
@@ -28,18 +28,6 @@ def pictures(num: int, seed: int = 0) -> torch.Tensor:
 
 def case(modality: str = "CT", **changes: object) -> Case:
     return dataclasses.replace(Case(path=Path("a.png"), text="Chest CT.", modality=modality), **changes)  # type: ignore[arg-type]
-
-
-def test_a_mirrored_or_cropped_copy_is_met_again() -> None:
-    images = pictures(4)
-    turned = Thumbnail().turned(Thumbnail()(images))
-    for ours, view in zip(turned, flips(images), strict=True):
-        assert torch.allclose(ours, PixelDetector()(view), atol=1e-5)
-    views = CropViews().split(CropViews()(images))
-    corner = torch.nn.functional.interpolate(images[:, :, :113, :113].float(), size=128, mode="bilinear")
-    far = [(view - PixelDetector()(corner.to(torch.uint8))).norm(dim=1) for view in views]
-    assert float(torch.stack(far).amin(0).max()) < 0.05
-    assert float(far[0].min()) > 0.2  # of the picture as it is
 
 
 def test_measures_tell_blank_clipped_noisy_and_coloured_pictures_apart() -> None:
@@ -119,7 +107,7 @@ def test_organ_and_label_come_from_references_of_that_text_and_the_organ_from_it
 def test_a_score_depends_on_its_picture_and_text_alone(judge: Judge) -> None:
     images = pictures(9)
     cases = [case(text=f"CT of the chest, nodule on the left, {i} mm.") for i in range(9)]
-    scorer = Scorer(judge, cases, reading=JudgeReading(judge)(images), views=CropViews().split(CropViews()(images)))
+    scorer = Scorer(judge, cases, reading=JudgeReading(judge)(images), originals=Original()(images))
     together = scorer(cases, images)
     for i in (0, 4, 8):
         assert scorer([cases[i]], images[i : i + 1])[0] == pytest.approx(together[i], abs=1e-4)
