@@ -54,7 +54,8 @@ class Desk:
     support: what the base was trained on, None where that is not known. links: components by which one tab hands
     another something; setting one's value is a wish: "recall" (the id of a picture whose settings Create takes),
     "to_case" (ids of pictures, parted by commas, that Cases adds to the open case), "to_compare" (the id of a picture
-    that Compare starts from), "follow" (the id of a job that Create shows).
+    that Compare starts from), "follow" (the id of a job that Create shows). trouble: says why nothing is drawn at
+    present, in English and Chinese; "" where all is well.
     """
 
     config: DemoConfig
@@ -63,6 +64,7 @@ class Desk:
     support: Support | None
     links: dict[str, gr.Textbox] = field(default_factory=dict)
     tabs: gr.Tabs | None = None
+    trouble: Callable[[], str] = str
 
 
 LINKS = {"recall": "create", "to_case": "cases", "to_compare": "compare", "follow": "create"}

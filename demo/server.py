@@ -133,8 +133,9 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
         )
     with Supervisor(config) as supervisor:
         desk = Desk(
-            config=config, store=store, model=supervisor.ready(), support=support_of(config.base, config.adapter)
-        )
+            config=config, store=store, model=supervisor.ready(), support=support_of(config.base, config.adapter),
+            trouble=supervisor.trouble,
+        )  # fmt: skip
         app = make_app(desk)
         shown = f"[{config.host}]" if ":" in config.host else config.host
         print(f"http://{shown}:{config.port}/ ({LABEL}; Ctrl-C ends it)", flush=True)
