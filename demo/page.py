@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import gradio as gr
 from gradio.i18n import I18nData
 
+from vesalius.demo.model import Model as Model
 from vesalius.demo.store.accounts import LOCAL, Account, find_account
 
 if TYPE_CHECKING:
+    from fastapi import Request
+
     from vesalius.demo.config import DemoConfig
     from vesalius.demo.store.schema import Store
     from vesalius.models.support import Support
@@ -33,18 +36,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "login": ("Log in first", "请先登录"),
 }
 LABEL = WORDS["label"][0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """What draws here, as the worker tells it: names and digests, without the folders of this machine."""
-
-    base: str
-    base_digest: str
-    adapter_digest: str | None
-    image_size: int
-    steps: int
-    guidance: float
 
 
 @dataclass(kw_only=True)
@@ -81,7 +72,7 @@ def say(words: Words, key: str, language: Language, **values: object) -> str:
     return words[key][language == "zh"].format(**values)
 
 
-def language_of(request: gr.Request | None) -> Language:
+def language_of(request: gr.Request | Request | None) -> Language:
     """The language that a browser asks for first, which is the one that gradio shows labels in."""
     asked = (request.headers.get("accept-language") or "") if request is not None else ""
     return "zh" if asked.strip().lower().startswith("zh") else "en"

@@ -22,7 +22,7 @@ from typing import Self
 
 from vesalius.data.record import hold
 from vesalius.demo.config import DemoConfig
-from vesalius.demo.page import Model
+from vesalius.demo.model import Model
 from vesalius.demo.store.clearing import sweep
 from vesalius.demo.store.jobs import put_back
 from vesalius.demo.store.schema import ROOM, Store

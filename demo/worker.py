@@ -25,8 +25,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vesalius.demo.config import DemoConfig
+from vesalius.demo.model import Model
 from vesalius.demo.orders import Ask, Order
-from vesalius.demo.page import Model
 from vesalius.demo.scale import spacing_of
 from vesalius.demo.store.clearing import keep_within
 from vesalius.demo.store.jobs import Job, LeftError, add_seconds, claim_job, end_job, is_mine, set_step

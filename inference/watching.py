@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from vesalius.data.image import Picture, from_tensor_range
 from vesalius.inference.request import Request, request_modality
+
+if TYPE_CHECKING:
+    import torch
 
 LOOK_PIXELS = 128
 """Edge of a look at most."""
@@ -40,6 +41,8 @@ drawn in parts side by side each part tells of itself."""
 def watched(pipeline: Any, batch: Sequence[Request], watch: Watch) -> Any:
     """A `callback_on_step_end` for a diffusers pipeline. Its scheduler tells what it predicts from now on, so it must
     be this drawing's own."""
+    import torch
+
     seen: dict[str, torch.Tensor] = {}
     plain = pipeline.scheduler.step
 
@@ -74,10 +77,11 @@ def _predicts_clean(scheduler: Any) -> bool:
 
 def _look(pipeline: Any, batch: Sequence[Request], latents: torch.Tensor) -> list[Picture]:
     """Latents NCHW to small pictures."""
+    import torch
+
     most = max(1, LOOK_PIXELS // int(pipeline.vae_scale_factor))
     fold = -(-max(latents.shape[-2:]) // most)
     if fold > 1:
-        # By less than the side of a cell, a picture whose edges are no multiple loses its margin.
         latents = torch.nn.functional.avg_pool2d(latents.float(), fold)
     vae = pipeline.vae
     pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
