@@ -38,9 +38,9 @@ class Scribbler:
                 os._exit(9)
             if "refused" in request.prompt:
                 raise ValueError("this base cannot draw it")
-            picture = Picture(image=np.random.default_rng(request.seed).integers(0, 256, (SIZE, SIZE, 1), np.uint8))
-            if request_modality(request).name == "CT":
-                picture.hu = picture.image[..., 0].astype(np.float32) * 4 - 1000
+            image = np.random.default_rng(request.seed).integers(0, 256, (SIZE, SIZE, 1), np.uint8)
+            has_units = request_modality(request).name == "CT"
+            picture = Picture(image=image, hu=image[..., 0].astype(np.float32) * 4 - 1000 if has_units else None)
             for number in range(1, steps + 1):
                 time.sleep(self.seconds)
                 watch(Progress(requests=[request], number=number, steps=steps, look=lambda shown=picture: [shown]))

@@ -135,8 +135,8 @@ def test_a_paused_job_keeps_its_place_and_one_that_is_tried_again_goes_to_the_en
         with pytest.raises(ValueError, match="Only a job that failed"):
             retry_job(store, "ann", job.id, **ROOM)
         assert find_job(store, "ann", job.id).state == act
+    end_job(store, first.id, "done")
     with pytest.raises(ValueError, match="Only a paused job"):
-        end_job(store, first.id, "done")
         resume_job(store, "ann", first.id)
     with pytest.raises(ValueError, match="waits or runs"):
         pause_job(store, "ann", first.id)
