@@ -112,3 +112,10 @@ def serve() -> Serve:
 def port() -> int:
     """A port that nobody listens on."""
     return free_port()
+
+
+@pytest.fixture(scope="session")
+def shots() -> Path:
+    """The folder `SHOTS`."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    return SHOTS
