@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vesalius.data.prompt import clean
 from vesalius.demo.page import WORDS as PAGE
 from vesalius.demo.page import Language, Words, say
-from vesalius.demo.terms import reading_of, term
+from vesalius.demo.terms import REASONS, term
 
 if TYPE_CHECKING:
     from vesalius.demo.store.pictures import Check, StoredPicture
@@ -103,7 +103,7 @@ def badges(checks: Sequence[Check], language: Language) -> str:
 
 
 def _badge(check: Check, language: Language) -> str:
-    word = say(WORDS, f"board.{check.said if check.checker else 'unchecked'}", language)
+    word = say(WORDS, f"board.{'unchecked' if check.seen in REASONS else check.said}", language)
     asked = html.escape(term(check.asked, language))
     why = html.escape(reason(check, language))
     return (
@@ -115,9 +115,12 @@ def _badge(check: Check, language: Language) -> str:
 
 def reason(check: Check, language: Language) -> str:
     """Who looked, what they saw, and how often they are wrong."""
-    if not check.checker:
-        return reading_of(check.seen, language)
-    seen = say(WORDS, "board.seen", language, seen=reading_of(check.seen, language))
+    if check.seen in REASONS:
+        seen = REASONS[check.seen][language == "zh"]
+        if not check.checker:
+            return seen
+    else:
+        seen = say(WORDS, "board.seen", language, seen=term(check.seen, language))
     checker = term(check.checker, language)
     if check.error_rate is None:
         rest = say(WORDS, "board.unrated", language, checker=checker)

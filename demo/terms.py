@@ -66,13 +66,6 @@ def _one(word: str, known: Mapping[str, str]) -> str:
     return word
 
 
-def reading_of(words: str, language: Language) -> str:
-    """What a network saw, or why none could look."""
-    if words in REASONS:
-        return REASONS[words][language == "zh"]
-    return term(words, language)
-
-
 @cache
 def chinese() -> Mapping[str, str]:
     """Chinese words by English ones, as training texts have them."""
