@@ -12,6 +12,7 @@ from typing import Literal
 from vesalius.data.captions_en import ENGLISH_CAPTIONS
 from vesalius.data.captions_zh import CHINESE_CAPTIONS
 from vesalius.data.label_text import organ_in
+from vesalius.data.labels import bare
 from vesalius.data.phantom import KINDS, ORGANS, RULES
 from vesalius.data.record import Finding
 from vesalius.models.support import Support
@@ -32,8 +33,6 @@ _NORMAL = re.compile(
     re.IGNORECASE,
 )
 _POWER = re.compile(r"_\d+x$")
-_OPTION = re.compile(r"\[[^\]]*\]")
-_ARTICLE = re.compile(r"^(?:an?|the|一[个张]) ?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +109,6 @@ def kind_of(place: str, label: str) -> str:
     plain = _POWER.sub("", label)
     told = ENGLISH_CAPTIONS.labels.get(f"{place}/{label}") or ENGLISH_CAPTIONS.labels.get(plain)
     return bare(told[0]) if told else plain
-
-
-def bare(phrase: str) -> str:
-    """A phrase of the captions' grammar without its options and its article."""
-    return _ARTICLE.sub("", _OPTION.sub("", phrase))
 
 
 @cache

@@ -8,8 +8,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from vesalius.data.captions_en import ENGLISH_CAPTIONS
 from vesalius.data.captions_zh import CHINESE_CAPTIONS
+from vesalius.data.labels import LABEL_WORDS, bare
 from vesalius.data.phantom_terms_zh import TERMS_ZH
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ REASONS = {
     ),
 }  # fmt: skip
 """Why something cannot be checked, by its short name."""
-_SIZED, _ARTICLE = re.compile(r"\[ ?\{size\}\]"), re.compile(r"^(?:an?|the) ")
 _MEASURE = re.compile(r"(?P<number>\d+(?:\.\d+)?) mm")
 _DENIED = re.compile(r"no (?P<kind>.+)")
 
@@ -69,15 +68,8 @@ def _one(word: str, known: Mapping[str, str]) -> str:
 @cache
 def chinese() -> Mapping[str, str]:
     """Chinese words by English ones, as training texts have them."""
-    labels = {
-        _plain(ENGLISH_CAPTIONS.labels[name][0]): _plain(told[0])
-        for name, told in CHINESE_CAPTIONS.labels.items()
-        if name in ENGLISH_CAPTIONS.labels
-    }
+    english, other = LABEL_WORDS["en"], LABEL_WORDS["zh"]
+    labels = {bare(told[0]): bare(other[key][0]) for key, told in english.items() if other.get(key)}
     regions = {name: told[0] for name, told in CHINESE_CAPTIONS.regions.items()}
     findings = {kind: told.absent for kind, told in TERMS_ZH.items()}
     return MappingProxyType({**regions, **CHINESE_CAPTIONS.organs, **labels, **findings, **OWN})
-
-
-def _plain(phrase: str) -> str:
-    return _ARTICLE.sub("", _SIZED.sub("", phrase))
