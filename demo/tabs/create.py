@@ -17,7 +17,7 @@ from vesalius.demo.choices import Menu
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order, order_of
 from vesalius.demo.page import Desk, Language, Words, language_of, plainly, say, t, teacher_of, text_within
 from vesalius.demo.settings import FROM_PROMPT, new_seed, order_from, order_of_upload, remark, settings_of
-from vesalius.demo.store.jobs import Job, add_job, find_job, jobs_of
+from vesalius.demo.store.jobs import Job, add_job, find_job, jobs_of, pause_job, resume_job
 from vesalius.demo.store.pictures import find_picture
 from vesalius.demo.store.schema import Store
 from vesalius.demo.tabs import builder, create_api
@@ -226,12 +226,9 @@ def _add_once(desk: Desk, account: str, order: Order) -> Job:
 def _turn(store: Store, account: str, job: str) -> str:
     """Pause a job, or let a paused one go on; its state then."""
     now = find_job(store, account, job)
-    after = {"waiting": "paused", "running": "paused", "paused": "waiting"}.get(now.state, now.state)
-    with store.write() as db:
-        db.execute(
-            "UPDATE jobs SET state = ? WHERE id = ? AND account = ? AND state = ?", [after, job, account, now.state]
-        )
-    return find_job(store, account, job).state
+    if now.state == "paused":
+        return resume_job(store, account, job).state
+    return now.state if now.is_over else pause_job(store, account, job).state
 
 
 def _stop_button(state: str) -> Any:

@@ -95,11 +95,10 @@ def _sentence(job: Job, language: Language) -> str:
 
 def _estimate(job: Job, language: Language) -> list[str]:
     """How long it will take, in steps that do not flicker; nothing where that is not known."""
-    wait, left = getattr(job, "wait", None), getattr(job, "left", None)
-    if job.state == "waiting" and wait is not None and wait >= 1:
-        return [say(WORDS, "following.begins", language, seconds=_rounded(wait))]
-    if job.state == "running" and left is not None and left >= 3:
-        return [say(WORDS, "following.left", language, seconds=_rounded(left))]
+    if job.state == "waiting" and job.wait is not None and job.wait >= 1:
+        return [say(WORDS, "following.begins", language, seconds=_rounded(job.wait))]
+    if job.state == "running" and job.left is not None and job.left >= 3:
+        return [say(WORDS, "following.left", language, seconds=_rounded(job.left))]
     return []
 
 
