@@ -134,6 +134,7 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
             f"--host {config.host} lets other machines in, and nobody has an account yet; make one with "
             f"`vesalius demo --store {config.store} --add-account NAME`"
         )
+
     class Server(uvicorn.Server):
         """Uvicorn that takes a signal for the wish that it is, and does not raise it again: what comes after it, the
         worker's end, is to be done too. A second signal ends it at once."""

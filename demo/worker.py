@@ -30,7 +30,9 @@ from vesalius.demo.orders import Ask, Order
 from vesalius.demo.scale import spacing_of
 from vesalius.demo.store.clearing import keep_within
 from vesalius.demo.store.jobs import Job, LeftError, add_seconds, claim_job, end_job, is_mine, set_step
-from vesalius.demo.store.pictures import Check, add_picture, file_of, pictures_of_job, preview_of, set_checks
+from vesalius.demo.store.pictures import (
+    Check, StoredPicture, add_picture, file_of, pictures_of_job, preview_of, set_checks,
+)  # fmt: skip
 from vesalius.demo.store.schema import ROOM, Store
 from vesalius.models.support import Support, support_of
 
@@ -172,16 +174,24 @@ class Worker:
             except Exception:
                 log.exception("pictures are not looked at: the checker does not open")
 
+    def _as_models_see(self, picture: StoredPicture) -> Uint8:
+        """A picture as networks are shown it, HWC uint8: of CT with Hounsfield units its three windows."""
+        from vesalius.data.image import load_fitted, read_image
+        from vesalius.data.modality import find_modality
+
+        if not picture.sample.raw16_sha256:
+            return read_image(file_of(self.store, picture))
+        size = (picture.sample.height, picture.sample.width)
+        return load_fitted(file_of(self.store, picture, units=True), find_modality(picture.sample.modality), size)
+
     def _look_at(self, job: Job, name: str) -> None:
         """Keep what a picture shows of what was asked for, () where nothing can be told."""
-        from vesalius.data.image import read_image
-
         self.open_looker()
         checks: tuple[Check, ...] = ()
         if self.looker is not None:
             picture = next(p for p in pictures_of_job(self.store, job.account, job.id) if p.id == name)
             try:
-                checks = self.looker.check(picture.sample, read_image(file_of(self.store, picture)))
+                checks = self.looker.check(picture.sample, self._as_models_see(picture))
             except Exception:
                 log.exception("picture %s was not looked at: the checker broke", name)
         set_checks(self.store, name, checks)
