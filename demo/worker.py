@@ -20,8 +20,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vesalius.demo.config import DemoConfig
@@ -31,7 +29,13 @@ from vesalius.demo.scale import spacing_of
 from vesalius.demo.store.clearing import keep_within
 from vesalius.demo.store.jobs import Job, LeftError, add_seconds, claim_job, end_job, is_mine, set_step
 from vesalius.demo.store.pictures import (
-    Check, StoredPicture, add_picture, file_of, pictures_of_job, preview_of, set_checks,
+    Check,
+    StoredPicture,
+    add_picture,
+    file_of,
+    pictures_of_job,
+    preview_of,
+    set_checks,
 )  # fmt: skip
 from vesalius.demo.store.schema import ROOM, Store
 from vesalius.models.support import Support, support_of
@@ -43,7 +47,6 @@ if TYPE_CHECKING:
     from vesalius.inference.watching import Progress, Watch
 
 log = logging.getLogger(__name__)
-CHECKS = "vesalius.demo.checks"
 IDLE_SECONDS = 0.05
 TOLD_SECONDS = 0.1
 """Steps are told at most so often: each telling is a write to the disk."""
@@ -162,15 +165,15 @@ class Worker:
         return stored
 
     def open_looker(self) -> None:
-        """Open what looks at pictures, once; none, where there is none or it does not open."""
+        """Open what looks at pictures, once; none, where it does not open."""
         with self._opening:
             if self._is_opened:
                 return
             self._is_opened = True
-            if find_spec(CHECKS) is None:
-                return
             try:
-                self.looker = import_module(CHECKS).Checker(self.config)
+                from vesalius.demo.checks import Checker
+
+                self.looker = Checker(self.config)
             except Exception:
                 log.exception("pictures are not looked at: the checker does not open")
 
