@@ -31,7 +31,13 @@ from vesalius.demo.scale import spacing_of
 from vesalius.demo.store.clearing import keep_within
 from vesalius.demo.store.jobs import Job, LeftError, add_seconds, claim_job, end_job, is_mine, set_step
 from vesalius.demo.store.pictures import (
-    Check, StoredPicture, add_picture, file_of, pictures_of_job, preview_of, set_checks,
+    Check,
+    StoredPicture,
+    add_picture,
+    file_of,
+    pictures_of_job,
+    preview_of,
+    set_checks,
 )  # fmt: skip
 from vesalius.demo.store.schema import ROOM, Store
 from vesalius.models.support import Support, support_of
