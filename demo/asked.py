@@ -14,6 +14,7 @@ from vesalius.data.captions_zh import CHINESE_CAPTIONS
 from vesalius.data.label_text import organ_in
 from vesalius.data.labels import bare
 from vesalius.data.phantom import KINDS, ORGANS, RULES
+from vesalius.data.phantom_terms_en import TERMS
 from vesalius.data.record import Finding
 from vesalius.models.support import Support
 
@@ -93,7 +94,7 @@ def _of_finding(finding: Finding, modality: str, *, counted: bool) -> Iterator[Q
     if finding.size_mm is not None and rule.size_mm is not None:
         yield question("size", f"{finding.kind}, {finding.size_mm:g} mm")
     if counted and rule.max_count > 1:
-        yield question("count", f"{finding.kind}, × {finding.count}")
+        yield question("count", f"{finding.kind}, count {finding.count}")
 
 
 def organ_named(prompt: str) -> str | None:
@@ -115,7 +116,10 @@ def kind_of(place: str, label: str) -> str:
 def _reader() -> Support:
     """Reads the classes of real images out of texts; it stands for no base."""
     terms: dict[str, tuple[str, ...]] = {}
+    of_phantoms = {phrase for term in TERMS.values() for phrase in term.one}
     for label, phrases in ENGLISH_CAPTIONS.labels.items():
+        if bare(phrases[0]) in of_phantoms:  # a lung nodule, which the phantom reader is asked for
+            continue
         told = [bare(p).lower() for p in (*phrases, *CHINESE_CAPTIONS.labels.get(label, ()))]
         kind = bare(phrases[0])
         terms[kind] = tuple(dict.fromkeys((*terms.get(kind, ()), *told)))

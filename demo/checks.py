@@ -157,7 +157,7 @@ def _measured(question: Question, kind: str, modality: str, seen: Sequence[Findi
         return Answer(READER, "not in sight", None)
     right = {what: r for _, what, r in compare_findings([asked], [other], modality)}
     told = {
-        "side": other.side or "", "size": f"{other.size_mm or 0:.0f} mm", "count": f"× {other.count}",
+        "side": other.side or "", "size": f"{other.size_mm or 0:.0f} mm", "count": f"count {other.count}",
     }  # fmt: skip
     return Answer(READER, told[question.attribute], right.get(question.attribute))
 

@@ -42,6 +42,7 @@ REASONS = {
 }  # fmt: skip
 """Why something cannot be checked, by its short name."""
 _MEASURE = re.compile(r"(?P<number>\d+(?:\.\d+)?) mm")
+_COUNT = re.compile(r"count (?P<number>\d+)")
 _DENIED = re.compile(r"no (?P<kind>.+)")
 
 
@@ -60,6 +61,8 @@ def _one(word: str, known: Mapping[str, str]) -> str:
         return known[word]
     if measure := _MEASURE.fullmatch(word):
         return f"{measure['number']} 毫米"
+    if count := _COUNT.fullmatch(word):
+        return f"共 {count['number']} 个"
     if denied := _DENIED.fullmatch(word):
         return f"无{known.get(denied['kind'], denied['kind'])}"
     return word

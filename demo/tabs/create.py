@@ -29,7 +29,7 @@ WORDS: Words = {
     "create.tab": ("Create", "生成"),
     "create.prompt": ("Describe the picture", "描述图像"),
     "create.prompt_hint": ("Chest CT with a 22 mm nodule in the left lung.", "胸部CT，左肺可见22毫米结节。"),
-    "create.num": ("How many pictures", "图像数量"),
+    "create.num": ("Pictures", "图像数量"),
     "create.seed": ("Seed", "种子"),
     "create.seed_info": ("The same words and seed give the same picture.", "相同的描述和种子得到相同的图像。"),
     "create.new_seed": ("New seed", "换一个种子"),
@@ -88,13 +88,13 @@ def build(desk: Desk) -> None:
             with gr.Row():
                 num = gr.Number(
                     label=t("create.num"), value=1, precision=0, minimum=1, maximum=MAX_NUM, elem_id="create-num",
-                    min_width=100,
+                    min_width=80, scale=2,
                 )  # fmt: skip
                 seed = gr.Number(
-                    label=t("create.seed"), value=new_seed, precision=0, minimum=0, maximum=MAX_SEED, min_width=120,
-                    elem_id="create-seed",
+                    label=t("create.seed"), value=new_seed, precision=0, minimum=0, maximum=MAX_SEED, min_width=140,
+                    scale=4, elem_id="create-seed",
                 )  # fmt: skip
-                again = gr.Button(t("create.new_seed"), min_width=100, elem_id="create-new-seed")
+                again = gr.Button(t("create.new_seed"), min_width=90, scale=2, elem_id="create-new-seed")
             with gr.Row():
                 draw = gr.Button(t("create.draw"), variant="primary", elem_id="create-draw", min_width=140)
                 stop = gr.Button(t("create.stop"), interactive=False, elem_id="create-stop", min_width=100)
@@ -121,7 +121,7 @@ def build(desk: Desk) -> None:
         with gr.Column(scale=7, min_width=300, elem_id="create-results"):
             status = gr.HTML(f'<p class="create-status">{html.escape(WORDS["create.empty"][0])}</p>', padding=False,
                              elem_id="create-status")  # fmt: skip
-            bar = gr.HTML(padding=False)
+            bar = gr.HTML(padding=False, elem_id="create-bar")
             board = gr.HTML(padding=False, elem_id="create-board")
     choice = gr.Textbox(visible="hidden", elem_id="create-choice", label=t("create.choice"))
     job = gr.Textbox(visible="hidden", elem_id="create-job", label="job")

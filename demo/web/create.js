@@ -6,6 +6,7 @@
     if (!field) return false;
     field.value = value;
     field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.dispatchEvent(new KeyboardEvent("keypress", { key: "Unidentified", bubbles: true }));
     return true;
   };
 
@@ -62,15 +63,13 @@
     explain(next.closest(".create-builder"), next.dataset.why || "");
   });
 
-  // What is shown has an address: ?job=ID, which another tab or a reload opens again.
-  let shown = new URLSearchParams(location.search).get("job") || "";
+  // What is shown has an address, which another tab or a reload opens again.
+  let shown = "";
   const seeJob = () => {
     const job = document.querySelector(".create-bar[data-job]")?.dataset.job;
     if (!job || job === shown) return;
     shown = job;
-    const address = new URL(location.href);
-    address.searchParams.set("job", job);
-    history.replaceState(history.state, "", address);
+    window.vesalius.attach(job);
   };
   const seeBuilder = () => {
     if (wanted) {
@@ -87,13 +86,6 @@
   const start = () => {
     new MutationObserver(() => { seeJob(); seeBuilder(); }).observe(document.body, { childList: true, subtree: true });
     seeBuilder();
-    if (!shown) return;
-    const ask = setInterval(() => {
-      if (!box("link-follow")) return;
-      clearInterval(ask);
-      setTimeout(() => window.vesalius.send("follow", shown), 200);
-    }, 100);
-    setTimeout(() => clearInterval(ask), 20000);
   };
   if (document.body) start(); else addEventListener("DOMContentLoaded", start);
 
