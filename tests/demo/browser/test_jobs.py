@@ -113,7 +113,7 @@ def test_the_address_names_the_job_that_is_followed(served: Any, page: Page) -> 
     open_jobs(page)
     page.locator(f'article[data-job="{job}"]').get_by_role("button", name="Open").click()
     page.wait_for_url(f"**/?job={job}")
-    assert page.get_by_role("tab", name="Create", exact=True).get_attribute("aria-selected") == "true"
+    page.get_by_role("tab", name="Create", exact=True, selected=True).wait_for()
     page.evaluate("window.told = []; window.vesalius.send = (...all) => window.told.push(all)")
     page.evaluate("window.vesalius.attach()")
     assert page.evaluate("window.told") == [["follow", job]]
