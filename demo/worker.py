@@ -10,6 +10,7 @@ depend on what had been drawn before a worker died, and a job can stop within a 
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -278,6 +279,7 @@ def open_drawer(config: DemoConfig) -> tuple[Drawer, Model]:
 def work(told: str, name: str, opened: Any = open_drawer) -> int:
     """The whole process: a configuration in JSON, and the worker's name. Returns its exit code."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    gc.set_threshold(100_000, 50, 100)  # the libraries make a million objects that all stay
     try:
         row = json.loads(told)
         config = DemoConfig(**row)
@@ -288,6 +290,7 @@ def work(told: str, name: str, opened: Any = open_drawer) -> int:
         print(json.dumps({"error": str(error)}), flush=True)
         return 2
     print(json.dumps(asdict(model)), flush=True)
+    gc.freeze()
     os.dup2(2, 1)  # nobody reads on, and a pipe that is full would block who writes
     worker.run()
     return 0
