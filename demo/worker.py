@@ -19,7 +19,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -276,8 +276,12 @@ def open_drawer(config: DemoConfig) -> tuple[Drawer, Model]:
     return generator, model
 
 
-def work(told: str, name: str, opened: Any = open_drawer) -> int:
-    """The whole process: a configuration in JSON, and the worker's name. Returns its exit code."""
+Opened = Callable[[DemoConfig], tuple[Drawer, Model]]
+
+
+def work(told: str, name: str, opened: Opened = open_drawer, looker: Looker | None = None) -> int:
+    """The whole process: a configuration in JSON, and the worker's name. Returns its exit code. looker: in place of the
+    package's own."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     gc.set_threshold(100_000, 50, 100)  # the libraries make a million objects that all stay
     try:
@@ -285,7 +289,8 @@ def work(told: str, name: str, opened: Any = open_drawer) -> int:
         config = DemoConfig(**row)
         drawer, model = opened(config)
         support = support_of(config.base, config.adapter)
-        worker = Worker(config=config, store=Store(config.store), drawer=drawer, name=name, support=support)
+        store = Store(config.store)
+        worker = Worker(config=config, store=store, drawer=drawer, name=name, support=support, looker=looker)
     except ValueError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 2

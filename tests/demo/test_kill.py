@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.demo.scribbler import Scribbler
+from tests.demo.scribbler import Blind, Scribbler
 from tests.demo.test_supervisor import digests, is_alive, over, wait_for
 from vesalius.demo.config import DemoConfig
 from vesalius.demo.orders import Ask, Order
@@ -163,8 +163,8 @@ class Filling(Scribbler):
 def test_a_real_disk_that_fills_pauses_the_job_and_loses_nothing(small_disk: Path) -> None:
     config = DemoConfig(store=small_disk / "store", device="cpu")
     store = Store(config.store)
-    worker = Worker(config=config, store=store, drawer=Filling(small_disk / "filler"), name="w")
-    worker._is_opened = True  # no networks look
+    drawer = Filling(small_disk / "filler")
+    worker = Worker(config=config, store=store, drawer=drawer, looker=Blind(), name="w")
     order = Order(asks=tuple(Ask(prompt="Chest CT", seed=n) for n in range(3)), steps=4, guidance=1.0)
     job = add_job(store, "ann", order, max_jobs=9, max_queue=9)
     assert worker.step()

@@ -35,7 +35,7 @@ def ask(url: str, secret: str, person: int) -> Any:
     """Three pictures, waited for."""
     from gradio_client import Client
 
-    client = Client(url, verbose=False, headers={"Authorization": f"Bearer {secret}"})
+    client = Client(url, verbose=False, headers={"Authorization": f"Bearer {secret}"}, httpx_kwargs={"timeout": 60})
     job = client.submit(prompt=f"Chest CT with a {10 + person} mm nodule", num=3, seed=1000 * person, api_name="/draw")
     return job.result(timeout=LONGEST_SECONDS)
 
