@@ -34,13 +34,14 @@ def build_page(desk: Desk) -> gr.Blocks:
         for name in LINKS:
             desk.links[name] = gr.Textbox(visible="hidden", elem_id=f"link-{name}", label=name)
         with gr.Tabs() as desk.tabs:
+            for link, name in LINKS.items():  # first, since a browser begins what follows when what came before ends
+                desk.links[link].input(
+                    partial(gr.Tabs, selected=name), outputs=desk.tabs, queue=False, api_visibility="private"
+                )
             for name, tab in TABS.items():
                 with gr.Tab(t(f"{name}.tab"), id=name, elem_id=f"tab-{name}"):
                     tab.build(desk)
-        for link, name in LINKS.items():
-            desk.links[link].input(
-                partial(gr.Tabs, selected=name), outputs=desk.tabs, queue=False, api_visibility="private"
-            )
+        page.load(None, js="() => window.vesalius.attach()", api_visibility="private")
     page.queue(max_size=None, default_concurrency_limit=40)  # what waits long waits in the store's queue
     return page
 

@@ -9,11 +9,13 @@ from importlib import resources
 from typing import Annotated
 
 from fastapi import FastAPI, Form, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from vesalius.demo.page import LABEL, Desk
+from vesalius.demo.page import LABEL, Desk, language_of
 from vesalius.demo.store.accounts import LOCAL, account_of_session, enter, leave
-from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture
+from vesalius.demo.store.jobs import find_job
+from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture, preview_of
+from vesalius.demo.tabs.jobs import listed
 
 COOKIE = "vesalius_session"
 MOST_TRIES, TRY_SECONDS = 10, 300
@@ -45,11 +47,12 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     kinds = {"js": "text/javascript", "css": "text/css"}
     wrong: dict[str, list[float]] = {}
 
-    @app.get("/assets/{name}")
-    def asset(name: str) -> Response:
-        if name not in files:
-            raise HTTPException(404, "no such file")
+    def asset(request: Request) -> Response:
+        name = request.url.path.rpartition("/")[2]
         return Response(files[name].read_bytes(), media_type=kinds[name.rpartition(".")[2]])
+
+    for name in files:  # no pattern: the other names under /assets are those of gradio's own page
+        app.add_api_route(f"/assets/{name}", asset)
 
     @app.get("/pictures/{picture}.png")
     def picture(picture: str, request: Request) -> Response:
@@ -57,6 +60,19 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             file_of(desk.store, owned(desk, request, picture)), media_type="image/png",
             headers={"cache-control": "private, max-age=86400, immutable", "x-label": LABEL},
         )  # fmt: skip
+
+    @app.get("/previews/{job}.png")
+    def preview(job: str, request: Request) -> Response:
+        try:
+            content = preview_of(desk.store, find_job(desk.store, required(desk, request), job).id).read_bytes()
+        except (ValueError, OSError):
+            raise HTTPException(404, "This job is not drawing a picture now, or is someone else's") from None
+        return Response(content, media_type="image/png", headers={"cache-control": "no-store", "x-label": LABEL})
+
+    @app.get("/jobs/list")
+    def jobs_list(request: Request) -> JSONResponse:
+        name, language = required(desk, request), language_of(request)
+        return JSONResponse(listed(desk, name, language), headers={"cache-control": "no-store"})
 
     @app.get("/login")
     def login_page() -> HTMLResponse:

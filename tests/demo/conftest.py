@@ -65,7 +65,7 @@ def serving(config: DemoConfig) -> Iterator[Served]:
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         desk = Desk(
             config=config, store=Store(config.store), model=supervisor.ready(),
-            support=support_of(config.base, config.adapter),
+            support=support_of(config.base, config.adapter), trouble=supervisor.trouble,
         )  # fmt: skip
         server = uvicorn.Server(uvicorn.Config(make_app(desk), host="127.0.0.1", port=config.port, log_level="warning"))
         thread = threading.Thread(target=server.run, daemon=True)
@@ -112,3 +112,10 @@ def serve() -> Serve:
 def port() -> int:
     """A port that nobody listens on."""
     return free_port()
+
+
+@pytest.fixture(scope="session")
+def shots() -> Path:
+    """The folder `SHOTS`."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    return SHOTS
