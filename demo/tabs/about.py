@@ -30,8 +30,8 @@ WORDS: Words = {
         "- No picture of it may be passed off as a patient's.\n"
         "- Do not enter patients' data. Prompts are kept on this server with the pictures.\n\n"
         "## Its limits\n"
-        "- It draws what it was trained on, at 128 pixels unless the base is another. A wrong picture looks as sure as "
-        "a right one.\n"
+        "- It draws what it was trained on, at 128 pixels unless the base is another. A wrong picture looks as "
+        "sure as a right one.\n"
         "- Sizes and counts are often not what was asked for. The badges below a picture tell, and each tells how often "
         "it is wrong itself: it was measured on held-out images whose truth is known.\n"
         "- A badge speaks of what was asked. It does not say that the picture is good anatomy; look for yourself.\n"
@@ -52,7 +52,7 @@ WORDS: Words = {
         "- 标记只针对所要求的内容，并不表示解剖结构正确，请自行判断。\n"
         "- 部分图像与训练图像相近。大量分享前请先查重（`vesalius eval`）。",
     ),
-    "about.repeat": ("Draw a picture again", "重新生成图像"),
+    "about.repeat": ("## Draw a picture again", "## 重新生成图像"),
     "about.which": ("Picture", "图像"),
     "about.repeat_info": ("Your newest pictures; the newest is chosen.", "您最近的图像；默认选择最新一幅。"),
     "about.shell": ("On the command line", "命令行"),
@@ -105,12 +105,28 @@ def build(desk: Desk) -> None:
     """Lay the tab out."""
     cards = cards_of(desk.config)
     gr.Markdown(t("about.use"))
-    gr.Markdown(t("about.repeat"), elem_classes="about-heading")
+    gr.Markdown(t("about.repeat"))
     which = gr.Dropdown(
         label=t("about.which"), info=t("about.repeat_info"), choices=[], value=None, elem_id="about-which",  # type: ignore[arg-type]
     )  # fmt: skip
-    shell = gr.Code(label=t("about.shell"), language="shell", interactive=False, wrap_lines=True, elem_id="about-shell")
-    python = gr.Code(label=t("about.python"), language="python", interactive=False, elem_id="about-python")
+    shell = gr.Code(
+        label=t("about.shell"),
+        language="shell",
+        interactive=False,
+        wrap_lines=True,
+        lines=2,
+        max_lines=8,
+        elem_id="about-shell",
+    )
+    python = gr.Code(
+        label=t("about.python"),
+        language="python",
+        interactive=False,
+        wrap_lines=True,
+        lines=8,
+        max_lines=20,
+        elem_id="about-python",
+    )
     note = gr.HTML(padding=False)
     facts = gr.HTML(_facts(desk, cards, "en"), padding=False, elem_id="about-facts")
     for name, card in cards:
