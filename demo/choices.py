@@ -318,12 +318,3 @@ def _sums(pairs: Iterable[tuple[str | None, int]]) -> dict[str, int]:
 
 def _same_region(one: str | None, other: str) -> bool:
     return one == other or (one in CHEST and other in CHEST)
-
-
-def examples(support: Support | None, usual: tuple[str, ...]) -> list[str]:
-    """As many example prompts as usual: those that the base has seen enough for, then wordings of its training."""
-    if support is None:
-        return list(usual)
-    good = [p for p in usual if (m := modality_in(p)) and support.warn(p, m.name) is None]
-    rows = sorted((s for s in support.shown if s.num >= WEAK), key=lambda s: -s.num)
-    return list(dict.fromkeys([*good, *(s.example for s in rows)]))[: len(usual)]

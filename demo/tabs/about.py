@@ -32,7 +32,7 @@ WORDS: Words = {
         "## Its limits\n"
         "- It draws what it was trained on, at 128 pixels unless the base is another. A wrong picture looks as "
         "sure as a right one.\n"
-        "- Sizes and counts are often not what was asked for. The badges below a picture tell, and each tells how often "
+        "- Sizes and counts are often not what was asked for. The badges below a picture tell, each with how often "
         "it is wrong itself: it was measured on held-out images whose truth is known.\n"
         "- A badge speaks of what was asked. It does not say that the picture is good anatomy; look for yourself.\n"
         "- Some pictures lie near images of the training. Look for copies (`vesalius eval`) before you share many.",
