@@ -19,6 +19,8 @@ from vesalius.data.labels import LABEL_WORDS, bare
 from vesalius.data.modality import MODALITIES, modality_in
 from vesalius.data.phantom import ORGANS, RULES
 from vesalius.data.phantom_canvas import FindingRule
+from vesalius.data.phantom_terms_en import TERMS
+from vesalius.data.phantom_terms_zh import TERMS_ZH
 from vesalius.data.record import Finding, Record, Side
 from vesalius.data.wording import draw_words, reword
 from vesalius.improve.grammar import MOST_BESIDE_MM, MOST_SEVERAL_MM
@@ -79,7 +81,8 @@ class Menu:
     @cached_property
     def modalities(self) -> list[Choice]:
         seen = self.support.modalities
-        return self._kept([*((m, seen[m]) for m in seen), *((m, 0) for m in MODALITIES if m not in seen)], "modality")
+        known = [(m, seen.get(m, 0)) for m in MODALITIES]
+        return self._kept(sorted(known, key=lambda pair: pair[1] == 0), "modality")
 
     def organs(self, wish: Wish) -> list[Choice]:
         """Regions and organs of the modality, then those that other modalities show."""
@@ -256,7 +259,17 @@ def wordings(wish: Wish, language: str) -> tuple[str, ...]:
             text = caption_of(_record(wish), rng, language)
         if modality_in(text) is MODALITIES[wish.modality]:
             texts.append(text)
-    return tuple(sorted(dict.fromkeys(texts), key=lambda text: (len(text), text)))
+    names = [_plain_names(f.kind) for f in findings]
+
+    def plainness(text: str) -> tuple[int, int, str]:
+        return sum(not any(name in text.lower() for name in each) for each in names), len(text), text
+
+    return tuple(sorted(dict.fromkeys(texts), key=plainness))
+
+
+def _plain_names(kind: str) -> tuple[str, ...]:
+    """What a finding is called first in each language, and in the plural."""
+    return (kind, TERMS[kind].one[0], (TERMS[kind].many or TERMS[kind].one)[0], TERMS_ZH[kind].one[0])
 
 
 def wording(wish: Wish, language: str) -> str:
@@ -305,12 +318,3 @@ def _sums(pairs: Iterable[tuple[str | None, int]]) -> dict[str, int]:
 
 def _same_region(one: str | None, other: str) -> bool:
     return one == other or (one in CHEST and other in CHEST)
-
-
-def examples(support: Support | None, usual: tuple[str, ...]) -> list[str]:
-    """As many example prompts as usual: those that the base has seen enough for, then wordings of its training."""
-    if support is None:
-        return list(usual)
-    good = [p for p in usual if (m := modality_in(p)) and support.warn(p, m.name) is None]
-    rows = sorted((s for s in support.shown if s.num >= WEAK), key=lambda s: -s.num)
-    return list(dict.fromkeys([*good, *(s.example for s in rows)]))[: len(usual)]

@@ -163,13 +163,14 @@ def picked(menu: Menu, sent: str) -> tuple[Wish, str, bool]:
         told = json.loads(sent[:MOST_CHARACTERS])
         wish, field, value = _wish(told["wish"]), str(told.get("field", "")), str(told.get("value", ""))
         text = str(told.get("text", ""))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError("The builder sent no choice; reload the page") from None
+        if field and field not in ("again", "use"):
+            wish = replace(wish, **_changed(field, value))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        raise ValueError("The builder sent no choice that is known; reload the page") from None
     if field == "again":
         return replace(wish, wording=wish.wording + 1), text, False
     if field == "use":
         return wish, text, True
-    wish = replace(wish, **_changed(field, value)) if field else wish
     sided = {"finding": "side", "second": "second_side"}.get(field)
     if sided and not getattr(wish, sided):
         wish = replace(wish, **{sided: "left"})  # training texts name a side wherever there is one
@@ -190,7 +191,7 @@ def _changed(field: str, value: str) -> dict[str, Any]:
     if field in ("count", "size_mm"):
         return {field: int(float(value)), "wording": 0}
     if field not in {f.name for f in fields(Wish)} - {"wording"}:
-        raise ValueError("The builder sent a choice that is not known; reload the page")
+        raise ValueError(f"field '{field}' is not known")
     return {field: value[:100], "wording": 0}
 
 
