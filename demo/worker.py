@@ -54,13 +54,13 @@ def draw(store: Store, generator: object, job: Job) -> None:
     assert isinstance(generator, Generator)
     order = job.order
     there = {p.number for p in pictures_of_job(store, job.account, job.id)}
-    sampling = {"steps": order.steps, "guidance": order.guidance, "negative": order.negative}
     try:
         for number, ask in enumerate(order.asks):
             if number in there:
                 continue
             if find_job(store, job.account, job.id).state != "running":
                 return
+            sampling = {"steps": order.steps, "guidance": order.guidance_of(ask), "negative": order.negative}
             request = Request(prompt=ask.prompt, seed=ask.seed, modality=ask.modality)
             picture = next(iter(generator.draw_all([request], **sampling)))[1]  # type: ignore[arg-type]
             sample = generator.sample_of(request, **sampling)  # type: ignore[arg-type]
