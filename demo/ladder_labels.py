@@ -39,7 +39,7 @@ def labels_beside(support: Support, text: str, modality: str) -> tuple[tuple[str
 
 
 def exchanged(text: str, phrase: str, word: str) -> str | None:
-    """A text with another label in the place of a phrase, "" the normal one; None where the phrase is not there as it stands."""
+    """A text with another label in the place of a phrase, "" the normal one; None where the phrase is not there."""
     place = re.search(rf"(?<![a-z0-9]){re.escape(phrase)}(?:s|es)?(?![a-z0-9])", text, re.IGNORECASE)
     if place is None:
         return None

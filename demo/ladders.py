@@ -11,25 +11,20 @@ reader must read from each step just what was meant.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal, cast, get_args
 
 import numpy as np
 
-from vesalius.data.captions import GREY
-from vesalius.data.findings import as_findings, findings_in
-from vesalius.data.hounsfield import window_named
 from vesalius.data.label_text import organ_in
 from vesalius.data.modality import find_modality, modality_in
 from vesalius.data.phantom import ORGANS, RULES
 from vesalius.data.phantom_report import LANGUAGES
-from vesalius.data.prompt import clean, is_chinese, section_spans, swap_sides
+from vesalius.data.prompt import clean
 from vesalius.data.record import Finding, Side
-from vesalius.data.wording import SCENES, reword
 from vesalius.demo.ladder_labels import exchanged, labels_beside
+from vesalius.demo.ladder_words import Start, read, worded
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, SHORT_SEED, Ask
 from vesalius.demo.page import Language, Words, say
 from vesalius.improve.grammar import MOST_SEVERAL_MM
@@ -42,8 +37,6 @@ PAIRS = ("normal", "left", "right", "bilateral")
 """Changes that give two pictures: the start, and the changed one."""
 SCALED = ("size", "count", "guidance")
 """Changes from one number to another."""
-TELLINGS = 60
-"""Draws of the grammar among which the wording is chosen."""
 WORDS: Words = {
     "compare.normal": ("no finding", "无异常"),
     "compare.left": ("left", "左侧"),
@@ -83,28 +76,6 @@ WORDS: Words = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
-    """What a ladder starts from. findings: of the prompt, of the kinds that the grammar has, () where it has none.
-    organ: what the prompt names. is_grammar: whether the grammar could have made it."""
-
-    prompt: str
-    modality: str
-    seed: int
-    findings: tuple[Finding, ...] = ()
-    organ: str | None = None
-    is_grammar: bool = False
-
-    @property
-    def language(self) -> Language:
-        return "zh" if is_chinese(self.prompt) else "en"
-
-    @property
-    def target(self) -> Finding | None:
-        """The finding that is changed: the first one that is there."""
-        return next((f for f in self.findings if f.present), None)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Step:
     """One picture of a ladder. guidance: where it is not the order's."""
 
@@ -128,11 +99,6 @@ def start_of(prompt: str, *, seed: int, modality: str | None = None, support: Su
         prompt=text, modality=named.name, seed=seed, findings=findings, organ=organ,
         is_grammar=named.name in RULES and organ in own and (bool(findings) or not labelled),
     )  # fmt: skip
-
-
-def read(text: str, modality: str) -> tuple[Finding, ...]:
-    """The findings that the project's reader finds in a text, of the kinds that the grammar has of a modality."""
-    return tuple(f for f in as_findings(findings_in(text)) if f.kind in RULES.get(modality, {}))
 
 
 def bounds(start: Start, change: Change) -> tuple[float, float]:
@@ -260,7 +226,7 @@ def ladder(
         told = _labelled(start, change, others, num)
         return tuple(Step(prompt=text, seed=start.seed, label=word or _said("normal", language)) for word, text in told)
     wanted = _wanted(start, change, support, num, numbers, language)
-    texts = _worded(start, tuple(findings for findings, _ in wanted))
+    texts = worded(start, tuple(findings for findings, _ in wanted))
     if texts is None:
         raise ValueError(_said("unreadable", language))
     return tuple(
@@ -336,77 +302,6 @@ def _of_kind(start: Start, kind: str) -> tuple[Finding, ...]:
 
 def _said(key: str, language: Language, **values: object) -> str:
     return say(WORDS, f"compare.{key}", language, **values)
-
-
-# ------------------------------------------------------------------------------------------------ their words
-
-
-@lru_cache(maxsize=256)
-def _worded(start: Start, wanted: tuple[tuple[Finding, ...], ...]) -> tuple[str, ...] | None:
-    """A text for each step; None where none was found in which the reader reads just what is wanted."""
-    own = [start.prompt if set(w) == set(start.findings) else _edited(start, w) for w in wanted]
-    if all(own):
-        return tuple(cast(list[str], own))
-    kind = "report" if section_spans(start.prompt) else "caption"
-    words = _scene(start)
-    best: tuple[int, tuple[str, ...]] | None = None
-    for telling in range(TELLINGS):
-        texts = tuple(
-            _dressed(start, reword(w, start.modality, np.random.default_rng(telling), language=start.language,
-                                   kind=kind, words=words))
-            for w in wanted
-        )  # fmt: skip
-        if len(set(texts)) < len(texts) or not all(_reads(t, start, w) for t, w in zip(texts, wanted, strict=True)):
-            continue
-        cost = sum(_apart(a, b) for a, b in zip(texts, texts[1:], strict=False))
-        if best is None or cost < best[0]:
-            best = cost, texts
-    return best[1] if best else None
-
-
-def _reads(text: str, start: Start, wanted: tuple[Finding, ...]) -> bool:
-    found = modality_in(text)
-    return found is not None and found.name == start.modality and set(read(text, start.modality)) == set(wanted)
-
-
-_LENGTH = re.compile(r"\d+(?:\.\d+)?[ -]?(?:mm|cm|毫米|厘米)(?![a-z])", re.IGNORECASE)
-_GRADE = re.compile(r"\b(?:tiny|small|medium-sized|moderate|large|huge)\b|较小|中等大小|较大|微小|巨大", re.IGNORECASE)
-
-
-def _edited(start: Start, wanted: tuple[Finding, ...]) -> str | None:
-    """The start's own words with one side or size exchanged; None where that does not say what is wanted."""
-    edits: list[Callable[[], str | None]] = [lambda: swap_sides(start.prompt)]
-    size = next((f.size_mm for f in wanted if f.present), None)
-    if size is not None and len(_LENGTH.findall(start.prompt)) == 1 and not _GRADE.search(start.prompt):
-        unit = f"{size:g}毫米" if "毫米" in start.prompt else f"{size:g} mm"
-        edits.append(lambda: _LENGTH.sub(unit, start.prompt))
-    return next((text for edit in edits if (text := edit()) and _reads(text, start, wanted)), None)
-
-
-def _scene(start: Start) -> dict[str, str]:
-    """What a start says beside its findings that the grammar has words for: sequence and level."""
-    said, words = start.prompt.lower(), LANGUAGES[start.language].words
-    return {
-        slot: value
-        for slot, values in SCENES[start.modality].items()
-        for value in values
-        if words.get(value, value).lower() in said or (slot == "sequence" and value.lower() in said)
-    }
-
-
-def _dressed(start: Start, text: str) -> str:
-    """A wording with what the start says of its greys: no units, or a window."""
-    grey, window = GREY[start.language], window_named(start.prompt)
-    if window is not None:
-        names = {"lung": "肺窗", "soft tissue": "软组织窗", "bone": "骨窗", "brain": "脑窗"}
-        text = f"{text.rstrip('。')}，{names[window]}。" if start.language == "zh" else f"{text[:-1]}, {window} window."
-    return grey + text if start.prompt.startswith(grey) else text
-
-
-def _apart(first: str, second: str) -> int:
-    """Words (of Chinese characters) that one text has and the other does not."""
-    a, b = (re.findall(r"[^\W\u4e00-\u9fff]+|[\u4e00-\u9fff]", each.lower()) for each in (first, second))
-    return sum(abs(a.count(w) - b.count(w)) for w in {*a, *b})
 
 
 def _labelled(start: Start, change: Change, others: Sequence[tuple[str, str, str]], num: int) -> list[tuple[str, str]]:
