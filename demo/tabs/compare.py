@@ -12,9 +12,10 @@ from typing import Any, cast
 
 import gradio as gr
 
-from vesalius.demo.ladders import CHANGES, PAIRS, SCALED, Change, Start, Step, asks, bounds, ladder, refusals, start_of
+from vesalius.demo.board import board
+from vesalius.demo.ladder_words import Start
+from vesalius.demo.ladders import CHANGES, PAIRS, SCALED, Change, Step, asks, ladder, refusals, start_of
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, SHORT_SEED, Order
-from vesalius.demo.page import WORDS as PAGE
 from vesalius.demo.page import (
     Desk,
     Language,
@@ -49,7 +50,9 @@ WORDS: Words = {
     "compare.num_info": ("At most; some changes have fewer steps.", "最多；某些改变的步数更少。"),
     "compare.low": ("From", "从"),
     "compare.high": ("To", "到"),
-    "compare.range_info": ("mm, number or guidance; empty: all that the base knows.", "毫米、数目或引导强度；留空：模型所知的全部范围。"),
+    "compare.range_info": ("mm, number or guidance; empty: all that the base knows.",
+        "毫米、数目或引导强度；留空：模型所知的全部范围。",
+    ),
     "compare.seed": ("Seed", "种子"),
     "compare.seed_info": ("Empty: a new one.", "留空：随机。"),
     "compare.more": ("More", "更多"),
@@ -70,13 +73,15 @@ WORDS: Words = {
     "compare.waiting": ("In the queue; {ahead} before it.", "排队中，前面还有 {ahead} 个任务。"),
     "compare.running": ("Drawing picture {number} of {num} ...", "正在生成第 {number} / {num} 幅……"),
     "compare.paused": ("Paused; let it go on under 'Jobs'.", "已暂停；可在“任务”中继续。"),
-    "compare.done": ("{num} pictures, seed {seed}. They differ in one thing: {change}.", "{num} 幅图像，种子 {seed}。只改变：{change}。"),
+    "compare.done": (
+        "{num} pictures, seed {seed}. They differ in one thing: {change}.",
+        "{num} 幅图像，种子 {seed}。只改变：{change}。",
+    ),
     "compare.row": ("The row", "图像组"),
     "compare.open": ("Side by side", "并排查看"),
     "compare.difference": ("What differs", "查看差异"),
     "compare.sheet": ("Download as one picture", "下载为一张图"),
     "compare.case": ("Add to the case", "加入病例"),
-    "compare.asked": ("Asked for: {text}", "按以下描述生成：{text}"),
 }  # fmt: skip
 
 
@@ -85,7 +90,12 @@ def build(desk: Desk) -> None:
     gr.HTML(f'<p class="compare-intro">{_both("intro")}</p>', padding=False)
     modality = gr.State("")
     prompt = gr.Textbox(
-        EXAMPLE, label=t("compare.prompt"), info=t("compare.prompt_info"), lines=2, max_lines=6, elem_id="compare-prompt"
+        EXAMPLE,
+        label=t("compare.prompt"),
+        info=t("compare.prompt_info"),
+        lines=2,
+        max_lines=6,
+        elem_id="compare-prompt",
     )
     change = gr.Radio(
         [(t(f"compare.to_{c}"), c) for c in CHANGES], value="right", label=t("compare.change"), elem_id="compare-change"
@@ -100,7 +110,9 @@ def build(desk: Desk) -> None:
         high = gr.Number(
             None, label=t("compare.high"), info=t("compare.range_info"), elem_id="compare-high", visible=False
         )
-        seed = gr.Number(None, precision=0, label=t("compare.seed"), info=t("compare.seed_info"), elem_id="compare-seed")
+        seed = gr.Number(
+            None, precision=0, label=t("compare.seed"), info=t("compare.seed_info"), elem_id="compare-seed"
+        )
     with gr.Accordion(t("compare.more"), open=False):
         steps = gr.Slider(1, MAX_STEPS, desk.model.steps, step=1, label=t("compare.steps"))
         guidance = gr.Slider(1, MAX_GUIDANCE, desk.model.guidance, step=0.5, label=t("compare.guidance"))
@@ -210,16 +222,10 @@ def _offered(desk: Desk, text: str, named: str, now: object, language: Language)
     off = refusals(start, desk.support, language)
     able = [c for c in CHANGES if c not in off]
     told = "".join(
-        f'<li><span role="radio" aria-checked="false" aria-disabled="true">{_said(f"to_{c}", language)}</span> '
-        f"{html.escape(reason)}</li>"
+        f'<li><span aria-disabled="true">{_said(f"to_{c}", language)}</span> {html.escape(reason)}</li>'
         for c, reason in off.items()
     )
-    listed = (
-        f'<div class="compare-off"><p id="compare-off-title">{_said("off", language)}</p>'
-        f'<ul>{told.replace("role=" + chr(34) + "radio" + chr(34) + " aria-checked=" + chr(34) + "false" + chr(34) + " ", "")}</ul></div>'
-        if told
-        else ""
-    )
+    listed = f'<div class="compare-off"><p>{_said("off", language)}</p><ul>{told}</ul></div>' if told else ""
     choices = [(say(WORDS, f"compare.to_{c}", language), c) for c in able]
     return gr.update(choices=choices, value=now if now in able else able[0]), listed
 
@@ -257,9 +263,11 @@ async def _followed(desk: Desk, account: str, order: Order) -> AsyncIterator[tup
     before = None
     while True:
         job = find_job(desk.store, account, job.id)
-        if (state := (job.state, job.done, job.ahead)) != before:
+        pictures = pictures_of_job(desk.store, account, job.id)
+        looked = sum(p.checks is not None for p in pictures)
+        if (state := (job.state, len(pictures), looked, job.ahead)) != before:
             before = state
-            yield job, pictures_of_job(desk.store, account, job.id)
+            yield job, pictures
         if job.is_over:
             return
         await asyncio.sleep(POLL_SECONDS)
@@ -272,7 +280,8 @@ def _told(job: Job, start: Start, change: str, language: Language) -> str:
     seeds = {ask.seed for ask in job.order.asks}
     values = {
         "ahead": job.ahead, "number": min(job.done + 1, job.num), "num": job.num,
-        "seed": start.seed if len(seeds) == 1 else f"{start.seed} ...", "change": say(WORDS, f"compare.to_{change}", language),
+        "seed": start.seed if len(seeds) == 1 else f"{start.seed} ...",
+        "change": say(WORDS, f"compare.to_{change}", language),
     }  # fmt: skip
     return f'<p role="status">{html.escape(say(WORDS, f"compare.{job.state}", language, **values))}</p>'
 
@@ -282,26 +291,15 @@ def _row(pictures: Sequence[StoredPicture], language: Language) -> str:
     if not pictures:
         return ""
     told = [{"id": p.id, "label": p.label, "prompt": p.sample.text, "seed": p.sample.seed} for p in pictures]
-    figures = "".join(_figure(p, language) for p in pictures)
+    figures = board(pictures, language, actions=("recall", "download", "dicom"))
     actions = "".join(
         f'<button type="button" data-compare="{does}">{_said(does, language)}</button>'
         for does in ("open", "difference", "sheet", "case")
     )
     return (
         f'<section class="compare-row" aria-label="{_said("row", language)}" '
-        f"data-row=\"{html.escape(json.dumps(told, ensure_ascii=False))}\">"
-        f'<div class="compare-figures">{figures}</div><div class="compare-actions">{actions}</div></section>'
-    )
-
-
-def _figure(picture: StoredPicture, language: Language) -> str:
-    label = html.escape(PAGE["label"][language == "zh"])
-    asked = html.escape(say(WORDS, "compare.asked", language, text=picture.sample.text))
-    return (
-        f'<figure data-picture="{picture.id}"><button type="button" class="compare-open" data-compare="open">'
-        f'<img src="/pictures/{picture.id}.png" alt="{label}. {asked}"></button>'
-        f'<p class="compare-label">{label}</p><figcaption><b>{html.escape(picture.label)}</b>'
-        f"<span>{html.escape(picture.sample.text)}</span></figcaption></figure>"
+        f'data-row="{html.escape(json.dumps(told, ensure_ascii=False))}">'
+        f'{figures}<div class="compare-actions">{actions}</div></section>'
     )
 
 

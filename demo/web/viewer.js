@@ -109,8 +109,13 @@ vesalius.view = (ids, { linked = true, labels = [], hide = false, difference = f
     its.x = Math.max(0, Math.min(1, its.x)), (its.y = Math.max(0, Math.min(1, its.y)));
     refresh();
   }
-  const fit = () => (Object.assign(view(), { zoom: 1, x: 0.5, y: 0.5 }), refresh());
-  const actual = () => zoom((window.devicePixelRatio || 1) / drawing.place(active()).scale);
+  function fit() {
+    Object.assign(view(), { zoom: 1, x: 0.5, y: 0.5 });
+    refresh();
+  }
+  function actual() {
+    zoom((window.devicePixelRatio || 1) / drawing.place(active()).scale);
+  }
   function reset() {
     const same = new Set(panes.map((pane) => pane.view));
     for (const each of same) Object.assign(each, fresh(), { units: panes.find((p) => p.view === each && p.picture?.unit === "HU")?.picture.window ?? null });

@@ -23,10 +23,11 @@ from vesalius.demo.supervisor import Supervisor
 from vesalius.models.support import support_of
 
 if TYPE_CHECKING:
-    from vesalius.data.record import Finding
-    from vesalius.demo.store.pictures import StoredPicture
     from gradio_client import Client
     from playwright.sync_api import Browser
+
+    from vesalius.data.record import Finding
+    from vesalius.demo.store.pictures import StoredPicture
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SHOTS = Path(os.environ.get("VESALIUS_SCREENSHOTS", "build/screenshots"))
