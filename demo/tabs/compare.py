@@ -14,7 +14,7 @@ import gradio as gr
 
 from vesalius.demo.board import board
 from vesalius.demo.ladder_words import Start
-from vesalius.demo.ladders import CHANGES, PAIRS, SCALED, Change, Step, asks, ladder, refusals, start_of
+from vesalius.demo.ladders import CHANGES, PAIRS, SCALED, Change, Step, asks, bounds, ladder, refusals, start_of
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, SHORT_SEED, Order
 from vesalius.demo.page import (
     Desk,
@@ -74,13 +74,14 @@ WORDS: Words = {
     "compare.running": ("Drawing picture {number} of {num} ...", "正在生成第 {number} / {num} 幅……"),
     "compare.paused": ("Paused; let it go on under 'Jobs'.", "已暂停；可在“任务”中继续。"),
     "compare.done": (
-        "{num} pictures, seed {seed}. They differ in one thing: {change}.",
-        "{num} 幅图像，种子 {seed}。只改变：{change}。",
+        "{num} pictures of seed {seed}: {change}.",
+        "{num} 幅图像，种子 {seed}：{change}。",
     ),
     "compare.row": ("The row", "图像组"),
     "compare.open": ("Side by side", "并排查看"),
     "compare.difference": ("What differs", "查看差异"),
     "compare.sheet": ("Download as one picture", "下载为一张图"),
+    "compare.prompts": ("The prompts", "各图像的描述"),
     "compare.case": ("Add to the case", "加入病例"),
 }  # fmt: skip
 
@@ -123,9 +124,15 @@ def build(desk: Desk) -> None:
     def offered(text: object, named: str, now: object, request: gr.Request) -> tuple[Any, str]:
         return _offered(desk, text_within(text, MAX_TEXT, "The prompt"), named, now, language_of(request))
 
-    def scaled(chosen: object) -> tuple[Any, Any, Any]:
-        is_scaled = chosen in SCALED
-        return gr.update(visible=chosen not in PAIRS), *(gr.update(visible=is_scaled, value=None) for _ in range(2))
+    def scaled(chosen: object, text: object, named: str) -> tuple[Any, Any, Any]:
+        ends: Sequence[float] = (0, 0)
+        if chosen in SCALED:
+            start = start_of(
+                text_within(text, MAX_TEXT, "The prompt"), seed=0, modality=named or None, support=desk.support
+            )
+            ends = bounds(start, cast(Change, chosen))
+        shown = [gr.update(visible=chosen in SCALED, value=None, placeholder=f"{n:g}") for n in ends]
+        return gr.update(visible=chosen not in PAIRS), shown[0], shown[1]
 
     def taken(wish: str, request: gr.Request) -> tuple[Any, ...]:
         picture = find_picture(desk.store, account_of(desk, request).name, wish.partition("#")[0])
@@ -151,7 +158,7 @@ def build(desk: Desk) -> None:
     about = {"inputs": [prompt, modality, change], "outputs": [change, off], **quick}
     prompt.change(plainly(offered), trigger_mode="always_last", **about)
     prompt.input(lambda: "", outputs=modality, **quick)  # a prompt of one's own says its modality itself
-    change.change(scaled, inputs=change, outputs=[num, low, high], **quick)
+    change.change(plainly(scaled), inputs=[change, prompt, modality], outputs=[num, low, high], **quick)
     press.click(
         plainly(drawn), inputs=[prompt, modality, change, num, low, high, seed, steps, guidance], outputs=[status, row],
         api_visibility="private", show_progress="hidden",
@@ -292,6 +299,7 @@ def _row(pictures: Sequence[StoredPicture], language: Language) -> str:
         return ""
     told = [{"id": p.id, "label": p.label, "prompt": p.sample.text, "seed": p.sample.seed} for p in pictures]
     figures = board(pictures, language, actions=("recall", "download", "dicom"))
+    prompts = "".join(f"<li><b>{html.escape(p.label)}</b>: {html.escape(p.sample.text)}</li>" for p in pictures)
     actions = "".join(
         f'<button type="button" data-compare="{does}">{_said(does, language)}</button>'
         for does in ("open", "difference", "sheet", "case")
@@ -299,7 +307,8 @@ def _row(pictures: Sequence[StoredPicture], language: Language) -> str:
     return (
         f'<section class="compare-row" aria-label="{_said("row", language)}" '
         f'data-row="{html.escape(json.dumps(told, ensure_ascii=False))}">'
-        f'{figures}<div class="compare-actions">{actions}</div></section>'
+        f'{figures}<div class="compare-actions">{actions}</div><details class="compare-prompts"><summary>'
+        f"{_said('prompts', language)}</summary><ol>{prompts}</ol></details></section>"
     )
 
 

@@ -52,7 +52,7 @@ vesalius.view = (ids, { linked = true, labels = [], hide = false, difference = f
         button("fit", fit), button("actual", actual), button("reset", reset)),
       presetGroup, levelBox, widthBox,
       group("more", toggles.invert, toggles.smooth, ...(several ? [toggles.linked, toggles.difference] : []), button("clear", clear)),
-      rangeBox, measures, said, help));
+      rangeBox, help, measures, said));
   dialog.querySelector("[data-does=in]").textContent = "+";
   dialog.querySelector("[data-does=out]").textContent = "−";
 

@@ -9,7 +9,7 @@ vesalius.viewerWords = (() => {
     more: ["More", "更多"], zoom: ["Zoom", "缩放"], in: ["Zoom in", "放大"], out: ["Zoom out", "缩小"],
     fit: ["Fit", "适合窗口"], actual: ["1 : 1", "1 : 1"], reset: ["Reset", "复位"], invert: ["Invert", "反相"],
     smooth: ["Smooth", "平滑"], difference: ["Difference from the first", "与第一幅的差异"],
-    linked: ["Linked", "联动"], clear: ["Clear measures", "清除测量"], keys: ["Keys", "快捷键"],
+    linked: ["Together", "联动"], clear: ["Clear measures", "清除测量"], keys: ["Keys", "快捷键"],
     level: ["Level", "窗位"], width: ["Width", "窗宽"], presets: ["Windows for CT", "CT 窗"], range: ["Range ±", "范围 ±"],
     lung: ["Lung", "肺窗"], "soft tissue": ["Soft tissue", "软组织窗"], bone: ["Bone", "骨窗"], brain: ["Brain", "脑窗"],
     grey: ["grey levels", "灰度级"], HU: ["HU", "HU"], unknown: ["size of a pixel not known", "像素尺寸未知"],
@@ -17,7 +17,7 @@ vesalius.viewerWords = (() => {
     lost: ["This picture cannot be shown ({reason})", "无法显示此图像（{reason}）"], loading: ["Loading ...", "加载中……"],
     unlike: ["Of another size, so there is no difference to show", "尺寸不同，无法显示差异"],
     first: ["The first, which the others differ from", "第一幅：其他图像与之比较"],
-    scale: ["less than the first, black: the same, more than the first", "低于第一幅，黑色：相同，高于第一幅"],
+    scale: ["blue: less than the first · black: the same · orange: more", "蓝色：低于第一幅 · 黑色：相同 · 橙色：高于第一幅"],
     largest: ["largest difference {value}", "最大差异 {value}"], same: ["no difference at all", "完全相同"],
     start: ["Start set; move the cross, then Enter", "已设起点；移动十字后按 Enter"],
     help: [
