@@ -142,3 +142,10 @@ def keep_phantom() -> Callable[..., StoredPicture]:
         )  # fmt: skip
 
     return keep
+
+
+@pytest.fixture(scope="session")
+def shots() -> Path:
+    """The folder of `SHOTS`."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    return SHOTS
