@@ -73,6 +73,8 @@ def worded(start: Start, wanted: tuple[tuple[Finding, ...], ...]) -> tuple[str, 
         cost = sum(_apart(a, b) for a, b in itertools.pairwise(texts))
         if best is None or cost < best[0]:
             best = cost, texts
+        if best[0] <= 2 * (len(texts) - 1):  # one word for another, from each to the next
+            break
     return best[1] if best else None
 
 

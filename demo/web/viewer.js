@@ -215,6 +215,7 @@ vesalius.view = (ids, { linked = true, labels = [], hide = false, difference = f
     const { clientWidth, clientHeight } = grid, area = (n) => Math.min(clientWidth / n, clientHeight / Math.ceil(panes.length / n) - 40);
     const best = panes.map((_, i) => i + 1).reduce((a, b) => (area(b) > area(a) + 1 ? b : a), 1);
     grid.style.gridTemplateColumns = `repeat(${best}, minmax(0, 1fr))`;
+    grid.style.gridTemplateRows = `repeat(${Math.ceil(panes.length / best)}, minmax(0, 1fr) auto)`;
     refresh();
   }
 
