@@ -6,5 +6,7 @@ window.vesalius = {
     // A mark makes the same wish twice a change; the server cuts it off.
     box.value = `${value}#${Date.now()}`;
     box.dispatchEvent(new Event("input", { bubbles: true }));
+    // gradio takes the value at the one, and tells the server at the other.
+    box.dispatchEvent(new KeyboardEvent("keypress", { key: "Unidentified", bubbles: true }));
   },
 };
