@@ -33,6 +33,7 @@ from vesalius.demo.store.pictures import StoredPicture, find_picture, pictures_o
 from vesalius.demo.values import difference_of
 
 POLL_SECONDS = 0.2
+Origin = tuple[str, str]
 EXAMPLE = "Chest CT with a 20 mm nodule in the left lung."
 WORDS: Words = {
     "compare.tab": ("Compare", "对比"),
@@ -89,7 +90,7 @@ WORDS: Words = {
 def build(desk: Desk) -> None:
     """Lay the tab out."""
     gr.HTML(f'<p class="compare-intro">{_both("intro")}</p>', padding=False)
-    modality = gr.State("")
+    origin = gr.State(("", ""))  # a picture's prompt, and the modality that holds as long as it is not changed
     prompt = gr.Textbox(
         EXAMPLE,
         label=t("compare.prompt"),
@@ -121,30 +122,27 @@ def build(desk: Desk) -> None:
     status = gr.HTML(elem_id="compare-status", padding=False)
     row = gr.HTML(elem_id="compare-row", padding=False)
 
-    def offered(text: object, named: str, now: object, request: gr.Request) -> tuple[Any, str]:
-        return _offered(desk, text_within(text, MAX_TEXT, "The prompt"), named, now, language_of(request))
+    def offered(text: object, of: Origin, now: object, request: gr.Request) -> tuple[Any, str]:
+        return _offered(desk, text_within(text, MAX_TEXT, "The prompt"), of, now, language_of(request))
 
-    def scaled(chosen: object, text: object, named: str) -> tuple[Any, Any, Any]:
+    def scaled(chosen: object, text: object, of: Origin) -> tuple[Any, Any, Any]:
         ends: Sequence[float] = (0, 0)
         if chosen in SCALED:
-            start = start_of(
-                text_within(text, MAX_TEXT, "The prompt"), seed=0, modality=named or None, support=desk.support
-            )
-            ends = bounds(start, cast(Change, chosen))
+            ends = bounds(_start(desk, text_within(text, MAX_TEXT, "The prompt"), 0, of), cast(Change, chosen))
         shown = [gr.update(visible=chosen in SCALED, value=None, placeholder=f"{n:g}") for n in ends]
         return gr.update(visible=chosen not in PAIRS), shown[0], shown[1]
 
     def taken(wish: str, request: gr.Request) -> tuple[Any, ...]:
         picture = find_picture(desk.store, account_of(desk, request).name, wish.partition("#")[0])
         sample = picture.sample
-        return sample.text, sample.modality, sample.seed, sample.steps, sample.guidance
+        return sample.text, (sample.text, sample.modality), sample.seed, sample.steps, sample.guidance
 
     async def drawn(
-        text: object, named: str, chosen: object, many: object, first: object, last: object, from_seed: object,
+        text: object, of: Origin, chosen: object, many: object, first: object, last: object, from_seed: object,
         denoising: object, scale: object, request: gr.Request,
     ) -> AsyncIterator[tuple[str, str]]:  # fmt: skip
         start, rungs = _ladder(
-            desk, text, chosen, many, first, last, from_seed, named=named, language=language_of(request),
+            desk, text, chosen, many, first, last, from_seed, of=of, language=language_of(request),
             guidance=_number(scale, "The guidance"),
         )  # fmt: skip
         order = Order(
@@ -155,16 +153,15 @@ def build(desk: Desk) -> None:
             yield _told(job, start, str(chosen), language_of(request)), _row(pictures, language_of(request))
 
     quick: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    about = {"inputs": [prompt, modality, change], "outputs": [change, off], **quick}
+    about = {"inputs": [prompt, origin, change], "outputs": [change, off], **quick}
     prompt.change(plainly(offered), trigger_mode="always_last", **about)
-    prompt.input(lambda: "", outputs=modality, **quick)  # a prompt of one's own says its modality itself
-    change.change(plainly(scaled), inputs=[change, prompt, modality], outputs=[num, low, high], **quick)
+    change.change(plainly(scaled), inputs=[change, prompt, origin], outputs=[num, low, high], **quick)
     press.click(
-        plainly(drawn), inputs=[prompt, modality, change, num, low, high, seed, steps, guidance], outputs=[status, row],
+        plainly(drawn), inputs=[prompt, origin, change, num, low, high, seed, steps, guidance], outputs=[status, row],
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip
     link = desk.links["to_compare"]
-    link.input(plainly(taken), inputs=link, outputs=[prompt, modality, seed, steps, guidance], **quick)
+    link.input(plainly(taken), inputs=link, outputs=[prompt, origin, seed, steps, guidance], **quick)
     gr.on([cast(gr.Blocks, gr.context.Context.root_block).load], plainly(offered), **about)
     _add_endpoints(desk)
 
@@ -220,10 +217,10 @@ def _plainly_awaited(action: Any) -> Any:
     return awaited
 
 
-def _offered(desk: Desk, text: str, named: str, now: object, language: Language) -> tuple[Any, str]:
+def _offered(desk: Desk, text: str, of: Origin, now: object, language: Language) -> tuple[Any, str]:
     """The changes that a prompt allows, and HTML of the others with their reasons."""
     try:
-        start = start_of(text, seed=0, modality=named or None, support=desk.support)
+        start = _start(desk, text, 0, of)
     except ValueError as error:
         return gr.update(), f'<p class="compare-off">{html.escape(str(error))}</p>'
     off = refusals(start, desk.support, language)
@@ -239,7 +236,7 @@ def _offered(desk: Desk, text: str, named: str, now: object, language: Language)
 
 def _ladder(
     desk: Desk, text: object, change: object, num: object, low: object, high: object, seed: object, *,
-    language: Language, guidance: float, named: str = "",
+    language: Language, guidance: float, of: Origin = ("", ""),
 ) -> tuple[Start, tuple[Step, ...]]:  # fmt: skip
     """The start and its steps, from what a page or a script sent. ValueError in words where they cannot be."""
     prompt = text_within(text, MAX_TEXT, "The prompt")
@@ -248,13 +245,18 @@ def _ladder(
         raise ValueError(f"The seed is {from_seed}; expected 0 to {MAX_SEED}")
     if not prompt.strip():
         raise ValueError(f"The prompt is empty; describe the start, for instance '{EXAMPLE}'")
-    start = start_of(prompt, seed=from_seed, modality=named or None, support=desk.support)
+    start = _start(desk, prompt, from_seed, of)
     first, last = (None if n is None else _number(n, "The range") for n in (low, high))
     steps = ladder(
         start, cast(Change, text_within(change, 20, "The change")), desk.support,
         num=int(_number(num, "The number of pictures")), low=first, high=last, guidance=guidance, language=language,
     )  # fmt: skip
     return start, steps
+
+
+def _start(desk: Desk, text: str, seed: int, of: Origin) -> Start:
+    """What a prompt asks for; of a picture's own prompt the picture says the modality."""
+    return start_of(text, seed=seed, modality=of[1] or None if text == of[0] else None, support=desk.support)
 
 
 def _number(value: object, what: str) -> float:
