@@ -41,6 +41,7 @@ def build_page(desk: Desk) -> gr.Blocks:
             desk.links[link].input(
                 partial(gr.Tabs, selected=name), outputs=desk.tabs, queue=False, api_visibility="private"
             )
+        page.load(None, js="() => window.vesalius.attach()", api_visibility="private")
     page.queue(max_size=None, default_concurrency_limit=40)  # what waits long waits in the store's queue
     return page
 

@@ -12,7 +12,9 @@ from typing import Literal
 from vesalius.data.captions_en import ENGLISH_CAPTIONS
 from vesalius.data.captions_zh import CHINESE_CAPTIONS
 from vesalius.data.label_text import organ_in
+from vesalius.data.labels import bare
 from vesalius.data.phantom import KINDS, ORGANS, RULES
+from vesalius.data.phantom_terms_en import TERMS
 from vesalius.data.record import Finding
 from vesalius.models.support import Support
 
@@ -32,8 +34,6 @@ _NORMAL = re.compile(
     re.IGNORECASE,
 )
 _POWER = re.compile(r"_\d+x$")
-_OPTION = re.compile(r"\[[^\]]*\]")
-_ARTICLE = re.compile(r"^(?:an?|the|一[个张]) ?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def _of_finding(finding: Finding, modality: str, *, counted: bool) -> Iterator[Q
     if finding.size_mm is not None and rule.size_mm is not None:
         yield question("size", f"{finding.kind}, {finding.size_mm:g} mm")
     if counted and rule.max_count > 1:
-        yield question("count", f"{finding.kind}, × {finding.count}")
+        yield question("count", f"{finding.kind}, count {finding.count}")
 
 
 def organ_named(prompt: str) -> str | None:
@@ -112,16 +112,14 @@ def kind_of(place: str, label: str) -> str:
     return bare(told[0]) if told else plain
 
 
-def bare(phrase: str) -> str:
-    """A phrase of the captions' grammar without its options and its article."""
-    return _ARTICLE.sub("", _OPTION.sub("", phrase))
-
-
 @cache
 def _reader() -> Support:
     """Reads the classes of real images out of texts; it stands for no base."""
     terms: dict[str, tuple[str, ...]] = {}
+    of_phantoms = {phrase for term in TERMS.values() for phrase in term.one}
     for label, phrases in ENGLISH_CAPTIONS.labels.items():
+        if bare(phrases[0]) in of_phantoms:  # a lung nodule, which the phantom reader is asked for
+            continue
         told = [bare(p).lower() for p in (*phrases, *CHINESE_CAPTIONS.labels.get(label, ()))]
         kind = bare(phrases[0])
         terms[kind] = tuple(dict.fromkeys((*terms.get(kind, ()), *told)))

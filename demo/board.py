@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ACTIONS = ("recall", "to_compare", "to_case", "download")
 """Buttons of a figure, unless other ones are asked for. "dicom" is one more."""
 MOST_ALT = 300
-MAGNIFIED = 2
+MAGNIFIED = 3
 """Times that a picture is shown larger than it is at most; beyond, a viewer is better."""
 SIGNS = {"yes": "✓", "no": "✗", "unsure": "?"}
 WORDS: Words = {
@@ -104,6 +104,8 @@ def badges(checks: Sequence[Check], language: Language) -> str:
 
 def _badge(check: Check, language: Language) -> str:
     word = say(WORDS, f"board.{'unchecked' if check.seen in REASONS else check.said}", language)
+    if check.said == "no":
+        word = f"{word} ({term(check.seen, language)})"
     asked = html.escape(term(check.asked, language))
     why = html.escape(reason(check, language))
     return (

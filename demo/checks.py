@@ -157,7 +157,7 @@ def _measured(question: Question, kind: str, modality: str, seen: Sequence[Findi
         return Answer(READER, "not in sight", None)
     right = {what: r for _, what, r in compare_findings([asked], [other], modality)}
     told = {
-        "side": other.side or "", "size": f"{other.size_mm or 0:.0f} mm", "count": f"× {other.count}",
+        "side": other.side or "", "size": f"{other.size_mm or 0:.0f} mm", "count": f"count {other.count}",
     }  # fmt: skip
     return Answer(READER, told[question.attribute], right.get(question.attribute))
 
@@ -205,14 +205,16 @@ class Checker:
         self.support = support_of(config.base, config.adapter)
 
     def check(self, sample: Sample, image: Picture | Uint8) -> tuple[Check, ...]:
-        """Whether a picture (or its image, HWC uint8) shows what its sample's text asks for, one check a question."""
+        """Whether a picture shows what its sample's text asks for, one check a question. image: the picture, or HWC
+        uint8 as models see it, CT with Hounsfield units in its three windows."""
         import torch
 
         from vesalius.eval.scorecard_obedience import as_seen
 
         picture = image if isinstance(image, Picture) else Picture(image=image)
         (seeing,) = self.eyes.look(torch.from_numpy(as_seen(picture))[None], [sample.modality])
-        usual = picture.hu is not None or not find_modality(sample.modality).windows
+        is_windowed = picture.hu is not None or picture.image.shape[2] == 3
+        usual = is_windowed or not find_modality(sample.modality).windows
         return tuple(self._check(q, seeing, usual) for q in questions(sample.text, sample.modality))
 
     def _check(self, question: Question, seeing: Seeing, usual: bool) -> Check:

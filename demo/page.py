@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import gradio as gr
 from gradio.i18n import I18nData
 
+from vesalius.demo.model import Model as Model
 from vesalius.demo.store.accounts import LOCAL, Account, find_account
 
 if TYPE_CHECKING:
+    from fastapi import Request
+
     from vesalius.demo.config import DemoConfig
     from vesalius.demo.store.schema import Store
     from vesalius.models.support import Support
@@ -35,18 +38,6 @@ WORDS: dict[str, tuple[str, str]] = {
 LABEL = WORDS["label"][0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """What draws here, as the worker tells it: names and digests, without the folders of this machine."""
-
-    base: str
-    base_digest: str
-    adapter_digest: str | None
-    image_size: int
-    steps: int
-    guidance: float
-
-
 @dataclass(kw_only=True)
 class Desk:
     """What the tabs share.
@@ -54,7 +45,8 @@ class Desk:
     support: what the base was trained on, None where that is not known. links: components by which one tab hands
     another something; setting one's value is a wish: "recall" (the id of a picture whose settings Create takes),
     "to_case" (ids of pictures, parted by commas, that Cases adds to the open case), "to_compare" (the id of a picture
-    that Compare starts from), "follow" (the id of a job that Create shows).
+    that Compare starts from), "follow" (the id of a job that Create shows). trouble: says why nothing is drawn at
+    present, in English and Chinese; "" where all is well.
     """
 
     config: DemoConfig
@@ -63,6 +55,7 @@ class Desk:
     support: Support | None
     links: dict[str, gr.Textbox] = field(default_factory=dict)
     tabs: gr.Tabs | None = None
+    trouble: Callable[[], str] = str
 
 
 LINKS = {"recall": "create", "to_case": "cases", "to_compare": "compare", "follow": "create"}
@@ -79,7 +72,7 @@ def say(words: Words, key: str, language: Language, **values: object) -> str:
     return words[key][language == "zh"].format(**values)
 
 
-def language_of(request: gr.Request | None) -> Language:
+def language_of(request: gr.Request | Request | None) -> Language:
     """The language that a browser asks for first, which is the one that gradio shows labels in."""
     asked = (request.headers.get("accept-language") or "") if request is not None else ""
     return "zh" if asked.strip().lower().startswith("zh") else "en"

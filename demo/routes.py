@@ -9,12 +9,14 @@ from importlib import resources
 from typing import Annotated
 
 from fastapi import FastAPI, Form, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from vesalius.demo.export.dicom import dicom_of
-from vesalius.demo.page import Desk
+from vesalius.demo.page import LABEL, Desk, language_of
 from vesalius.demo.store.accounts import LOCAL, account_of_session, enter, leave
-from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture
+from vesalius.demo.store.jobs import find_job
+from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture, preview_of
+from vesalius.demo.tabs.jobs import listed
 from vesalius.demo.values import facts_of, units_of
 
 COOKIE = "vesalius_session"
@@ -85,6 +87,19 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
                 **facts_of(found), "content-disposition": f'attachment; filename="synthetic-{found.id}.dcm"',
             },
         )  # fmt: skip
+
+    @app.get("/previews/{job}.png")
+    def preview(job: str, request: Request) -> Response:
+        try:
+            content = preview_of(desk.store, find_job(desk.store, required(desk, request), job).id).read_bytes()
+        except (ValueError, OSError):
+            raise HTTPException(404, "This job is not drawing a picture now, or is someone else's") from None
+        return Response(content, media_type="image/png", headers={"cache-control": "no-store", "x-label": LABEL})
+
+    @app.get("/jobs/list")
+    def jobs_list(request: Request) -> JSONResponse:
+        name, language = required(desk, request), language_of(request)
+        return JSONResponse(listed(desk, name, language), headers={"cache-control": "no-store"})
 
     @app.get("/login")
     def login_page() -> HTMLResponse:

@@ -7,6 +7,7 @@ import os
 import socket
 import tempfile
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from vesalius.demo.config import DemoConfig
@@ -18,6 +19,8 @@ POLICY = (
 )
 MAX_UPLOAD = 8 << 20
 MAX_BODY = 2 * MAX_UPLOAD
+LAST_ANSWERS = 2
+"""Seconds that pages have to take the last answers; their streams would keep a server open that is told to end."""
 
 
 class Guard:
@@ -131,14 +134,26 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
             f"--host {config.host} lets other machines in, and nobody has an account yet; make one with "
             f"`vesalius demo --store {config.store} --add-account NAME`"
         )
+
+    class Server(uvicorn.Server):
+        """Uvicorn that takes a signal for the wish that it is, and does not raise it again: what comes after it, the
+        worker's end, is to be done too. A second signal ends it at once."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            self.force_exit, self.should_exit = self.should_exit, True
+
     with Supervisor(config) as supervisor:
         desk = Desk(
-            config=config, store=store, model=supervisor.ready(), support=support_of(config.base, config.adapter)
-        )
+            config=config, store=store, model=supervisor.ready(), support=support_of(config.base, config.adapter),
+            trouble=supervisor.trouble,
+        )  # fmt: skip
         app = make_app(desk)
         shown = f"[{config.host}]" if ":" in config.host else config.host
         print(f"http://{shown}:{config.port}/ ({LABEL}; Ctrl-C ends it)", flush=True)
-        uvicorn.Server(
-            uvicorn.Config(app, host=config.host, port=config.port, log_level="warning", access_log=False)
-        ).run()
+        Server(
+            uvicorn.Config(
+                app, host=config.host, port=config.port, log_level="warning", access_log=False,
+                timeout_graceful_shutdown=LAST_ANSWERS,
+            )
+        ).run()  # fmt: skip
     return 0

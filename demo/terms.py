@@ -8,8 +8,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from vesalius.data.captions_en import ENGLISH_CAPTIONS
 from vesalius.data.captions_zh import CHINESE_CAPTIONS
+from vesalius.data.labels import LABEL_WORDS, bare
 from vesalius.data.phantom_terms_zh import TERMS_ZH
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ REASONS = {
     ),
 }  # fmt: skip
 """Why something cannot be checked, by its short name."""
-_SIZED, _ARTICLE = re.compile(r"\[ ?\{size\}\]"), re.compile(r"^(?:an?|the) ")
 _MEASURE = re.compile(r"(?P<number>\d+(?:\.\d+)?) mm")
+_COUNT = re.compile(r"count (?P<number>\d+)")
 _DENIED = re.compile(r"no (?P<kind>.+)")
 
 
@@ -61,6 +61,8 @@ def _one(word: str, known: Mapping[str, str]) -> str:
         return known[word]
     if measure := _MEASURE.fullmatch(word):
         return f"{measure['number']} 毫米"
+    if count := _COUNT.fullmatch(word):
+        return f"共 {count['number']} 个"
     if denied := _DENIED.fullmatch(word):
         return f"无{known.get(denied['kind'], denied['kind'])}"
     return word
@@ -69,15 +71,8 @@ def _one(word: str, known: Mapping[str, str]) -> str:
 @cache
 def chinese() -> Mapping[str, str]:
     """Chinese words by English ones, as training texts have them."""
-    labels = {
-        _plain(ENGLISH_CAPTIONS.labels[name][0]): _plain(told[0])
-        for name, told in CHINESE_CAPTIONS.labels.items()
-        if name in ENGLISH_CAPTIONS.labels
-    }
+    english, other = LABEL_WORDS["en"], LABEL_WORDS["zh"]
+    labels = {bare(told[0]): bare(other[key][0]) for key, told in english.items() if other.get(key)}
     regions = {name: told[0] for name, told in CHINESE_CAPTIONS.regions.items()}
     findings = {kind: told.absent for kind, told in TERMS_ZH.items()}
     return MappingProxyType({**regions, **CHINESE_CAPTIONS.organs, **labels, **findings, **OWN})
-
-
-def _plain(phrase: str) -> str:
-    return _ARTICLE.sub("", _SIZED.sub("", phrase))

@@ -9,6 +9,7 @@ step (Avrahami et al. 2022, blended latent diffusion, arXiv 2206.02779), so any 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from vesalius.data.prompt import clean
 from vesalius.inference.request import Request, Sampling
 from vesalius.inference.source import Start, composite, open_starts
 from vesalius.inference.text_cache import TextCache
+from vesalius.inference.watching import Watch, watched
 
 
 def draw_batch(
@@ -31,12 +33,13 @@ def draw_batch(
     device: str,
     half: bool,
     texts: TextCache,
+    watch: Watch | None = None,
 ) -> Float32:
     """Requests of one size, one number of chunks and one kind of start -> pixels N3HW float32 in [-1, 1].
 
     shape: height and width in pixels. num_chunks: contexts of the text encoder that the longest text fills. half: in
-    bfloat16. texts: embeddings that are kept. ValueError where a picture to start from cannot be had, or the base draws
-    what is no number.
+    bfloat16. texts: embeddings that are kept. watch: is told of each step. ValueError where a picture to start from
+    cannot be had, or the base draws what is no number.
     """
     starts = open_starts(batch, shape, sampling.steps) if batch[0].source else None
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
@@ -47,6 +50,10 @@ def draw_batch(
             "generator": [torch.Generator().manual_seed(request.seed) for request in batch],
             "output_type": "pt",
         }
+        if watch is not None:
+            pipeline = copy.copy(pipeline)
+            pipeline.scheduler = copy.deepcopy(pipeline.scheduler)
+            told["callback_on_step_end"] = watched(pipeline, batch, watch)
         if starts is None:
             drawn = pipeline(**told, height=shape[0], width=shape[1]).images
         else:
@@ -85,8 +92,11 @@ def _draw_from(pipeline: Any, starts: Sequence[Start], told: dict[str, Any], dev
     if starts[0].mask is not None:
         cells = torch.stack([torch.from_numpy(start.cells(clean_ones.shape[-2:])) for start in starts])
         inside = cells[:, None].to(clean_ones)
+        also = told.get("callback_on_step_end")
 
         def keep_outside(pipe: Any, index: int, _: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            if also is not None:
+                also(pipe, index, _, tensors)
             left, kept = pipe.num_timesteps - index - 1, clean_ones
             if left:
                 level = pipe.scheduler.timesteps[-left].repeat(len(starts))

@@ -20,6 +20,7 @@ from vesalius.models.adapter_mix import Words, apply_adapters, parse_adapters, r
 if TYPE_CHECKING:
     from vesalius.inference.lanes import DrawPart
     from vesalius.inference.memory import MemoryPlan
+    from vesalius.inference.watching import Watch
     from vesalius.models.attention import AttentionWatch
     from vesalius.models.base import Base
 
@@ -148,12 +149,14 @@ class Generator:
         negative: str = "",
         batch_size: int = 8,
         kept: Container[str] = (),
+        watch: Watch | None = None,
     ) -> Iterator[tuple[Request, Picture]]:
         """Draw each request. A picture depends on its own request alone, never on its batch, save for the rounding of
         sums, which may move a pixel by one grey level.
 
         kept: file names of requests whose pictures exist. The others are drawn in the very batches of a run without
-        any, so that a run that was stopped ends with the same bytes.
+        any, so that a run that was stopped ends with the same bytes. watch: is told of each denoising step, and may end
+        the drawing by raising (`vesalius.inference.watching`).
 
         A guidance of 1 or less is none: the negative prompt has no say then, and each step costs half.
         """
@@ -168,7 +171,7 @@ class Generator:
                 continue
             draw = partial(
                 draw_batch, shape=key.shape, num_chunks=key.num_chunks, sampling=sampling, device=self.device,
-                half=self.precision == "bf16", texts=self._texts,
+                half=self.precision == "bf16", texts=self._texts, watch=watch,
             )  # fmt: skip
             for request, pixels in self.halving.draw(batch, partial(self._in_turn, draw)):
                 if request.file_name not in kept:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from vesalius.demo.store.jobs import LeftError, is_mine
 from vesalius.demo.store.schema import Store
 from vesalius.inference.sample import Sample
 
@@ -57,15 +58,18 @@ class StoredPicture:
 
 def add_picture(
     store: Store, *, account: str, job: str, number: int, sample: Sample, png: bytes, hu_png: bytes | None = None,
-    label: str = "", checks: Sequence[Check] | None = None, spacing: float | None = None,
+    label: str = "", checks: Sequence[Check] | None = None, spacing: float | None = None, worker: str | None = None,
 ) -> StoredPicture:  # fmt: skip
     """Keep a drawn picture; one that the job has already of this number is kept as it is. hu_png: the same in
-    Hounsfield units. OSError where the disk is full, and then nothing is kept."""
-    digest, hu_digest = _keep(store, png), None if hu_png is None else _keep(store, hu_png)
-    sample = replace(
-        sample, sha256=digest, raw16=None if hu_digest is None else sample.raw16 or "raw16.png", raw16_sha256=hu_digest
-    )
+    Hounsfield units. worker: who drew it; LeftError, and nothing is kept, where the job is no longer that worker's.
+    OSError or sqlite3.OperationalError where the disk is full, and then nothing is kept."""
+    # Files within the transaction: whoever deletes others of the same bytes waits until this one is in the table.
     with store.write() as db:
+        if worker is not None and not is_mine(store, job, worker):
+            raise LeftError
+        digest, hu_digest = _keep(store, png), None if hu_png is None else _keep(store, hu_png)
+        raw16 = None if hu_digest is None else sample.raw16 or "raw16.png"
+        sample = replace(sample, sha256=digest, raw16=raw16, raw16_sha256=hu_digest)
         db.execute(
             "INSERT INTO pictures (id, account, job, number, label, sha256, sample, checks, spacing, created) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job, number) DO NOTHING",
@@ -76,6 +80,12 @@ def add_picture(
         )  # fmt: skip
         row = db.execute("SELECT * FROM pictures WHERE job = ? AND number = ?", [job, number]).fetchone()
     return _picture(row)
+
+
+def set_checks(store: Store, picture: str, checks: Sequence[Check]) -> None:
+    """What was found of a picture after it was kept."""
+    with store.write() as db:
+        db.execute("UPDATE pictures SET checks = ? WHERE id = ?", [json.dumps([asdict(c) for c in checks]), picture])
 
 
 def find_picture(store: Store, account: str, picture: str) -> StoredPicture:
@@ -108,7 +118,7 @@ def file_of(store: Store, picture: StoredPicture, *, units: bool = False) -> Pat
     digest = picture.sample.raw16_sha256 if units else picture.sample.sha256
     if not digest:
         raise ValueError("This picture has no Hounsfield units")
-    path = _path(store, digest)
+    path = path_of(store, digest)
     if not path.is_file():
         raise ValueError("The file of this picture is gone from the store's folder")
     return path
@@ -117,7 +127,7 @@ def file_of(store: Store, picture: StoredPicture, *, units: bool = False) -> Pat
 def _keep(store: Store, content: bytes) -> str:
     """Write bytes under their digest, whole or not at all."""
     digest = hashlib.sha256(content).hexdigest()
-    path = _path(store, digest)
+    path = path_of(store, digest)
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
         part = path.with_suffix(f".{secrets.token_hex(4)}.part")
@@ -132,8 +142,14 @@ def _keep(store: Store, content: bytes) -> str:
     return digest
 
 
-def _path(store: Store, digest: str) -> Path:
+def path_of(store: Store, digest: str) -> Path:
+    """Where the file of a digest lies, if there is one."""
     return store.folder / "pictures" / digest[:2] / f"{digest}.png"
+
+
+def preview_of(store: Store, job: str) -> Path:
+    """Where the picture lies that a job is drawing, as it is predicted by now."""
+    return store.folder / "previews" / f"{job}.png"
 
 
 def _picture(row: sqlite3.Row) -> StoredPicture:

@@ -20,6 +20,8 @@ from vesalius.improve.rating_store import RatingStore
 
 BUSY_SECONDS = 10.0
 """How long a writer waits for another one."""
+ROOM = 4 << 20
+"""Bytes that a disk must have left for anything to be drawn."""
 STEPS = (
     """
     CREATE TABLE accounts (name TEXT PRIMARY KEY, password TEXT NOT NULL, role TEXT NOT NULL, level TEXT NOT NULL,
@@ -27,8 +29,9 @@ STEPS = (
     CREATE TABLE sessions (digest TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES accounts ON DELETE CASCADE,
         ends REAL NOT NULL);
     CREATE TABLE jobs (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, account TEXT NOT NULL,
-        job_order TEXT NOT NULL, num INTEGER NOT NULL, state TEXT NOT NULL, message TEXT NOT NULL DEFAULT '',
-        attempts INTEGER NOT NULL DEFAULT 0, worker TEXT NOT NULL DEFAULT '', step INTEGER NOT NULL DEFAULT 0,
+        job_order TEXT NOT NULL, num INTEGER NOT NULL, passes INTEGER NOT NULL, state TEXT NOT NULL,
+        message TEXT NOT NULL DEFAULT '', attempts INTEGER NOT NULL DEFAULT 0, worker TEXT NOT NULL DEFAULT '',
+        step INTEGER NOT NULL DEFAULT 0, seconds REAL NOT NULL DEFAULT 0, passes_drawn INTEGER NOT NULL DEFAULT 0,
         created REAL NOT NULL, started REAL, ended REAL);
     CREATE INDEX jobs_by_state ON jobs (state, place);
     CREATE INDEX jobs_by_account ON jobs (account, place);

@@ -1,6 +1,13 @@
 // What all tabs share in the browser: a wish of one tab to another goes through a hidden text box of gradio's.
 window.vesalius = {
+  // The page's address names the job that Create shows, so that a reload, or the link sent on, shows it again.
+  attach(job) {
+    if (job) history.replaceState(null, "", `?job=${encodeURIComponent(job)}`);
+    else if ((job = new URLSearchParams(location.search).get("job"))) this.send("follow", job.slice(0, 60));
+  },
+
   send(link, value) {
+    if (link === "follow") this.attach(value);
     const box = document.querySelector(`#link-${link} textarea, #link-${link} input`);
     if (!box) return;
     // A mark makes the same wish twice a change; the server cuts it off.

@@ -68,7 +68,7 @@ def serving(config: DemoConfig) -> Iterator[Served]:
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         desk = Desk(
             config=config, store=Store(config.store), model=supervisor.ready(),
-            support=support_of(config.base, config.adapter),
+            support=support_of(config.base, config.adapter), trouble=supervisor.trouble,
         )  # fmt: skip
         server = uvicorn.Server(uvicorn.Config(make_app(desk), host="127.0.0.1", port=config.port, log_level="warning"))
         thread = threading.Thread(target=server.run, daemon=True)

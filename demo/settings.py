@@ -1,0 +1,116 @@
+"""What a page or a script sends as settings, checked: numbers that are numbers, texts that are texts; and an order out
+of them."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vesalius.data.modality import MODALITIES
+from vesalius.demo.orders import MAX_SEED, MAX_TEXT, SHORT_SEED, Order, asks_of, recalled
+from vesalius.demo.page import Language, Model, Words, say, text_within
+
+FROM_PROMPT = "from the prompt"
+MAX_EDGE = 4096
+"""Pixels along an edge of a picture whose settings are read."""
+WORDS: Words = {
+    "settings.other_base": (
+        "This picture was drawn by another base than the one here; the same settings give another picture.",
+        "该图像由另一个基础模型生成；用相同设置会得到不同的图像。",
+    ),
+    "settings.other_adapter": (
+        "This picture was drawn with another adapter, or none; the same settings give another picture.",
+        "该图像使用了不同的适配器（或未使用）；用相同设置会得到不同的图像。",
+    ),
+    "settings.same": (
+        "These are the settings of the picture; drawn again it is the same.", "已载入该图像的设置；再次生成结果相同。",
+    ),
+}  # fmt: skip
+
+
+def number(value: object, what: str) -> float:
+    """A number that a person or a script gave. ValueError for text, NaN, infinity, and what was left out."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"The {what} must be a number")
+    if not math.isfinite(value):
+        raise ValueError(f"The {what} must be a finite number")
+    return float(value)
+
+
+def whole(value: object, what: str) -> int:
+    """The same, without a fraction."""
+    found = number(value, what)
+    if found != int(found):
+        raise ValueError(f"The {what} is {found:g}; expected a whole number")
+    return int(value) if isinstance(value, int) else int(found)
+
+
+def modality_of(value: object) -> str | None:
+    """A modality that was chosen; None where the prompt says it. ValueError where it is none."""
+    text = text_within(value, 60, "The modality")
+    if text in ("", FROM_PROMPT):
+        return None
+    if text not in MODALITIES:
+        raise ValueError(f"The modality '{text}' is not known; expected one of {', '.join(MODALITIES)}")
+    return text
+
+
+def order_from(
+    prompt: object, modality: object, num: object, seed: object, steps: object, guidance: object, negative: object
+) -> Order:
+    """An order of the page's fields. ValueError in words where it cannot be drawn."""
+    text = text_within(prompt, MAX_TEXT, "The prompt")
+    asks = asks_of(text, num=whole(num, "number of pictures"), seed=whole(seed, "seed"), modality=modality_of(modality))
+    return Order(
+        asks=asks, steps=whole(steps, "number of steps"), guidance=number(guidance, "guidance"),
+        negative=text_within(negative, MAX_TEXT, "The negative prompt"),
+    )  # fmt: skip
+
+
+def new_seed() -> int:
+    """A seed that a teacher can read aloud."""
+    return secrets.randbelow(SHORT_SEED)
+
+
+def settings_of(order: Order) -> tuple[str, str, int, int, int, float, str]:
+    """The page's fields of an order: prompt, modality, number, seed, steps, guidance, negative prompt."""
+    ask = order.asks[0]
+    return (
+        ask.prompt, ask.modality or FROM_PROMPT, len(order.asks), ask.seed, order.steps, order.guidance,
+        order.negative,
+    )  # fmt: skip
+
+
+def remark(model: Model, recipe: dict[str, Any], language: Language) -> str:
+    """Whether a recipe drawn here gives the same picture again."""
+    if recipe.get("base_digest") != model.base_digest:
+        return say(WORDS, "settings.other_base", language)
+    if (recipe.get("adapter_digest") or None) != model.adapter_digest:
+        return say(WORDS, "settings.other_adapter", language)
+    return say(WORDS, "settings.same", language)
+
+
+def order_of_upload(path: Path) -> tuple[Order, dict[str, Any]]:
+    """The order of a file that somebody sent, and its recipe; nothing of the file is kept or shown. ValueError where it
+    is no PNG with a whole recipe, or a picture larger than any that is drawn."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            width, height = image.size
+    except Exception:  # whatever a file can hold, it is none
+        raise ValueError("This file is no PNG; choose a picture that was drawn here, as it was downloaded") from None
+    if max(width, height) > MAX_EDGE:
+        raise ValueError(f"This picture has {width} x {height} pixels; at most {MAX_EDGE} x {MAX_EDGE} are read")
+    try:
+        order, recipe = recalled(path)
+    except ValueError:
+        raise ValueError(
+            "This PNG carries no Vesalius recipe. Choose a picture that was drawn here, as it was downloaded: other "
+            "programs leave the recipe out when they save"
+        ) from None
+    if order.asks[0].seed > MAX_SEED:
+        raise ValueError("The seed of this picture's recipe is larger than any that is drawn here")
+    return order, recipe
