@@ -89,7 +89,7 @@ WORDS: Words = {
 
 def build(desk: Desk) -> None:
     """Lay the tab out."""
-    gr.HTML(f'<p class="compare-intro">{_both("intro")}</p>', padding=False)
+    gr.Markdown(t("compare.intro"))
     origin = gr.State(("", ""))  # a picture's prompt, and the modality that holds as long as it is not changed
     prompt = gr.Textbox(
         EXAMPLE,
@@ -231,7 +231,8 @@ def _offered(desk: Desk, text: str, of: Origin, now: object, language: Language)
     )
     listed = f'<div class="compare-off"><p>{_said("off", language)}</p><ul>{told}</ul></div>' if told else ""
     choices = [(say(WORDS, f"compare.to_{c}", language), c) for c in able]
-    return gr.update(choices=choices, value=now if now in able else able[0]), listed
+    # What was chosen meanwhile stays, unless it cannot be.
+    return gr.update(choices=choices, **({} if now in able else {"value": able[0]})), listed
 
 
 def _ladder(
@@ -316,7 +317,3 @@ def _row(pictures: Sequence[StoredPicture], language: Language) -> str:
 
 def _said(key: str, language: Language) -> str:
     return html.escape(say(WORDS, f"compare.{key}", language))
-
-
-def _both(key: str) -> str:
-    return " · ".join(WORDS[f"compare.{key}"])

@@ -211,7 +211,8 @@ vesalius.view = (ids, { linked = true, labels = [], hide = false, difference = f
       make("span", { class: "viewer-legend" }, say("scale")));
   }
   // As many columns as make the pictures largest.
-  function arrange() {
+  function arrange(seen) {
+    if (!seen.some((each) => each.target === grid)) return refresh();
     const { clientWidth, clientHeight } = grid, area = (n) => Math.min(clientWidth / n, clientHeight / Math.ceil(panes.length / n) - 40);
     const best = panes.map((_, i) => i + 1).reduce((a, b) => (area(b) > area(a) + 1 ? b : a), 1);
     grid.style.gridTemplateColumns = `repeat(${best}, minmax(0, 1fr))`;
@@ -336,7 +337,7 @@ vesalius.view = (ids, { linked = true, labels = [], hide = false, difference = f
   document.body.append(dialog);
   dialog.showModal();
   panes[0].stage.focus();
-  observer.observe(grid);
+  for (const each of [grid, ...panes.map((pane) => pane.stage)]) observer.observe(each);
   return Promise.all(panes.map(async (pane) => {
     try {
       pane.picture = await pixels.load(pane.src);
