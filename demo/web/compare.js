@@ -13,28 +13,27 @@ document.addEventListener("click", (event) => {
 
 // The row as one PNG: the labels stand beside the pictures, never on them, and the file's text says what it is.
 vesalius.compareSheet = async (told) => {
-  const LABEL = "Synthetic: not for diagnosis", EDGE = 256, GAP = 16, FOOT = 64;
+  const LABEL = "Synthetic: not for diagnosis", EDGE = 256, GAP = 16, FOOT = 64, COLUMNS = 4;
   const zoom = (image) => Math.max(1, Math.floor(EDGE / image.height));
   const images = await Promise.all(told.map(async ({ id }) => createImageBitmap(await (await fetch(`/pictures/${id}.png`)).blob())));
-  const widths = images.map((image) => Math.max(EDGE, image.width * zoom(image)));
-  const most = Math.max(...images.map((image) => image.height * zoom(image)));
+  const width = Math.max(EDGE, ...images.map((image) => image.width * zoom(image)));
+  const height = Math.max(...images.map((image) => image.height * zoom(image)));
   const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
-  canvas.width = widths.reduce((a, b) => a + b + GAP, GAP);
-  canvas.height = most + FOOT + 2 * GAP;
+  canvas.width = GAP + (width + GAP) * Math.min(COLUMNS, images.length);
+  canvas.height = GAP + (height + FOOT + GAP) * Math.ceil(images.length / COLUMNS);
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);
   Object.assign(context, { imageSmoothingQuality: "high", textBaseline: "top" });
-  let left = GAP;
   images.forEach((image, i) => {
-    context.drawImage(image, left, GAP, image.width * zoom(image), image.height * zoom(image));
+    const left = GAP + (width + GAP) * (i % COLUMNS), top = GAP + (height + FOOT + GAP) * Math.floor(i / COLUMNS);
+    context.drawImage(image, left, top, image.width * zoom(image), image.height * zoom(image));
     const write = (text, size, weight, colour, down) => {
       Object.assign(context, { font: `${weight} ${size}px system-ui, "Noto Sans CJK SC", sans-serif`, fillStyle: colour });
-      context.fillText(text, left, GAP + most + down, widths[i]);
+      context.fillText(text, left, top + height + down, width);
     };
     write(told[i].label, 18, 600, "#111", 6);
-    write(LABEL, 14, 600, "#7a1f1f", 30);
+    write(vesalius.viewerWords("label"), 14, 600, "#7a1f1f", 30);
     write(`seed ${told[i].seed}`, 12, 400, "#444", 48);
-    left += widths[i] + GAP;
   });
   const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
   const facts = { synthetic: true, pictures: told.map(({ label, prompt, seed }) => ({ label, text: prompt, seed })) };

@@ -180,8 +180,13 @@ vesalius.view = (ids, { linked = true, labels = [], hide = false, difference = f
     for (const [key, each] of Object.entries(toggles)) each.setAttribute("aria-pressed", !!pressed_[key]);
     if (active().picture) controls();
     scaled();
-    const lines = panes.flatMap((pane, i) => (!pane.picture ? [] : pane.view.shapes.map((shape, n) =>
-      (several ? `${pane.name || say("picture", { n: i + 1 })} · ` : "") + drawing.told(pane, shape, n + 1))));
+    // What is the same of all pictures is told once.
+    const found = panes.flatMap((pane, i) => (!pane.picture ? [] : pane.view.shapes.map((shape, n) =>
+      [drawing.told(pane, shape, n + 1), pane.name || say("picture", { n: i + 1 })])));
+    const lines = [...new Set(found.map(([line]) => line))].map((line) => {
+      const named = found.filter(([each]) => each === line).map(([, name]) => name);
+      return named.length === panes.length ? line : `${named.join(", ")} · ${line}`;
+    });
     measures.replaceChildren(...lines.map((line) => make("li", {}, line)));
   }
   function controls() {
@@ -279,7 +284,7 @@ vesalius.view = (ids, { linked = true, labels = [], hide = false, difference = f
       if (!pane.picture) return;
       event.preventDefault();
       state.active = i;
-      zoom(Math.exp(-Math.max(-100, Math.min(100, event.deltaY)) / 400), drawing.under(pane, event), pane);
+      zoom(Math.exp(-Math.max(-100, Math.min(100, event.deltaY * (event.deltaMode ? 33 : 1))) / 400), drawing.under(pane, event), pane);
     }, { passive: false });
     stage.addEventListener("contextmenu", (event) => event.preventDefault());
   }
