@@ -23,12 +23,14 @@ SHORT_SEED = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """One picture. modality None: the prompt says it. label: what sets it apart from the others of its order."""
+    """One picture. modality None: the prompt says it. label: what sets it apart from the others of its order.
+    guidance: None is the order's."""
 
     prompt: str
     seed: int
     modality: str | None = None
     label: str = ""
+    guidance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +55,15 @@ class Order:
             ("number of pictures", len(self.asks), 1, MAX_NUM),
             ("number of steps", self.steps, 1, MAX_STEPS),
             ("guidance", self.guidance, 1.0, MAX_GUIDANCE),
+            *(("guidance", ask.guidance, 1.0, MAX_GUIDANCE) for ask in self.asks if ask.guidance is not None),
         )
         for what, value, low, high in bounds:
             if not low <= value <= high:
                 raise ValueError(f"The {what} is {value}; expected {low} to {high}")
+
+    def guidance_of(self, ask: Ask) -> float:
+        """The guidance that one picture is drawn with."""
+        return self.guidance if ask.guidance is None else ask.guidance
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -11,11 +11,13 @@ from typing import Annotated
 from fastapi import FastAPI, Form, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from vesalius.demo.export.dicom import dicom_of
 from vesalius.demo.page import LABEL, Desk, language_of
 from vesalius.demo.store.accounts import LOCAL, account_of_session, enter, leave
 from vesalius.demo.store.jobs import find_job
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture, preview_of
 from vesalius.demo.tabs.jobs import listed
+from vesalius.demo.values import facts_of, units_of
 
 COOKIE = "vesalius_session"
 MOST_TRIES, TRY_SECONDS = 10, 300
@@ -56,9 +58,34 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/pictures/{picture}.png")
     def picture(picture: str, request: Request) -> Response:
-        return FileResponse(
-            file_of(desk.store, owned(desk, request, picture)), media_type="image/png",
-            headers={"cache-control": "private, max-age=86400, immutable", "x-label": LABEL},
+        found = owned(desk, request, picture)
+        return FileResponse(file_of(desk.store, found), media_type="image/png", headers=facts_of(found))
+
+    @app.get("/pictures/{picture}.hu")
+    def units(picture: str, request: Request) -> Response:
+        found = owned(desk, request, picture)
+        try:
+            content, shape = units_of(desk.store, found)
+        except ValueError as error:
+            raise HTTPException(404, str(error)) from None
+        rows, columns = map(str, shape)
+        return Response(
+            content, media_type="application/octet-stream",
+            headers={**facts_of(found), "x-rows": rows, "x-columns": columns},
+        )  # fmt: skip
+
+    @app.get("/pictures/{picture}.dcm")
+    def dicom(picture: str, request: Request) -> Response:
+        found = owned(desk, request, picture)
+        try:
+            content = dicom_of(desk.store, found)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
+        return Response(
+            content, media_type="application/dicom",
+            headers={
+                **facts_of(found), "content-disposition": f'attachment; filename="synthetic-{found.id}.dcm"',
+            },
         )  # fmt: skip
 
     @app.get("/previews/{job}.png")

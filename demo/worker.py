@@ -148,7 +148,7 @@ class Worker:
 
         started = time.monotonic()
         request = Request(prompt=ask.prompt, seed=ask.seed, modality=ask.modality)
-        sampling = _sampling(job.order)
+        sampling = _sampling(job.order, ask)
         sample = self.drawer.sample_of(request, **sampling)
         watch = _Watch(worker=self, job=job, sample=sample)
         ((_, picture),) = self.drawer.draw_all([request], **sampling, watch=watch)
@@ -252,8 +252,8 @@ class _Watch:
         self.seconds += self._shown - started
 
 
-def _sampling(order: Order) -> Any:
-    return {"steps": order.steps, "guidance": order.guidance, "negative": order.negative}
+def _sampling(order: Order, ask: Ask) -> Any:
+    return {"steps": order.steps, "guidance": order.guidance_of(ask), "negative": order.negative}
 
 
 def _is_full(error: Exception) -> bool:

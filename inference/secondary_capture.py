@@ -38,11 +38,11 @@ _ROOT = "2.25."
 _IMPLEMENTATION = f"{_ROOT}{int.from_bytes(hashlib.blake2b(_MAKER.encode(), digest_size=16).digest(), 'big')}"
 
 
-def dicom_bytes(sample: Sample, picture: Picture) -> bytes:
+def dicom_bytes(sample: Sample, picture: Picture, *, spacing: float | None = None) -> bytes:
     """A whole DICOM file: Hounsfield units as 12 bits with their rescale and windows, greys as 8 bits, colours as RGB.
 
-    The recipe is in Image Comments as JSON, after the note; the prompt is in Derivation Description too.
-    ValueError where the recipe is too long.
+    spacing: mm a pixel, where that is known. The recipe is in Image Comments as JSON, after the note; the prompt is in
+    Derivation Description too. ValueError where the recipe is too long.
     """
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
@@ -54,7 +54,8 @@ def dicom_bytes(sample: Sample, picture: Picture) -> bytes:
             f"{MAX_COMMENT}; shorten the prompt or the base's path, or give another --sink"
         )
     stored = _stored(picture)
-    digest = hashlib.sha256(f"{comment}\0{stored.shape}{stored.dtype}\0".encode() + stored.tobytes()).hexdigest()
+    facts = f"{comment}\0{stored.shape}{stored.dtype}{'' if spacing is None else spacing}\0"
+    digest = hashlib.sha256(facts.encode() + stored.tobytes()).hexdigest()
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
@@ -83,6 +84,8 @@ def dicom_bytes(sample: Sample, picture: Picture) -> bytes:
     _tell_making(image, sample)
     image.ImageComments = comment
     _put_pixels(image, stored, picture, sample.text)
+    if spacing is not None:
+        image.PixelSpacing = [f"{spacing:.8g}"] * 2
     file = BytesIO()
     image.save_as(file, enforce_file_format=True)
     return file.getvalue()

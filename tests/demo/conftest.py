@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gradio_client import Client
     from playwright.sync_api import Browser
 
+    from vesalius.data.record import Finding
+    from vesalius.demo.store.pictures import StoredPicture
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SHOTS = Path(os.environ.get("VESALIUS_SCREENSHOTS", "build/screenshots"))
 """Where tests of pages leave pictures of them, for people to look at."""
@@ -115,7 +118,34 @@ def port() -> int:
 
 
 @pytest.fixture(scope="session")
+def keep_phantom() -> Callable[..., StoredPicture]:
+    """Put a phantom into a store as if it had been drawn there: a picture whose content and units are known."""
+    from vesalius.data.hounsfield import hu_png
+    from vesalius.data.image import png_bytes
+    from vesalius.data.phantom import draw_phantom
+    from vesalius.demo.store.pictures import add_picture
+    from vesalius.inference.sample import Sample
+
+    def keep(
+        store: Store, modality: str = "CT", *, seed: int = 3, size: int = 128, findings: tuple[Finding, ...] = (),
+        spacing: float | None = 2.5, account: str = "local", units: bool = True, label: str = "",
+    ) -> StoredPicture:  # fmt: skip
+        phantom = draw_phantom(seed, modality, size=size, findings=findings)
+        sample = Sample(
+            file_name="picture.png", text=phantom.caption, modality=modality, seed=seed, steps=1, guidance=1.0,
+            height=size, width=size, base="phantom",
+        )  # fmt: skip
+        return add_picture(
+            store, account=account, job=f"phantom-{os.urandom(6).hex()}", number=0, sample=sample, label=label,
+            png=png_bytes(phantom.image, sample.recipe()), spacing=spacing,
+            hu_png=hu_png(phantom.hu) if units and phantom.hu is not None else None,
+        )  # fmt: skip
+
+    return keep
+
+
+@pytest.fixture(scope="session")
 def shots() -> Path:
-    """The folder `SHOTS`."""
+    """The folder of `SHOTS`."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     return SHOTS

@@ -1,0 +1,72 @@
+"""Comparing by script: rows that differ in one thing, and what two pictures differ in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from vesalius.data.image import read_recipe
+from vesalius.demo.orders import MAX_TEXT, Ask, Order
+from vesalius.demo.store.jobs import jobs_of
+from vesalius.demo.store.pictures import file_of, find_picture
+
+CT = "Chest CT with a 20 mm nodule in the left lung."
+
+
+def test_a_row_is_one_job_whose_pictures_carry_their_labels(served: Any) -> None:
+    client = served.client()
+    row = client.predict(prompt=CT, change="size", steps=3, seed=9, low=12, high=36, api_name="/compare")
+    assert row["labels"] == ["12 mm", "24 mm", "36 mm"]
+    assert row["prompts"] == [CT.replace("20", label.split()[0]) for label in row["labels"]]
+    job = jobs_of(served.desk.store, "local")[0]
+    assert (job.order.kind, job.state, [a.label for a in job.order.asks]) == ("compare", "done", row["labels"])
+    assert {a.seed for a in job.order.asks} == {9}
+    for url in row["urls"]:
+        assert httpx.get(served.url.rstrip("/") + url).headers["content-type"] == "image/png"
+    first, second = (url.split("/")[-1].removesuffix(".png") for url in row["urls"][:2])
+    found = client.predict(first=first, second=second, api_name="/difference")
+    assert set(found) == {"unit", "mean_absolute", "largest", "mean", "changed"}
+    assert found["largest"] >= found["mean_absolute"] >= 0
+    assert client.predict(first=first, second=first, api_name="/difference")["largest"] == 0
+
+
+def test_a_ladder_of_guidance_is_drawn_with_it(served: Any) -> None:
+    row = served.client().predict(prompt=CT, change="guidance", steps=2, seed=4, low=1, high=5, api_name="/compare")
+    store = served.desk.store
+    pictures = [find_picture(store, "local", url.split("/")[-1].removesuffix(".png")) for url in row["urls"]]
+    assert [read_recipe(file_of(store, p))["guidance"] for p in pictures] == [1.0, 5.0]
+    assert row["labels"] == ["guidance 1", "guidance 5"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ({"prompt": ""}, "The prompt is empty"),
+        ({"prompt": "CT " * MAX_TEXT}, "at most 4000 are kept"),
+        ({"prompt": "a nodule"}, "names no modality"),
+        ({"change": "colour"}, "is not known"),
+        ({"change": "left"}, "says so already"),
+        ({"steps": 99}, "expected 2 to 8"),
+        ({"change": "size", "low": 1, "high": 5}, "of 12 to 45"),
+        ({"seed": -1}, "The seed is -1"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told_in_words(served: Any, sent: dict[str, Any], told: str) -> None:
+    with pytest.raises(Exception, match=told):
+        served.client().predict(**{"prompt": CT, "change": "right", **sent}, api_name="/compare")
+
+
+def test_pictures_that_are_not_there_do_not_differ(served: Any) -> None:
+    with pytest.raises(Exception, match="no longer here"):
+        served.client().predict(first="x", second="y", api_name="/difference")
+
+
+def test_guidance_of_one_picture_is_bounded_as_an_order_s_is() -> None:
+    ask = Ask(prompt=CT, seed=1, guidance=99.0)
+    with pytest.raises(ValueError, match="The guidance is 99"):
+        Order(asks=(ask,), steps=2, guidance=3.0)
+    order = Order(asks=(Ask(prompt=CT, seed=1, guidance=5.0), Ask(prompt=CT, seed=2)), steps=2, guidance=3.0)
+    assert [order.guidance_of(a) for a in order.asks] == [5.0, 3.0]
+    assert Order.from_json(order.to_json()) == order
