@@ -178,7 +178,7 @@ def _number(slide: Any, ink: str) -> None:
 def _colour(digits: str) -> Any:
     from pptx.dml.color import RGBColor
 
-    return RGBColor(*bytes.fromhex(digits))
+    return RGBColor(*bytes.fromhex(digits))  # type: ignore[no-untyped-call]
 
 
 def pages_of(text: str) -> list[list[str]]:

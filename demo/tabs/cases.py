@@ -45,12 +45,14 @@ def build(desk: Desk) -> None:
     if isinstance(tab, gr.Tab):
         on(tab.select, actions.enter, seen)
     for each in seen[:3]:
-        on(each.input if each is editor.text else each.change, actions.search, seen, editor.listed)
+        on(each.change, actions.search, seen, editor.listed)
     on(editor.unknown.change, actions.hide, [*seen, *editor.written])
     for name in ("open", "add", "autosave"):
         on(buttons[name].input, getattr(actions, name), [buttons[name], editor.unknown, *editor.written])
-    for name in ("new", "save", "copy", "fill", "show", "delete", "close", "reopen", "go_on", "discard"):
+    for name in ("new", "save", "copy", "fill", "show", "reopen", "go_on", "discard"):
         on(buttons[name].click, getattr(actions, name), [editor.unknown, *editor.written])
+    for name in ("close", "delete"):
+        on(buttons[name].click, getattr(actions, name), [*seen, *editor.written])
     on(buttons["ask"].click, lambda: gr.update(visible=True), [], editor.really)
     on(buttons["import"].upload, actions.take_in, [buttons["import"], editor.unknown])
     on(desk.links["to_case"].input, actions.receive, [desk.links["to_case"], editor.unknown, *editor.written])
@@ -102,17 +104,17 @@ class Actions:
 
     # ---------------------------------------------------------------------------------------------- one case
 
-    def open(self, wish: str, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def open(self, wish: str, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Open a case of the list."""
         case = store.find_case(self.store, teacher_of(self.desk, request).name, wish.partition("#")[0])
         return self._shown(case, unknown, request)
 
-    def new(self, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def new(self, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Begin an empty case."""
         teacher_of(self.desk, request)
         return self._shown(Case(language=language_of(request)), unknown, request)
 
-    def receive(self, wish: str, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def receive(self, wish: str, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Add pictures that another tab hands over to the case that is open; else begin one, filled in from them."""
         account, language = teacher_of(self.desk, request).name, language_of(request)
         ids = [each for each in wish.partition("#")[0].split(",") if each]
@@ -128,7 +130,7 @@ class Actions:
         told = say(WORDS, "cases.added", language, count=len(pictures))
         return self._shown(case, False, request, told=told, seen=case.updated)
 
-    def add(self, wish: str, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def add(self, wish: str, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Add one of the newest pictures."""
         account, language = teacher_of(self.desk, request).name, language_of(request)
         picture = find_picture(self.store, account, wish.partition("#")[0])
@@ -140,7 +142,7 @@ class Actions:
             e.note: note_html(say(WORDS, "cases.added", language, count=1)),
         }  # fmt: skip
 
-    def save(self, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def save(self, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Keep the case; where it was changed meanwhile, offer ways in which nothing is lost."""
         account, language = teacher_of(self.desk, request).name, language_of(request)
         case = self._read(written)
@@ -154,7 +156,7 @@ class Actions:
             told.append(say(WORDS, "cases.early", language, named=", ".join(early)))
         return self._shown(kept, unknown, request, told=". ".join(told))
 
-    def copy(self, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def copy(self, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Keep what is written as a case of its own."""
         account = teacher_of(self.desk, request).name
         case = self._read(written)
@@ -163,23 +165,27 @@ class Actions:
         told = say(WORDS, "cases.saved", language_of(request), time=_clock(kept.updated))
         return self._shown(kept, unknown, request, told=told)
 
-    def reopen(self, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def reopen(self, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Open the case as it was saved."""
         case = store.find_case(self.store, teacher_of(self.desk, request).name, self._read(written).id)
         return self._shown(case, unknown, request)
 
-    def delete(self, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def delete(
+        self, text: str, level: str, modality: str, unknown: bool, request: gr.Request, *written: Any
+    ) -> Update:  # fmt: skip
         """Delete the case that is open."""
         account, case = teacher_of(self.desk, request).name, self._read(written)
         if case.id:
             store.delete_case(self.store, account, case.id)
         store.drop_draft(self.store, account, case.id)
-        return self._closed(unknown, request, "cases.deleted")
+        return self._closed(text, level, modality, unknown, request, key="cases.deleted")
 
-    def close(self, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def close(
+        self, text: str, level: str, modality: str, unknown: bool, request: gr.Request, *written: Any
+    ) -> Update:  # fmt: skip
         """Back to the list; a draft that was kept is offered there."""
         teacher_of(self.desk, request)
-        return self._closed(unknown, request)
+        return self._closed(text, level, modality, unknown, request)
 
     def take_in(self, file: str | None, unknown: bool, request: gr.Request) -> Update:
         """Open the new case of a ZIP file."""
@@ -188,27 +194,27 @@ class Actions:
 
     # ------------------------------------------------------------------------------------ drafts and previews
 
-    def autosave(self, wish: str, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def autosave(self, wish: str, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Keep what is written as a draft."""
         account, case = teacher_of(self.desk, request).name, self._read(written)
         store.keep_draft(self.store, account, case, seen=case.updated)
         return {self.editor.note: note_html(say(WORDS, "cases.kept", language_of(request), time=_clock(time.time())))}
 
-    def go_on(self, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def go_on(self, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Open the newest draft."""
         draft = store.newest_draft(self.store, teacher_of(self.desk, request).name)
         if draft is None:
             return {self.editor.draft: gr.update(visible=False)}
         return self._shown(draft.case, unknown, request, seen=draft.seen)
 
-    def discard(self, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def discard(self, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Forget the newest draft."""
         account = teacher_of(self.desk, request).name
         if (draft := store.newest_draft(self.store, account)) is not None:
             store.drop_draft(self.store, account, draft.case.id)
         return self._offer(account, language_of(request), unknown)
 
-    def fill(self, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def fill(self, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Fill what is empty from the prompts of the pictures."""
         account, language = teacher_of(self.desk, request).name, language_of(request)
         case = self._read(written)
@@ -219,13 +225,13 @@ class Actions:
         values = {self.editor.fields[k]: _value(getattr(filled, k)) for k in drawn}
         return {**values, self.editor.note: note_html(say(WORDS, "cases.filled", language))}
 
-    def show(self, unknown: bool, *written: Any, request: gr.Request) -> Update:
+    def show(self, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Show the case as a sheet, as it is written now."""
         account, case = teacher_of(self.desk, request).name, self._read(written)
         return {self.editor.preview: article(sheet_of(self.store, account, case, unknown=unknown), heading=3)}
 
     def hide(
-        self, text: str, level: str, modality: str, unknown: bool, *written: Any, request: gr.Request
+        self, text: str, level: str, modality: str, unknown: bool, request: gr.Request, *written: Any
     ) -> Update:  # fmt: skip
         """Into unknown mode, where answers are nowhere on the page, and back to what was being written."""
         account, language, e = teacher_of(self.desk, request).name, language_of(request), self.editor
@@ -269,10 +275,9 @@ class Actions:
     ) -> Update:  # fmt: skip
         """A case in the editor, or in unknown mode its sheet. seen: the stamp that a draft began from."""
         account, language, e = teacher_of(self.desk, request).name, language_of(request), self.editor
-        listed = self.search("", "", "", unknown, request)
         sheet = sheet_of(self.store, account, case, unknown=True) if unknown else None
         return {
-            e.note: note_html(told), e.listed: listed, e.draft: gr.update(visible=False),
+            e.note: note_html(told), e.listed: gr.update(visible=False), e.draft: gr.update(visible=False),
             e.sheet: gr.update(visible=True), e.writing: gr.update(visible=not unknown),
             e.pictures: "" if unknown else pictures_html(self.store, account, case.images, language),
             e.recent: recent_html(pictures_of(self.store, account, most=MOST_RECENT), language),
@@ -283,12 +288,16 @@ class Actions:
             **{component: _value(getattr(case, name)) for name, component in e.fields.items()},
         }  # fmt: skip
 
-    def _closed(self, unknown: bool, request: gr.Request, key: str = "") -> Update:
+    def _closed(
+        self, text: str, level: str, modality: str, unknown: bool, request: gr.Request, *, key: str = ""
+    ) -> Update:  # fmt: skip
+        """The list again, and an empty editor."""
         account, language, e = teacher_of(self.desk, request).name, language_of(request), self.editor
         empty = {component: _value(getattr(Case(), name)) for name, component in e.fields.items()}
+        listed = self.search(text, level, modality, unknown, request)
         return {
             e.note: note_html(say(WORDS, key, language)) if key else "", e.sheet: gr.update(visible=False), e.id: "",
-            e.listed: self.search("", "", "", unknown, request), e.seen: "0.0", e.images: "[]", e.preview: "",
+            e.listed: gr.update(value=listed, visible=True), e.seen: "0.0", e.images: "[]", e.preview: "",
             e.pictures: "", **empty, **self._offer(account, language, unknown),
         }  # fmt: skip
 

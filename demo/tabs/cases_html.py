@@ -82,7 +82,7 @@ def pictures_html(store: Store, account: str, images: Sequence[CaseImage], langu
     body = f"<ol>{rows}</ol>" if rows else f"<p>{_said('cases.no_pictures', language)}</p>"
     # The time makes what is shown new to gradio, though the browser has changed it meanwhile.
     return (
-        f'<div class="cases-pictures" data-shown="{time.time_ns()}">{body}'
+        f'<div class="cases-pictures" data-shown="{time.time_ns()}"><h3>{_said("cases.pictures", language)}</h3>{body}'
         f'<p class="cases-small">{LABEL}</p><p role="status" class="cases-moved"></p></div>'
     )
 
@@ -136,7 +136,7 @@ def links_html(case: Case, language: Language, *, unknown: bool) -> str:
     show = f'<li><a href="/cases/{_escaped(case.id)}.html?show=1{hide}" target="_blank" rel="noopener">'
     told = _said("cases.hidden" if unknown else "cases.whole", language)
     return (
-        f'<p class="cases-small">{told}</p><ul class="cases-links">{show}{_said("cases.present", language)}</a></li>'
+        f'<h3>{_said("cases.exports", language)}</h3><p class="cases-small">{told}</p><ul class="cases-links">{show}{_said("cases.present", language)}</a></li>'
         f"{links}</ul>"
     )
 

@@ -68,7 +68,7 @@ def lay_out(desk: Desk) -> tuple[Editor, dict[str, Any]]:
     with gr.Column(visible=False, elem_id="cases-sheet") as sheet:
         with gr.Column(elem_id="cases-writing") as writing:
             title = _text("title", info=True)
-            pictures = gr.HTML(elem_id="cases-pictures", label=t("cases.pictures"), show_label=True, padding=False)
+            pictures = gr.HTML(elem_id="cases-pictures", padding=False)
             with gr.Accordion(t("cases.recent"), open=False, elem_id="cases-recent"):
                 recent = gr.HTML(padding=False)
             history = _text("history", lines=3, info=True)
@@ -99,7 +99,7 @@ def lay_out(desk: Desk) -> tuple[Editor, dict[str, Any]]:
         with gr.Row():
             b["close"] = gr.Button(t("cases.close"), elem_id="cases-close", min_width=110)
             b["send"] = gr.Button(t("cases.send"), visible=bool(desk.config.pacs), elem_id="cases-send", min_width=110)
-        links = gr.HTML(elem_id="cases-links", label=t("cases.exports"), show_label=True, padding=False)
+        links = gr.HTML(elem_id="cases-links", padding=False)
         preview = gr.HTML(elem_id="cases-preview", padding=False)
     listed = gr.HTML(elem_id="cases-listed", padding=False)
     for name in ("open", "add", "autosave"):

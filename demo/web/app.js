@@ -6,5 +6,7 @@ window.vesalius = {
     // A mark makes the same wish twice a change; the server cuts it off.
     box.value = `${value}#${Date.now()}`;
     box.dispatchEvent(new Event("input", { bubbles: true }));
+    // gradio's text box takes the value from the first event, and tells the server at the second.
+    box.dispatchEvent(new KeyboardEvent("keypress", { key: " ", bubbles: true }));
   },
 };

@@ -9,6 +9,7 @@
     if (!box) return;
     box.value = value;
     box.dispatchEvent(new Event("input", { bubbles: true }));
+    box.dispatchEvent(new KeyboardEvent("keypress", { key: " ", bubbles: true })); // see app.js
   }
 
   const wish = (name, value) => tell(name, `${value}#${Date.now()}`);
