@@ -62,6 +62,8 @@ def look() -> dict[str, Any]:
         if p.name.endswith(".js")
     )
     theme = gr.themes.Default(primary_hue="indigo", font=FONTS, font_mono=("ui-monospace", "monospace")).set(
-        block_info_text_color="*neutral_600", input_placeholder_color="*neutral_500"
-    )
+        block_info_text_color="*neutral_600", input_placeholder_color="*neutral_500",
+        button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600", button_primary_background_fill_hover_dark="*primary_700",
+    )  # fmt: skip
     return {"theme": theme, "css": styles, "head": scripts}

@@ -31,9 +31,9 @@ def page_html(sheet: Sheet) -> str:
 def article(sheet: Sheet, *, heading: int = 1) -> str:
     """The sheet itself, as the tab shows it too. heading: the level of its title."""
     case, top = sheet.case, f"h{heading}"
-    level = f'<p class="cases-level">{_escaped(sheet.say("level", level=sheet.say(case.level)))}</p>'
+    level = f'<p class="cases-level">{_escaped(sheet.level)}</p>' if sheet.level else ""
     question = [
-        f'<{top} dir="auto">{_escaped(sheet.title)}</{top}>', level if case.level else "",
+        f'<{top} dir="auto">{_escaped(sheet.title)}</{top}>', level,
         _part(sheet, "history", case.history, heading + 1), _figures(sheet, sheet.of(answer=False), "images", heading),
         f'<p class="cases-ask">{_escaped(sheet.say("ask"))}</p>',
     ]  # fmt: skip

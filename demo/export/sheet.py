@@ -94,6 +94,11 @@ class Sheet:
         return self.say("unknown") if self.unknown else self.case.title or self.say("untitled")
 
     @property
+    def level(self) -> str:
+        """For whom it is, in words; "" where that is left open."""
+        return self.say("level", level=self.say(self.case.level)) if self.case.level else ""
+
+    @property
     def label(self) -> str:
         """The label, in English and in the case's language."""
         return LABEL if self.case.language == "en" else f"{LABEL} · {self.say('label')}"

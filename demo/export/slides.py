@@ -34,8 +34,7 @@ def slides_bytes(sheet: Sheet) -> bytes:
     deck.core_properties.subject = deck.core_properties.comments = deck.core_properties.keywords = LABEL
     case = sheet.case
 
-    level = sheet.say("level", level=sheet.say(case.level)) if case.level else ""
-    _cover(deck, sheet.title, [level, sheet.label, *sheet.notes])
+    _cover(deck, sheet.title, [sheet.level, sheet.label, *sheet.notes])
     _text(deck, sheet, "history", case.history)
     for figure in sheet.of(answer=False):
         _picture(deck, sheet, figure)

@@ -136,7 +136,8 @@ def links_html(case: Case, language: Language, *, unknown: bool) -> str:
     show = f'<li><a href="/cases/{_escaped(case.id)}.html?show=1{hide}" target="_blank" rel="noopener">'
     told = _said("cases.hidden" if unknown else "cases.whole", language)
     return (
-        f'<h3>{_said("cases.exports", language)}</h3><p class="cases-small">{told}</p><ul class="cases-links">{show}{_said("cases.present", language)}</a></li>'
+        f'<h3>{_said("cases.exports", language)}</h3><p class="cases-small">{told}</p>'
+        f'<ul class="cases-links">{show}{_said("cases.present", language)}</a></li>'
         f"{links}</ul>"
     )
 
