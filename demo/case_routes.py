@@ -34,9 +34,10 @@ CHUNK = 1 << 18
 def add_case_routes(app: FastAPI, desk: Desk) -> None:
     """Add the exports to a server."""
 
-    @app.get("/cases/{case}.{ending:path}")
-    def export(case: str, ending: str, request: Request, unknown: bool = False, show: bool = False) -> Response:
+    @app.get("/cases/{name}")
+    def export(name: str, request: Request, unknown: bool = False, show: bool = False) -> Response:
         account = required(desk, request)
+        case, _, ending = name.partition(".")
         if ending not in KINDS:
             return PlainTextResponse(f"Cases are exported as {', '.join(KINDS)}", 404)
         kind, write = KINDS[ending]
@@ -45,8 +46,8 @@ def add_case_routes(app: FastAPI, desk: Desk) -> None:
             content = write(desk.store, sheet)
         except ValueError as error:
             return PlainTextResponse(str(error), 404)
-        name = disposition(file_name(sheet, ending), inline=show and ending == "html")
-        headers = {"content-disposition": name, "content-length": str(len(content)), "cache-control": "no-store"}
+        called = disposition(file_name(sheet, ending), inline=show and ending == "html")
+        headers = {"content-disposition": called, "content-length": str(len(content)), "cache-control": "no-store"}
         parts = (content[start : start + CHUNK] for start in range(0, len(content), CHUNK))
         return StreamingResponse(parts, media_type=kind, headers={**headers, "x-label": LABEL})
 

@@ -73,15 +73,13 @@ def lay_out(desk: Desk) -> tuple[Editor, dict[str, Any]]:
                 recent = gr.HTML(padding=False)
             history = _text("history", lines=3, info=True)
             with gr.Row():
-                findings = _text("findings", lines=4, info=True)
-                diagnosis = _text("diagnosis", lines=2)
+                findings = _text("findings", lines=5, info=True)
+                with gr.Column(min_width=260):
+                    diagnosis = _text("diagnosis", lines=2)
+                    case_level = gr.Dropdown(no_level, value="", label=t("cases.level"), elem_id="cases-level")
             with gr.Row():
                 differential = _text("differential", lines=4)
                 discussion = _text("discussion", lines=4)
-            with gr.Row():
-                case_level = gr.Dropdown(
-                    no_level, value="", label=t("cases.level"), elem_id="cases-level", min_width=120
-                )
             with gr.Accordion(t("cases.more_fields"), open=False):
                 keywords, references = _text("keywords", lines=2), _text("references", lines=2)
                 language = gr.Dropdown(
