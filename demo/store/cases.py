@@ -85,17 +85,20 @@ def find_cases(
 ) -> list[Case]:
     """A person's cases that say all words of a text, those that say them in the title first, then the newest."""
     words = folded(plain(text, MOST_WORDS, "The search")).split()[:20]
-    # A word that is a title's part counts, whatever else is found.
     where = "".join(" AND instr(searched, ?)" for _ in words)
     values: list[Any] = [account, *words]
     if level:
         where, values = f"{where} AND level = ?", [*values, level]
     if modality:
         where, values = f"{where} AND instr(modalities, ?)", [*values, f",{modality},"]
+    # The title is the first line of what is searched.
+    first = "".join(" AND instr(substr(searched, 1, instr(searched, char(10))), ?)" for _ in words)
     with store.read() as db:
-        rows = db.execute(f"SELECT * FROM cases WHERE account = ?{where} ORDER BY updated DESC", values)
-        cases = [_case(row) for row in rows]
-    return sorted(cases, key=lambda c: not all(word in folded(c.title) for word in words))[:most]
+        rows = db.execute(
+            f"SELECT * FROM cases WHERE account = ?{where} ORDER BY (1{first}) DESC, updated DESC LIMIT ?",
+            [*values, *words, most],
+        )
+        return [_case(row) for row in rows]
 
 
 def duplicate_case(store: Store, account: str, case: str) -> Case:

@@ -80,12 +80,17 @@ class Actions:
         """The list of those that are looked for."""
         account, language = teacher_of(self.desk, request).name, language_of(request)
         found = store.find_cases(
-            self.store, account, text=text or "", level=level or "", modality=modality or "", most=store.MOST_CASES
+            self.store,
+            account,
+            text=text or "",
+            level=level or "",
+            modality=modality or "",
+            most=MOST_LISTED + 1,
         )
         listed = list_html(self.store, account, found[:MOST_LISTED], language, unknown=unknown)
         if len(found) <= MOST_LISTED:
             return listed
-        return listed + note_html(say(WORDS, "cases.more", language, count=len(found), shown=MOST_LISTED))
+        return listed + note_html(say(WORDS, "cases.more", language, shown=MOST_LISTED))
 
     def enter(self, text: str, level: str, modality: str, unknown: bool, request: gr.Request) -> Update:
         """Show the list, and offer the draft that was not saved."""

@@ -29,8 +29,8 @@ WORDS: Words = {
         "没有病例。请点击“新建病例”，或通过图像上的“病例”按钮创建。",
     ),
     "cases.more": (
-        "{count} cases; the first {shown} are shown. Search for the others.",
-        "共 {count} 个病例，仅显示前 {shown} 个，请搜索其余病例。",
+        "The first {shown} are shown. Search for the others.",
+        "仅显示前 {shown} 个病例，请搜索其余病例。",
     ),
     "cases.pictures": ("Pictures", "图像"),
     "cases.no_pictures": ("No picture yet: add some below.", "尚无图像，请在下方添加。"),
