@@ -51,6 +51,13 @@ STEPS = (
     CREATE TABLE shown (account TEXT NOT NULL, place INTEGER NOT NULL, ticket TEXT NOT NULL UNIQUE,
         body TEXT NOT NULL, answered REAL, PRIMARY KEY (account, place));
     """,
+    """
+    ALTER TABLE cases ADD COLUMN searched TEXT NOT NULL DEFAULT '';
+    ALTER TABLE cases ADD COLUMN modalities TEXT NOT NULL DEFAULT '';
+    ALTER TABLE cases ADD COLUMN level TEXT NOT NULL DEFAULT '';
+    CREATE TABLE drafts (account TEXT NOT NULL, case_id TEXT NOT NULL, body TEXT NOT NULL, seen REAL NOT NULL,
+        kept REAL NOT NULL, PRIMARY KEY (account, case_id));
+    """,
 )
 
 

@@ -13,13 +13,20 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from vesalius.data.hounsfield import hu_png
+from vesalius.data.image import png_bytes
 from vesalius.demo import DemoConfig
+from vesalius.demo.case import Case, CaseImage
 from vesalius.demo.page import Desk
 from vesalius.demo.server import make_app
+from vesalius.demo.store.cases import save_case
+from vesalius.demo.store.pictures import StoredPicture, add_picture
 from vesalius.demo.store.schema import Store
 from vesalius.demo.supervisor import Supervisor
+from vesalius.inference.sample import Sample
 from vesalius.models.support import support_of
 
 if TYPE_CHECKING:
@@ -29,6 +36,8 @@ if TYPE_CHECKING:
     from vesalius.data.record import Finding
     from vesalius.demo.store.pictures import StoredPicture
 
+
+PROMPT = "Chest CT, lung window. Findings: a 12 mm nodule in the left lung."
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SHOTS = Path(os.environ.get("VESALIUS_SCREENSHOTS", "build/screenshots"))
 """Where tests of pages leave pictures of them, for people to look at."""
@@ -149,3 +158,60 @@ def shots() -> Path:
     """The folder of `SHOTS`."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     return SHOTS
+
+AddPicture = Callable[..., StoredPicture]
+
+
+@pytest.fixture(scope="session")
+def add_noise() -> AddPicture:
+    """A function that adds a picture of noise with a recipe to a store, drawn by nobody."""
+
+    def add(
+        store: Store, account: str = "local", *, number: int = 0, job: str = "noise", text: str = PROMPT,
+        modality: str = "CT", units: bool = False,
+    ) -> StoredPicture:  # fmt: skip
+        random = np.random.default_rng(number)
+        image = random.integers(0, 256, (32, 48, 1), dtype=np.uint8)
+        sample = Sample(
+            file_name="images/x.png", text=text, modality=modality, seed=number, steps=4, guidance=3.0, height=32,
+            width=48, base="tiny", base_digest="b" * 64,
+        )  # fmt: skip
+        hu = hu_png(random.integers(-1000, 1000, (32, 48)).astype(np.float32)) if units else None
+        return add_picture(
+            store, account=account, job=job, number=number, sample=sample, png=png_bytes(image, sample.recipe()),
+            hu_png=hu, spacing=0.7 if units else None,
+        )  # fmt: skip
+
+    return add
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KeptCase:
+    """A case in a store of its own. answer: words that only its answer says, and the prompts of its pictures."""
+
+    store: Store
+    pictures: list[StoredPicture]
+    case: Case
+    answer: tuple[str, ...] = ("Zyxoma", "spiculated", "wumpus", "quuxitis", "nodule", "xylograph", "plughgraphy")
+
+
+@pytest.fixture
+def kept_case(tmp_path: Path, add_noise: AddPicture) -> KeptCase:
+    """A case of CT, MRI, and a CT with units that belongs to the answer."""
+    store = Store(tmp_path / "store")
+    pictures = [
+        add_noise(store), add_noise(store, number=1, modality="MRI", text="Brain MRI, nodule."),
+        add_noise(store, number=2, units=True),
+    ]  # fmt: skip
+    *question, last = (p.id for p in pictures)
+    case = Case(
+        title="Zyxoma of the thumb", history="A 40-year-old sailor with a cough.",
+        images=(
+            *(CaseImage(picture=p, caption="Axial slice") for p in question),
+            CaseImage(picture=last, caption="The xylograph shows it", in_answer=True),
+        ),
+        findings="A spiculated thing.", diagnosis="Zyxoma", differential=("wumpus", "Other"),
+        discussion="It is quuxitis that matters.", level="resident", keywords=("plughgraphy",),
+        references=("Zyxoma and you, 2020",),
+    )  # fmt: skip
+    return KeptCase(store=store, pictures=pictures, case=save_case(store, "local", case))
