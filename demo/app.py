@@ -53,14 +53,11 @@ def translations() -> gr.I18n:
 
 
 def look() -> dict[str, Any]:
-    """Theme, styles and scripts, as gradio takes them when a page is mounted."""
+    """Theme, styles and scripts, as gradio takes them when a page is mounted; not those of the learners' page."""
     web = resources.files("vesalius.demo") / "web"
-    styles = "\n".join(p.read_text() for p in sorted(web.iterdir(), key=lambda p: p.name) if p.name.endswith(".css"))
-    scripts = "".join(
-        f'<script src="/assets/{p.name}"></script>'
-        for p in sorted(web.iterdir(), key=lambda p: p.name)
-        if p.name.endswith(".js")
-    )
+    files = [p for p in sorted(web.iterdir(), key=lambda p: p.name) if not p.name.startswith("learner.")]
+    styles = "\n".join(p.read_text() for p in files if p.name.endswith(".css"))
+    scripts = "".join(f'<script src="/assets/{p.name}"></script>' for p in files if p.name.endswith(".js"))
     theme = gr.themes.Default(primary_hue="indigo", font=FONTS, font_mono=("ui-monospace", "monospace")).set(
         block_info_text_color="*neutral_600", input_placeholder_color="*neutral_500"
     )

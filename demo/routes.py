@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
 import html
-import time
 from importlib import resources
 from typing import Annotated
 
@@ -12,12 +10,12 @@ from fastapi import FastAPI, Form, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from vesalius.demo.page import LABEL, Desk
-from vesalius.demo.store.accounts import LOCAL, account_of_session, enter, leave
+from vesalius.demo.store.accounts import LOCAL, SESSION_SECONDS, account_of_session, leave
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture
+from vesalius.demo.tries import DEVICE, Tries
 
 COOKIE = "vesalius_session"
-MOST_TRIES, TRY_SECONDS = 10, 300
-"""Wrong passwords of one name within so long, after which it must wait."""
+WRONG = "Name and password do not belong together. 用户名与密码不符。"
 
 
 def account_name(desk: Desk, request: Request) -> str | None:
@@ -43,18 +41,24 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     web = resources.files("vesalius.demo") / "web"
     files = {p.name: p for p in web.iterdir() if p.name.endswith((".js", ".css"))}
     kinds = {"js": "text/javascript", "css": "text/css"}
-    wrong: dict[str, list[float]] = {}
+    tries = Tries(desk.store)
 
     @app.get("/assets/{name}")
     def asset(name: str) -> Response:
         if name not in files:
             raise HTTPException(404, "no such file")
-        return Response(files[name].read_bytes(), media_type=kinds[name.rpartition(".")[2]])
+        return Response(
+            files[name].read_bytes(), media_type=kinds[name.rpartition(".")[2]], headers={"cache-control": "no-cache"}
+        )
 
     @app.get("/pictures/{picture}.png")
     def picture(picture: str, request: Request) -> Response:
+        try:
+            path = file_of(desk.store, owned(desk, request, picture))
+        except ValueError as error:
+            raise HTTPException(404, str(error)) from None
         return FileResponse(
-            file_of(desk.store, owned(desk, request, picture)), media_type="image/png",
+            path, media_type="image/png",
             headers={"cache-control": "private, max-age=86400, immutable", "x-label": LABEL},
         )  # fmt: skip
 
@@ -63,20 +67,21 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         return HTMLResponse(_login_html())
 
     @app.post("/login")
-    def login(name: Annotated[str, Form()], password: Annotated[str, Form()]) -> Response:
-        now = time.monotonic()
-        tries = [each for each in wrong.get(name, []) if now - each < TRY_SECONDS]
-        if len(tries) >= MOST_TRIES:
-            return HTMLResponse(_login_html("Too many wrong passwords; wait five minutes."), status_code=429)
-        secret = enter(desk.store, name, password)
+    def login(request: Request, name: Annotated[str, Form()] = "", password: Annotated[str, Form()] = "") -> Response:
+        name = name[:100]
+        try:
+            secret = tries.enter(name, password, request.client and request.client.host, request.cookies.get(DEVICE))
+        except BlockingIOError as error:
+            return HTMLResponse(_login_html(str(error)), status_code=429)
         if secret is None:
-            if len(wrong) > 10_000:
-                wrong.clear()
-            wrong[name] = [*tries, now]
-            return HTMLResponse(_login_html("Name and password do not belong together."), status_code=401)
-        wrong.pop(name, None)
+            return HTMLResponse(_login_html(WRONG), status_code=401)
+        leave(desk.store, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse("/", status_code=303)
-        answer.set_cookie(COOKIE, secret, max_age=14 * 24 * 3600, httponly=True, samesite="strict", path="/")
+        for cookie, value in ((COOKIE, secret), (DEVICE, tries.device(name))):
+            answer.set_cookie(
+                cookie, value, max_age=SESSION_SECONDS, httponly=True, samesite="strict", path="/",
+                secure=request.url.scheme == "https",
+            )  # fmt: skip
         return answer
 
     @app.post("/logout")
@@ -93,11 +98,6 @@ def owned(desk: Desk, request: Request, picture: str) -> StoredPicture:
         return find_picture(desk.store, required(desk, request), picture)
     except ValueError as error:
         raise HTTPException(404, str(error)) from None
-
-
-def same_secret(first: str, second: str) -> bool:
-    """Whether two secrets are one, in a time that tells nothing."""
-    return hmac.compare_digest(first.encode(), second.encode())
 
 
 def _login_html(remark: str = "") -> str:

@@ -10,46 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.demo.config import DemoConfig
-
-# The browser itself refuses whatever gradio's own page would fetch from elsewhere.
-POLICY = (
-    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; base-uri 'self'; object-src 'none'; "
-    "frame-ancestors 'none'"
-)
-MAX_UPLOAD = 8 << 20
-MAX_BODY = 2 * MAX_UPLOAD
-
-
-class Guard:
-    """Adds the content policy to every answer, and refuses bodies that are too long and pages without a login (plain
-    ASGI, since streams must not be buffered)."""
-
-    def __init__(self, app: Any, needs_login: bool, is_known: Any) -> None:
-        self.app, self.needs_login, self.is_known = app, needs_login, is_known
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        from starlette.requests import Request
-        from starlette.responses import PlainTextResponse, RedirectResponse
-
-        async def send_with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                extra = [
-                    (b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer"),
-                    (b"x-content-type-options", b"nosniff"),
-                ]  # fmt: skip
-                message = {**message, "headers": [*message.get("headers", ()), *extra]}
-            await send(message)
-
-        request = Request(scope)
-        if int(request.headers.get("content-length") or 0) > MAX_BODY:
-            await PlainTextResponse("too long", 413)(scope, receive, send_with_policy)
-        elif self.needs_login and scope["path"] == "/" and not self.is_known(request):
-            await RedirectResponse("/login", 303)(scope, receive, send_with_policy)
-        else:
-            await self.app(scope, receive, send_with_policy)
+from vesalius.demo.guard import MAX_UPLOAD, Guard
 
 
 def check_port(config: DemoConfig) -> None:
@@ -72,10 +33,12 @@ def make_app(desk: Any) -> Any:
     from fastapi import FastAPI
 
     from vesalius.demo.app import build_page, look, translations
+    from vesalius.demo.quiz_routes import add_quiz_routes
     from vesalius.demo.routes import account_name, add_routes
 
     app = FastAPI(title="Vesalius", docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(app, desk)
+    add_quiz_routes(app, desk)
     gr.mount_gradio_app(
         app, build_page(desk), path="/", server_name=desk.config.host, server_port=desk.config.port,
         footer_links=["api"], run_history=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False,
@@ -83,8 +46,9 @@ def make_app(desk: Any) -> Any:
         auth_dependency=(lambda request: account_name(desk, request)) if desk.config.needs_login else None, **look(),
     )  # fmt: skip
     app.add_middleware(
-        Guard, needs_login=desk.config.needs_login, is_known=lambda request: account_name(desk, request) is not None
-    )
+        Guard, host=desk.config.host, needs_login=desk.config.needs_login,
+        is_known=lambda request: account_name(desk, request) is not None,
+    )  # fmt: skip
     return app
 
 
