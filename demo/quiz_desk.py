@@ -156,7 +156,7 @@ def add_desk_routes(app: FastAPI, desk: Desk) -> Callable[[Request, str], Quiz]:
 def summary(quiz: Quiz) -> dict[str, Any]:
     """A quiz as lists show it."""
     return {
-        "id": quiz.id, "title": quiz.title, "path": f"/quiz/{quiz.token}", "is_open": quiz.is_open,
+        "id": quiz.id, "title": quiz.title, "link": f"/quiz/{quiz.token}", "is_open": quiz.is_open,
         "questions": len(quiz.questions), "sittings": quiz.num_sittings, "created": quiz.created,
     }  # fmt: skip
 

@@ -65,7 +65,7 @@ def sit(store: Store, quiz: Quiz, secret: str, learner: str) -> Sitting:
         raise RefusedError("bad")
     name = " ".join(_within(learner, MOST_NAME).split())
     with store.write() as db:
-        if not db.execute("SELECT 1 FROM sittings WHERE id = ? AND quiz = ?", [_digest(secret), quiz.id]).fetchone():
+        if not db.execute("SELECT 1 FROM sittings WHERE id = ? AND quiz = ?", [_key(quiz, secret), quiz.id]).fetchone():
             if not _is_open(db, quiz):
                 raise RefusedError("closed")
             (count,) = db.execute("SELECT COUNT(*) FROM sittings WHERE quiz = ?", [quiz.id]).fetchone()
@@ -73,7 +73,7 @@ def sit(store: Store, quiz: Quiz, secret: str, learner: str) -> Sitting:
                 raise RefusedError("full")
             db.execute(
                 "INSERT INTO sittings (id, quiz, learner, started) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                [_digest(secret), quiz.id, name, time.time()],
+                [_key(quiz, secret), quiz.id, name, time.time()],
             )
     found = find_sitting(store, quiz, secret)
     if found is None:
@@ -83,7 +83,7 @@ def sit(store: Store, quiz: Quiz, secret: str, learner: str) -> Sitting:
 
 def find_sitting(store: Store, quiz: Quiz, secret: str) -> Sitting | None:
     """The sitting of a secret, with its answers."""
-    return next(iter(_sittings(store, quiz, _digest(secret))), None)
+    return next(iter(_sittings(store, quiz, _key(quiz, secret))), None)
 
 
 def answer(store: Store, quiz: Quiz, secret: str, number: int, said: Any) -> Sitting:
@@ -92,7 +92,7 @@ def answer(store: Store, quiz: Quiz, secret: str, number: int, said: Any) -> Sit
     kept = said_of(quiz, number, said)
     question = quiz.questions[number]
     with store.write() as db:
-        sitting = db.execute("SELECT id FROM sittings WHERE id = ? AND quiz = ?", [_digest(secret), quiz.id]).fetchone()
+        sitting = db.execute("SELECT id FROM sittings WHERE id = ? AND quiz = ?", [_key(quiz, secret), quiz.id]).fetchone()
         if sitting is None:
             raise RefusedError("unknown")
         told = [sitting["id"], number, json.dumps(kept), is_right(question, kept), time.time()]
@@ -254,5 +254,9 @@ def _is_open(db: sqlite3.Connection, quiz: Quiz) -> bool:
     return bool(row and row["is_open"])
 
 
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+def _key(quiz: Quiz, secret: str) -> str:
+    return _digest(f"{quiz.id}/{secret}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()

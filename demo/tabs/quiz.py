@@ -27,7 +27,7 @@ def build(desk: Desk) -> None:
         title: str, questions: list[dict[str, Any]], request: gr.Request, shuffled: bool = True, tell: str = "each",
         note: str = "",
     ) -> dict[str, Any]:  # fmt: skip
-        """Make a quiz, open, of questions with kind, picture, text, choices, right, circle and explanation; its "path"
+        """Make a quiz, open, of questions with kind, picture, text, choices, right, circle and explanation; its "link"
         after the server's address is the link for learners. tell: learners see what is right after "each" answer, or at
         the "end"."""
         account = teacher_of(desk, request).name

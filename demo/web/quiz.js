@@ -68,7 +68,7 @@ window.vesaliusQuiz = (() => {
 
   // The link, large enough for the last row
   function screen(quiz) {
-    const link = location.origin + quiz.path;
+    const link = location.origin + quiz.link;
     const copied = el("span", { role: "status" });
     const isLocal = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
     const shown = el("dialog", { class: "quiz-screen", "aria-label": say("link"), onclose: () => shown.remove() },

@@ -199,8 +199,9 @@ def test_sittings_are_bounded_and_keyed_by_a_secret_that_is_not_kept(
     with pytest.raises(RefusedError, match="bad"):
         sit(store, quiz, "t" * 32, "x" * 41)
     other = made(store, title="Another")
+    assert find_sitting(store, other, SECRET) is None  # it is another quiz's
     with pytest.raises(RefusedError, match="unknown"):
-        sit(store, other, SECRET, "")  # the secret is another quiz's
+        answer(store, other, SECRET, 0, [0])
 
 
 def test_each_learner_has_an_order_of_their_own_which_lasts(store: Store) -> None:
