@@ -45,6 +45,7 @@
   const base = location.pathname.replace(/\/$/, "");
   const isPreview = base.endsWith("/preview");
   const $ = (id) => document.getElementById(id);
+  $("label").textContent = say("label");
   const main = $("main");
 
   function el(tag, attributes = {}, ...children) {
@@ -304,7 +305,11 @@
       else feedback();
       send();
     } }, fields, go);
-    figure.stage.addEventListener("keydown", (e) => { if (e.key === "Enter" && said !== null) form.requestSubmit(); });
+    figure.stage.addEventListener("keydown", (e) => {
+      if (e.key !== "Enter" || said === null) return;
+      e.preventDefault();  // or the same key would press the button that gets the focus next
+      form.requestSubmit();
+    });
     page("is-question", figure, form);
     const ahead = quiz.questions[place + 1];
     if (ahead) new Image().src = `${base}/picture/${ahead.number}`;
@@ -334,7 +339,7 @@
         el("span", {}, text), notes ? el("b", {}, `${right ? "✓" : mine && isTold ? "✗" : "•"} ${notes}`) : null));
     });
     if (isTold && told.explanation) box.append(el("p", { class: "said" }, told.explanation));
-    return el("div", {}, list, box);
+    return el("div", {}, box, list);
   }
 
   function feedback() {
@@ -348,6 +353,7 @@
     go.setAttribute("aria-describedby", "told");  // a screen reader says it with the button that has the focus
     page("is-question is-told", figure, el("div", {}, el("h2", {}, q.text), verdictBox, go));
     go.focus({ preventScroll: true });
+    verdictBox.firstChild.scrollIntoView({ block: "nearest" });
   }
 
   function arrived(number) {
