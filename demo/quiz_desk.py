@@ -171,7 +171,10 @@ def results_of(desk: Desk, quiz: Quiz) -> dict[str, Any]:
         }
         for s in sittings
     ]  # fmt: skip
-    rows = [{**row, "picture": q.picture} for row, q in zip(tally(quiz, sittings), quiz.questions, strict=True)]
+    rows = [
+        {**row, "picture": q.picture, "circle": q.circle and asdict(q.circle)}
+        for row, q in zip(tally(quiz, sittings), quiz.questions, strict=True)
+    ]
     return {**summary(quiz), "learners": learners, "by_question": rows, "label": LABEL}
 
 
@@ -192,6 +195,7 @@ def proposed(desk: Desk, account: str, request: Any, told: dict[str, Any]) -> di
     shown = {p.id: [f.kind for f in findings_of(p, desk.support)] for p in pictures}
     return {
         "questions": [asdict(q) for q in questions],
+        "modalities": {p.id: p.sample.modality for p in pictures},
         "others": {p.id: distractors(desk.support, p.sample.modality, shown[p.id])[:20] for p in pictures},
     }
 

@@ -43,22 +43,17 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     kinds = {"js": "text/javascript", "css": "text/css"}
     tries = Tries(desk.store)
 
-    @app.get("/assets/{name}")
-    def asset(name: str) -> Response:
-        if name not in files:
-            raise HTTPException(404, "no such file")
-        return Response(
-            files[name].read_bytes(), media_type=kinds[name.rpartition(".")[2]], headers={"cache-control": "no-cache"}
-        )
+    def asset(request: Request) -> Response:
+        name = request.url.path.rpartition("/")[2]
+        return Response(files[name].read_bytes(), media_type=kinds[name.rpartition(".")[2]])
+
+    for name in files:  # no pattern: the other names under /assets are those of gradio's own page
+        app.add_api_route(f"/assets/{name}", asset)
 
     @app.get("/pictures/{picture}.png")
     def picture(picture: str, request: Request) -> Response:
-        try:
-            path = file_of(desk.store, owned(desk, request, picture))
-        except ValueError as error:
-            raise HTTPException(404, str(error)) from None
         return FileResponse(
-            path, media_type="image/png",
+            file_of(desk.store, owned(desk, request, picture)), media_type="image/png",
             headers={"cache-control": "private, max-age=86400, immutable", "x-label": LABEL},
         )  # fmt: skip
 
@@ -93,9 +88,11 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
 
 def owned(desk: Desk, request: Request, picture: str) -> StoredPicture:
-    """A picture of who asks; 404 where they have none of that name."""
+    """A picture of who asks; 404 where they have none of that name, or its file is gone."""
     try:
-        return find_picture(desk.store, required(desk, request), picture)
+        found = find_picture(desk.store, required(desk, request), picture)
+        file_of(desk.store, found)
+        return found
     except ValueError as error:
         raise HTTPException(404, str(error)) from None
 

@@ -86,6 +86,7 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
     import uvicorn
 
     from vesalius.demo.page import LABEL, Desk
+    from vesalius.demo.patience import PatientProtocol
     from vesalius.demo.store.accounts import accounts_of
     from vesalius.demo.supervisor import Supervisor
     from vesalius.models.support import support_of
@@ -103,6 +104,8 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
         shown = f"[{config.host}]" if ":" in config.host else config.host
         print(f"http://{shown}:{config.port}/ ({LABEL}; Ctrl-C ends it)", flush=True)
         uvicorn.Server(
-            uvicorn.Config(app, host=config.host, port=config.port, log_level="warning", access_log=False)
+            uvicorn.Config(
+                app, host=config.host, port=config.port, log_level="warning", access_log=False, http=PatientProtocol
+            )
         ).run()
     return 0

@@ -92,7 +92,9 @@ def answer(store: Store, quiz: Quiz, secret: str, number: int, said: Any) -> Sit
     kept = said_of(quiz, number, said)
     question = quiz.questions[number]
     with store.write() as db:
-        sitting = db.execute("SELECT id FROM sittings WHERE id = ? AND quiz = ?", [_key(quiz, secret), quiz.id]).fetchone()
+        sitting = db.execute(
+            "SELECT id FROM sittings WHERE id = ? AND quiz = ?", [_key(quiz, secret), quiz.id]
+        ).fetchone()
         if sitting is None:
             raise RefusedError("unknown")
         told = [sitting["id"], number, json.dumps(kept), is_right(question, kept), time.time()]

@@ -126,6 +126,7 @@ window.vesaliusQuiz = (() => {
     if (question.others.length) told.append(el("p", { class: "quiz-soft" }, say("wrong")),
       el("ul", {}, ...question.others.map(([text, count]) => el("li", {}, `${text} (${count})`))));
     const shown = picture(question.picture, say("alt_plain", { place }));
+    if (question.circle) ring(shown, question.circle.x, question.circle.y, question.circle.radius, "");
     for (const point of question.points) dot(shown, point);
     return el("section", { class: "quiz-card quiz-two", "aria-label": say("question", { place }) }, el("div", {}, shown, el("p", { class: "quiz-soft" }, say("label"))), told);
   }
@@ -174,7 +175,7 @@ window.vesaliusQuiz = (() => {
       field("title", el("input", { type: "text", maxlength: 120, value: quiz.title, oninput: changed((box) => { quiz.title = box.value; }) })),
       field("note", el("textarea", { rows: 2, maxlength: 2000, value: quiz.note, oninput: changed((box) => { quiz.note = box.value; }) })),
       el("label", {}, shuffled, ` ${say("shuffled")}`), field("tell", tell), questions,
-      picker((told) => { isChanged = true; Object.assign(others, told.others); quiz.questions.push(...told.questions); draw(); questions.lastChild?.scrollIntoView({ block: "nearest" }); }, !old),
+      picker((told) => { isChanged = true; Object.assign(others, told.others); quiz.questions.push(...told.questions.map((q) => ({ ...q, modality: told.modalities[q.picture] }))); draw(); questions.lastChild?.scrollIntoView({ block: "nearest" }); }, !old),
       row(button("save", save, { class: "quiz-act" }), button("back", leave)));
     draw();
 
@@ -187,6 +188,9 @@ window.vesaliusQuiz = (() => {
         if (box.value === "single" || box.value === "normal") question.right = question.right.slice(0, 1).filter((r) => box.value === "single" || r < 2);
         if (box.value === "normal" && !question.right.length) question.right = [1];
         if (["single", "multiple"].includes(box.value)) while (question.choices.length < 2) question.choices.push("");
+        // A question that was proposed and left as it was asks what the new kind asks.
+        const usual = ["ask_finding", "ask_normal", "ask_point"].map((key) => say(key, { modality: question.modality }));
+        if ([...usual, say("ask_diagnosis")].includes(question.text)) question.text = usual[{ normal: 1, point: 2 }[box.value] || 0];
       }) }, ...KINDS.map((each) => el("option", { value: each }, say(each))));
       kind.value = question.kind;
       const frame = picture(question.picture, say("alt_plain", { place: i + 1 }));

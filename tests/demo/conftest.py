@@ -120,6 +120,7 @@ def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
     import uvicorn
 
     from vesalius.demo.page import Model
+    from vesalius.demo.patience import PatientProtocol
 
     model = Model(base="tiny", base_digest="b", adapter_digest=None, image_size=32, steps=1, guidance=1.0)
     servers: list[tuple[Any, threading.Thread]] = []
@@ -127,8 +128,11 @@ def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
     def make(host: str = "127.0.0.1") -> Served:
         config = DemoConfig(host=host, store=tmp_path_factory.mktemp("undrawn") / "store", port=free_port())
         desk = Desk(config=config, store=Store(config.store), model=model, support=None)
-        told = uvicorn.Config(make_app(desk), host="127.0.0.1", port=config.port, log_level="warning")
-        server = uvicorn.Server(told)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                make_app(desk), host="127.0.0.1", port=config.port, log_level="warning", http=PatientProtocol
+            )
+        )
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         while not server.started:
