@@ -17,6 +17,8 @@ TABS = {
 }  # fmt: skip
 """Tabs by their names, in their order."""
 FONTS = ("system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans CJK SC", "Arial", "sans-serif")
+HOUR = 3600
+"""Each hour, what people uploaded or fetched a day ago is deleted from gradio's own folder."""
 TITLE: Words = {
     "title": (
         "# Vesalius\nMedical pictures from words, for teaching and research. "
@@ -28,7 +30,7 @@ TITLE: Words = {
 
 def build_page(desk: Desk) -> gr.Blocks:
     """All tabs over one desk."""
-    with gr.Blocks(title=f"Vesalius - {LABEL}", analytics_enabled=False) as page:
+    with gr.Blocks(title=f"Vesalius - {LABEL}", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR)) as page:
         gr.HTML(f'<p role="note">{LABEL} · {WORDS["label"][1]}</p>', elem_id="label", padding=False)
         gr.Markdown(t("title"), elem_id="title")
         for name in LINKS:

@@ -4,34 +4,52 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
 from PIL import Image
 
+from vesalius.demo import DemoConfig
+from vesalius.demo.guard import Guard
+from vesalius.demo.limits import Limit, unnamed_address
+from vesalius.demo.page import Desk, Model
+from vesalius.demo.quiz_desk import origin_of
+from vesalius.demo.quiz_routes import add_quiz_routes
+from vesalius.demo.routes import add_routes
 from vesalius.demo.store.accounts import LOCAL
+from vesalius.demo.store.schema import Store
 
 SECRET = "s" * 32
 ANSWER, WHY = "pneumothorax", "The pleural line is seen."
 
 
 @pytest.fixture(scope="module")
-def house(undrawn: Callable[..., Any]) -> Any:
-    return undrawn()
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    config = DemoConfig(store=tmp_path_factory.mktemp("quiz") / "store")
+    model = Model(base="tiny", base_digest="b", adapter_digest=None, image_size=32, steps=1, guidance=1.0)
+    return Desk(config=config, store=Store(config.store), model=model, support=None)
+
+
+def serve(desk: Desk) -> TestClient:
+    """Our own routes behind the guard, without gradio's."""
+    app = FastAPI()
+    add_routes(app, desk)
+    add_quiz_routes(app, desk)
+    app.add_middleware(Guard, host="127.0.0.1", needs_login=False, is_known=lambda _: True)
+    return TestClient(app, base_url="http://127.0.0.1:7860")
 
 
 @pytest.fixture(scope="module")
-def pictures(house: Any, add_pictures: Any) -> list[str]:
-    ids: list[str] = add_pictures(house.desk.store, LOCAL, 3, text=f"Chest CT, {ANSWER}.")
+def http(desk: Desk) -> TestClient:
+    return serve(desk)
+
+
+@pytest.fixture(scope="module")
+def pictures(desk: Desk, add_pictures: Any) -> list[str]:
+    ids: list[str] = add_pictures(desk.store, LOCAL, 3, text=f"Chest CT, {ANSWER}.")
     return ids
-
-
-@pytest.fixture
-def http(house: Any) -> Any:
-    with httpx.Client(base_url=house.url) as client:
-        yield client
 
 
 def told(pictures: list[str], **changes: Any) -> dict[str, Any]:
@@ -100,7 +118,7 @@ def test_a_quiz_that_tells_at_the_end_tells_all_then(http: Any, pictures: list[s
     assert [answers[n]["right"] for n in "012"] == [False, False, None]
 
 
-def test_a_picture_is_pixels_and_nothing_else(http: Any, house: Any, pictures: list[str]) -> None:
+def test_a_picture_is_pixels_and_nothing_else(http: Any, pictures: list[str]) -> None:
     _, path = make(http, pictures)
     own, seen = (http.get(f"/pictures/{pictures[0]}.png"), http.get(f"{path}/picture/0"))
     with Image.open(io.BytesIO(own.content)) as a, Image.open(io.BytesIO(seen.content)) as b:
@@ -148,19 +166,16 @@ def test_bad_and_long_bodies_are_refused_without_a_trace(http: Any, pictures: li
     assert http.put(url.replace(SECRET, "t" * 32), json={"said": [0]}).json() == {"error": "unknown"}
 
 
-def test_one_address_cannot_ask_without_end(http: Any, pictures: list[str], house: Any, undrawn: Any) -> None:
-    from vesalius.demo.limits import Limit, unnamed_address
-
+def test_one_address_cannot_ask_without_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = Limit(3, 60)
     assert [limit.add("a") for _ in range(4)] == [True, True, True, False]
     assert limit.add("b")
     assert unnamed_address("10.0.0.1") != unnamed_address("10.0.0.2")
     assert unnamed_address("2001:db8::1") == unnamed_address("2001:db8::2")
     assert "10.0.0.1" not in unnamed_address("10.0.0.1")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vesalius.demo.quiz_routes.MOST_REQUESTS", 3)
-        other = undrawn()
-    codes = [httpx.get(f"{other.url}quiz/x/sittings/{SECRET}").status_code for _ in range(5)]
+    monkeypatch.setattr("vesalius.demo.quiz_routes.MOST_REQUESTS", 3)
+    other = serve(desk)
+    codes = [other.get(f"/quiz/x/sittings/{SECRET}").status_code for _ in range(5)]
     assert codes == [404, 404, 404, 429, 429]
 
 
@@ -200,18 +215,16 @@ def test_the_teachers_routes_make_change_copy_and_delete(http: Any, pictures: li
     assert table.content.startswith(b"\xef\xbb\xbflearner,")
 
 
-def test_the_code_leads_to_where_the_page_was_opened(http: Any, house: Any, pictures: list[str]) -> None:
-    from vesalius.demo.quiz_desk import origin_of
-
+def test_the_code_leads_to_where_the_page_was_opened(http: Any, pictures: list[str]) -> None:
     quiz, _ = make(http, pictures)
     code = http.get(f"/quizzes/{quiz}/qr.svg")
     assert code.headers["content-type"] == "image/svg+xml"
     assert b"<svg" in code.content
-    asked = httpx.Request("GET", house.url)
-    asked.base_url = house.url  # type: ignore[attr-defined]
-    host = asked.headers["host"]
-    assert origin_of(asked, f"https://{host}") == f"https://{host}"  # type: ignore[arg-type]
-    assert origin_of(asked, "https://evil.example") == house.url.rstrip("/")  # type: ignore[arg-type]
+    own = "http://127.0.0.1:7860"
+    asked = Request({"type": "http", "path": "/", "server": ("127.0.0.1", 7860), "scheme": "http", "query_string": b"",
+                     "headers": [(b"host", b"127.0.0.1:7860")]})  # fmt: skip
+    assert origin_of(asked, "https://127.0.0.1:7860") == "https://127.0.0.1:7860"
+    assert [origin_of(asked, told) for told in ("https://evil.example", "", "javascript://127.0.0.1:7860")] == [own] * 3
 
 
 def test_words_are_in_the_language_of_the_browser(http: Any) -> None:

@@ -6,14 +6,18 @@ import hashlib
 import logging
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
 
-from vesalius.demo.guard import HEADERS, MAX_BODY, MAX_FORM
+from vesalius.demo.guard import HEADERS, MAX_BODY, MAX_FORM, Guard
+from vesalius.demo.patience import PatientProtocol
 from vesalius.demo.routes import COOKIE
 from vesalius.demo.store.accounts import Account, account_of_session, add_account, enter, remove_account
 from vesalius.demo.store.schema import Store
@@ -24,9 +28,10 @@ PEOPLE = {"anna": "teacher", "bert": "teacher", "rita": "rater"}
 
 
 @pytest.fixture(scope="module")
-def alone(undrawn: Callable[..., Any]) -> Any:
-    """A demo on loopback, without a login."""
-    return undrawn()
+def alone(served: Any) -> Iterator[httpx.Client]:
+    """A browser of a demo on loopback, without a login."""
+    with httpx.Client(base_url=served.url, verify=False) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,7 @@ def shared(undrawn: Callable[..., Any]) -> Any:
 @pytest.fixture
 def visitor(shared: Any) -> Iterator[httpx.Client]:
     """Somebody who is not logged in."""
-    with httpx.Client(base_url=shared.url) as client:
+    with httpx.Client(verify=False, base_url=shared.url) as client:
         yield client
 
 
@@ -52,7 +57,7 @@ def person(shared: Any) -> Iterator[Callable[[str], httpx.Client]]:
 
     def of(name: str) -> httpx.Client:
         if name not in clients:
-            clients[name] = httpx.Client(base_url=shared.url)
+            clients[name] = httpx.Client(verify=False, base_url=shared.url)
             assert clients[name].post("/login", data={"name": name, "password": WORD}).status_code == 303
         return clients[name]
 
@@ -86,7 +91,7 @@ def test_a_login_makes_a_new_session_and_ends_the_one_before(shared: Any, visito
     first = visitor.cookies.get(COOKIE, domain="127.0.0.1")
     assert first
     assert first != "chosen-by-somebody-else"
-    with httpx.Client(base_url=shared.url, cookies={COOKIE: first}) as other:
+    with httpx.Client(verify=False, base_url=shared.url, cookies={COOKIE: first}) as other:
         other.post("/login", data={"name": "anna", "password": WORD})
     assert account_of_session(shared.desk.store, first) is None
 
@@ -94,10 +99,10 @@ def test_a_login_makes_a_new_session_and_ends_the_one_before(shared: Any, visito
 def test_a_logout_ends_the_session_on_the_server(shared: Any) -> None:
     secret = enter(shared.desk.store, "anna", WORD)
     assert secret
-    with httpx.Client(base_url=shared.url, cookies={COOKIE: secret}) as client:
+    with httpx.Client(verify=False, base_url=shared.url, cookies={COOKIE: secret}) as client:
         assert client.get("/quizzes").status_code == 200
         client.post("/logout")
-    with httpx.Client(base_url=shared.url, cookies={COOKIE: secret}) as client:
+    with httpx.Client(verify=False, base_url=shared.url, cookies={COOKIE: secret}) as client:
         assert client.get("/quizzes").status_code == 401
 
 
@@ -193,8 +198,9 @@ def test_too_many_wrong_passwords_are_told_in_words(visitor: httpx.Client) -> No
 
 SHUT = (
     "/config", "/gradio_api/info", "/gradio_api/openapi.json", "/gradio_api/startup-events", "/gradio_api/app_id",
-    "/gradio_api/user", "/gradio_api/heartbeat/x", "/gradio_api/queue/data?session_hash=x", "/gradio_api/file=/etc/passwd",
-    "/gradio_api/upload_progress?upload_id=x", "/gradio_api/call/quizzes/x", "/theme.css", "/static/img/logo.svg",
+    "/gradio_api/user", "/gradio_api/heartbeat/x", "/gradio_api/queue/data?session_hash=x",
+    "/gradio_api/file=/etc/passwd", "/gradio_api/upload_progress?upload_id=x", "/gradio_api/call/quizzes/x",
+    "/theme.css", "/static/img/logo.svg",
     "/assets/app.js", "/pictures/x.png", "/quizzes", "/quizzes/x.csv", "/quizzes/x/preview", "/monitoring", "/runs",
     "/manifest.json", "//", "/./", "/quiz", "/loginx", "/?view=api", "/gradio_api/stream/x/1/2/playlist.m3u8",
     "/gradio_api/custom_component/1/client/component/index.js", "/svelte/x", "/openapi.json", "/docs",
@@ -220,11 +226,11 @@ def test_nothing_is_to_be_done_without_a_login(visitor: httpx.Client, path: str)
     assert visitor.request("DELETE", path).status_code in (401, 404)
 
 
-def test_a_made_up_session_opens_nothing(shared: Any) -> None:
+def test_a_made_up_session_opens_nothing(visitor: httpx.Client) -> None:
     for secret in ("x", "' OR 1=1 --", "é", "a" * 5000):
         headers = {"cookie": f"{COOKIE}={secret}".encode(), "authorization": f"Bearer {secret}".encode()}
-        assert httpx.get(f"{shared.url}quizzes", headers=headers).status_code == 401
-        assert httpx.get(shared.url, headers=headers).status_code == 303
+        assert visitor.get("/quizzes", headers=headers).status_code == 401
+        assert visitor.get("/", headers=headers).status_code == 303
 
 
 def test_a_script_enters_with_its_session(shared: Any) -> None:
@@ -244,33 +250,33 @@ def test_a_script_enters_with_its_session(shared: Any) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/login", "/logout", *POSTS[:7], "/quiz/x/sittings/y"])
-def test_another_sites_page_changes_nothing(alone: Any, headers: dict[str, str], path: str) -> None:
+def test_another_sites_page_changes_nothing(alone: httpx.Client, headers: dict[str, str], path: str) -> None:
     for method in ("POST", "PUT", "DELETE"):
-        assert httpx.request(method, alone.url.rstrip("/") + path, headers=headers).status_code == 403
+        assert alone.request(method, path, headers=headers).status_code == 403
 
 
-def test_our_own_page_and_scripts_may(alone: Any) -> None:
-    own = alone.url.rstrip("/")
+def test_our_own_page_and_scripts_may(alone: httpx.Client) -> None:
+    own = str(alone.base_url).rstrip("/")
     for headers in ({}, {"origin": own}, {"origin": own, "sec-fetch-site": "same-origin"}):
-        assert httpx.post(f"{own}/quizzes", json={}, headers=headers).json() == {"error": "Give the quiz a title"}
+        assert alone.post("/quizzes", json={}, headers=headers).json() == {"error": "Give the quiz a title"}
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "", "localhost@evil"])
-def test_on_loopback_no_other_name_is_answered_to(alone: Any, host: str) -> None:
+def test_on_loopback_no_other_name_is_answered_to(alone: httpx.Client, host: str) -> None:
     for path in ("/", "/config", "/quizzes", "/gradio_api/info"):
-        assert httpx.get(alone.url.rstrip("/") + path, headers={"host": host}).status_code in (400, 421)
+        assert alone.get(path, headers={"host": host}).status_code in (400, 421)
 
 
-def test_no_other_sites_script_may_read_an_answer(alone: Any) -> None:
+def test_no_other_sites_script_may_read_an_answer(alone: httpx.Client) -> None:
     for method in ("GET", "OPTIONS"):
         headers = {"origin": "https://evil.example", "access-control-request-method": "POST"}
-        answer = httpx.request(method, f"{alone.url}config", headers=headers)
+        answer = alone.request(method, "/config", headers=headers)
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_every_answer_says_what_the_browser_must_not_do(alone: Any, visitor: httpx.Client) -> None:
-    answers = [httpx.get(alone.url + path) for path in ("", "config", "login", "nowhere", "quiz/x", "assets/app.js")]
-    answers += [visitor.get("/"), visitor.get("/config"), httpx.get(alone.url, headers={"host": "evil"})]
+def test_every_answer_says_what_the_browser_must_not_do(alone: httpx.Client, visitor: httpx.Client) -> None:
+    answers = [alone.get(path) for path in ("/", "/config", "/login", "/nowhere", "/quiz/x", "/assets/app.js")]
+    answers += [visitor.get("/"), visitor.get("/config"), alone.get("/", headers={"host": "evil"})]
     for answer in answers:
         assert {name: answer.headers[name] for name in HEADERS} == HEADERS
         policies = answer.headers.get_list("content-security-policy")
@@ -293,9 +299,9 @@ def test_every_answer_says_what_the_browser_must_not_do(alone: Any, visitor: htt
         "gradio_api/proxy=http://169.254.169.254/", "gradio_api/file=http://169.254.169.254/x", "svelte/..%2froutes.py",
     ],
 )  # fmt: skip
-def test_no_file_of_the_server_is_served(alone: Any, path: str) -> None:
-    path = path.replace("STORE", str(alone.desk.store.folder))
-    answer = httpx.Client().send(httpx.Request("GET", alone.url + path))
+def test_no_file_of_the_server_is_served(served: Any, alone: httpx.Client, path: str) -> None:
+    path = path.replace("STORE", str(served.desk.store.folder))
+    answer = alone.send(httpx.Request("GET", served.url + path))
     assert answer.status_code in (400, 403, 404, 405)
     assert "root:" not in answer.text
     assert b"SQLite" not in answer.content
@@ -344,7 +350,7 @@ def test_a_rater_makes_nothing(shared: Any, person: Any) -> None:
 )
 @pytest.mark.parametrize("is_told", [True, False])
 def test_a_body_that_is_too_long_is_refused_whatever_length_is_told(
-    alone: Any, path: str, most: int, is_told: bool
+    alone: httpx.Client, path: str, most: int, is_told: bool
 ) -> None:
     method = "PUT" if path.startswith("/quiz") else "POST"
     size, kind = most + 100_000, "multipart/form-data; boundary=b"
@@ -357,54 +363,70 @@ def test_a_body_that_is_too_long_is_refused_whatever_length_is_told(
 
     content: Any = head + b"x" * size if is_told else parts()
     try:
-        answer = httpx.request(method, alone.url.rstrip("/") + path, content=content, headers={"content-type": kind})
+        answer = alone.request(method, path, content=content, headers={"content-type": kind})
     except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
         return  # the server shut the door while we still talked
     assert answer.status_code == 413
     assert "Traceback" not in answer.text
 
 
-def test_a_length_that_is_none_is_refused(alone: Any) -> None:
-    port = alone.desk.config.port
+def test_a_length_that_is_none_is_refused(served: Any) -> None:
+    port = served.desk.config.port
     for told in (b"-1", b"1e9", b"\xb2", b"9" * 30):
         with socket.create_connection(("127.0.0.1", port)) as talk:
             talk.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + told + b"\r\n\r\n")
             assert talk.recv(100).split()[1] in (b"400", b"413")
 
 
-def test_who_speaks_too_slowly_is_left(undrawn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vesalius.demo.patience.HEAD_SECONDS", 0.3)
-    monkeypatch.setattr("vesalius.demo.guard.PART_SECONDS", 0.3)
-    house = undrawn()
-    heads = (
-        b"GET / HTTP/1.1\r\nHost: loc", b"",
-        b"PUT /quiz/x/sittings/y HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
-    )  # fmt: skip
-    for head in heads:
-        with socket.create_connection(("127.0.0.1", house.desk.config.port), timeout=5) as talk:
+def test_who_speaks_too_slowly_is_left(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vesalius.demo.patience.HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("vesalius.demo.guard.PART_SECONDS", 0.2)
+
+    async def reader(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await PlainTextResponse("read")(scope, receive, send)
+
+    app = Guard(reader, "127.0.0.1", False, lambda _: True)
+    told = uvicorn.Config(app, port=port, log_level="critical", http=PatientProtocol, lifespan="off")
+    server = uvicorn.Server(told)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    for head, answered in (
+        (b"GET / HTTP/1.1\r\nHost: loc", b""), (b"", b""),
+        (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", b"413"),
+        (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n{", b"200"),
+    ):  # fmt: skip
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as talk:
             talk.sendall(head)
-            answer = talk.recv(4096)
-            assert answer == b"" or b" 413 " in answer.split(b"\r\n")[0]
-    assert httpx.get(f"{house.url}login").status_code == 200
+            assert talk.recv(4096)[9:12] == answered
+    server.should_exit = True
+    thread.join(10)
 
 
 # What is told
 
 
-def test_no_answer_tells_of_the_servers_folders_or_its_code(alone: Any) -> None:
+def test_no_answer_tells_of_the_servers_folders_or_its_code(served: Any, alone: httpx.Client) -> None:
     import sys
     from pathlib import Path
 
-    base = alone.url.rstrip("/")
-    answers = [
-        httpx.get(base + path) for path in ("/", "/config", "/gradio_api/info", "/gradio_api/startup-events", "/x")
-    ]
-    answers.append(httpx.get(f"{base}/quiz/%ff%00"))
-    answers.append(httpx.get(f"{base}/pictures/%ff.png"))
+    paths = (
+        "/",
+        "/config",
+        "/gradio_api/info",
+        "/gradio_api/startup-events",
+        "/x",
+        "/quiz/%ff%00",
+        "/pictures/%ff.png",
+    )
+    answers = [alone.get(path) for path in paths]
     for path in ("/gradio_api/queue/join", "/gradio_api/call/make_quiz", "/gradio_api/run/quizzes", "/quizzes"):
         for body in (b"{", b"[]", b'{"data": 5}', b'{"data": [{"a": 1}], "fn_index": 99999, "session_hash": "x"}'):
-            answers.append(httpx.post(base + path, content=body, headers={"content-type": "application/json"}))
-    folders = (str(alone.desk.store.folder), sys.prefix, str(Path(__file__).parents[2]), str(Path.home() / "."))
+            answers.append(alone.post(path, content=body, headers={"content-type": "application/json"}))
+    folders = (str(served.desk.store.folder), sys.prefix, str(Path(__file__).parents[2]))
     for answer in answers:
         for word in ("Traceback", 'File "', "site-packages", *folders):
             assert word not in answer.text, (answer.url, word)
@@ -428,14 +450,16 @@ def test_secrets_are_never_in_the_logs(
         assert secret not in told
 
 
-def test_an_error_in_an_action_is_told_without_its_cause(alone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_an_action_is_told_without_its_cause(
+    served: Any, alone: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("/secret/folder broke")
 
     monkeypatch.setattr("vesalius.demo.tabs.quiz.quizzes_of", broken)
     with pytest.raises(Exception, match="Something broke on the server") as told:
-        alone.client().predict(api_name="/quizzes")
+        served.client().predict(api_name="/quizzes")
     assert not re.search(r"secret/folder", str(told.value))
     monkeypatch.setattr("vesalius.demo.quiz_desk.quizzes_of", broken)
-    answer = httpx.get(f"{alone.url}quizzes")
+    answer = alone.get("/quizzes")
     assert (answer.status_code, answer.text) == (500, "Internal Server Error")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,14 +12,13 @@ from vesalius.demo.store.accounts import LOCAL
 from vesalius.demo.tabs.quiz import WORDS
 
 
-def test_a_script_makes_looks_at_closes_and_deletes_a_quiz(undrawn: Callable[..., Any], add_pictures: Any) -> None:
-    house = undrawn()
-    (picture,) = add_pictures(house.desk.store, LOCAL)
-    client = house.client()
+def test_a_script_makes_looks_at_closes_and_deletes_a_quiz(served: Any, add_pictures: Any) -> None:
+    (picture,) = add_pictures(served.desk.store, LOCAL)
+    client = served.client()
     question = {"kind": "normal", "picture": picture, "text": "Is it normal?", "right": [1]}
     quiz = client.predict(title="Chest", questions=[question], api_name="/make_quiz")
     assert [q["title"] for q in client.predict(api_name="/quizzes")] == ["Chest"]
-    url, secret = f"{house.url.rstrip('/')}{quiz['link']}", "s" * 32
+    url, secret = f"{served.url.rstrip('/')}{quiz['link']}", "s" * 32
     httpx.put(f"{url}/sittings/{secret}", json={"name": "Ann"})
     httpx.put(f"{url}/sittings/{secret}/answers/0", json={"said": [1]})
     results = client.predict(quiz=quiz["id"], api_name="/quiz_results")
@@ -31,6 +29,8 @@ def test_a_script_makes_looks_at_closes_and_deletes_a_quiz(undrawn: Callable[...
         client.predict(quiz=quiz["id"], api_name="/quiz_results")
     with pytest.raises(Exception, match="Give the quiz a title"):
         client.predict(title="", questions=[question], api_name="/make_quiz")
+    with served.desk.store.write() as db:
+        db.execute("DELETE FROM pictures WHERE id = ?", [picture])
 
 
 def test_every_word_is_in_both_languages() -> None:
