@@ -17,7 +17,7 @@ from fastapi import Body, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 
 from vesalius.demo.page import LABEL, Desk, language_of, text_within
-from vesalius.demo.quiz_making import distractors, findings_of, questions_of
+from vesalius.demo.quiz_making import cases_of, distractors, findings_of, questions_of
 from vesalius.demo.quiz_words import WORDS
 from vesalius.demo.routes import required
 from vesalius.demo.store.accounts import find_account
@@ -86,6 +86,11 @@ def add_desk_routes(app: FastAPI, desk: Desk) -> Callable[[Request, str], Quiz]:
             {"id": p.id, "text": p.sample.text, "modality": p.sample.modality} for p in pictures_of(store, account)
         ])  # fmt: skip
 
+    @app.get("/quizzes/cases")
+    def cases(request: Request) -> Response:
+        account = teacher(request)
+        return plain(lambda: [{"id": c.id, "title": c.title} for c in cases_of(store, account)])
+
     @app.post("/quizzes/propose")
     def propose(told: Told, request: Request) -> Response:
         account = teacher(request)
@@ -131,8 +136,7 @@ def add_desk_routes(app: FastAPI, desk: Desk) -> Callable[[Request, str], Quiz]:
     @app.put("/quizzes/{quiz}")
     def save(quiz: str, told: Told, request: Request) -> Response:
         found = own(request, quiz)
-        new = lambda: quiz_from(store, found.account, told)  # noqa: E731
-        return plain(lambda: save_quiz(store, found.account, found.id, new()).to_json())
+        return plain(lambda: save_quiz(store, found.account, found.id, quiz_from(store, found.account, told)).to_json())
 
     @app.put("/quizzes/{quiz}/open")
     def set_open(quiz: str, told: Told, request: Request) -> Response:
@@ -180,6 +184,18 @@ def results_of(desk: Desk, quiz: Quiz) -> dict[str, Any]:
 
 def proposed(desk: Desk, account: str, request: Any, told: dict[str, Any]) -> dict[str, Any]:
     """Questions about pictures, and for each modality the findings from which further choices may be taken."""
+    case = text_within(told.get("case"), 100, "The case's name")
+    if case:
+        found = next((c for c in cases_of(desk.store, account) if c.id == case), None)
+        if found is None:
+            raise ValueError("This case is no longer here, or is someone else's")
+        told = {**told, "pictures": list(found.pictures), "diagnosis": found.diagnosis[:MOST_CHOICE]}
+        told["differential"] = [each[:MOST_CHOICE] for each in found.differential[: MOST_CHOICES - 1]]
+        captions = found.captions
+        if not found.pictures:
+            raise ValueError("No picture of this case is shown before its answer; add one to the case")
+    else:
+        captions = ()
     ids = told.get("pictures")
     if not isinstance(ids, list) or not 1 <= len(ids) <= MOST_QUESTIONS:
         raise ValueError(f"Choose 1 to {MOST_QUESTIONS} pictures")
@@ -188,7 +204,7 @@ def proposed(desk: Desk, account: str, request: Any, told: dict[str, Any]) -> di
     if not isinstance(differential, list) or len(differential) >= MOST_CHOICES:
         raise ValueError(f"Give at most {MOST_CHOICES - 1} other diagnoses")
     questions = questions_of(
-        pictures, desk.support, language_of(request),
+        pictures, desk.support, language_of(request), captions=captions,
         diagnosis=text_within(told.get("diagnosis"), MOST_CHOICE, "The diagnosis").strip(),
         differential=[each for d in differential if (each := text_within(d, MOST_CHOICE, "A diagnosis").strip())],
     )  # fmt: skip

@@ -5,18 +5,21 @@ A picture shows what it was asked for only as far as the base can draw it: a pro
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vesalius.demo.page import Language, say
 from vesalius.demo.quiz_words import WORDS
-from vesalius.demo.store.quizzes import ABNORMAL, MOST_CHOICE, MOST_CHOICES, NORMAL, Question
+from vesalius.demo.store.quizzes import ABNORMAL, MOST_CHOICE, MOST_CHOICES, MOST_EXPLANATION, NORMAL, Question
 
 if TYPE_CHECKING:
     from vesalius.data.record import Finding
     from vesalius.demo.store.pictures import StoredPicture
+    from vesalius.demo.store.schema import Store
     from vesalius.models.support import Support
 
 USUAL_CHOICES = 4
@@ -31,6 +34,37 @@ def questions_of(
     captions: what the case says of each picture, which goes into the explanation."""
     told = [*captions, *[""] * len(pictures)]
     return [_question(p, support, language, told[i], diagnosis, differential) for i, p in enumerate(pictures)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToldCase:
+    """What a quiz takes of a teaching case: the pictures that are shown before its answer, and what is said of each."""
+
+    id: str
+    title: str
+    pictures: tuple[str, ...]
+    captions: tuple[str, ...]
+    diagnosis: str
+    differential: tuple[str, ...]
+
+
+def cases_of(store: Store, account: str) -> list[ToldCase]:
+    """A person's cases, the newest first."""
+    with store.read() as db:
+        rows = db.execute("SELECT id, title, body FROM cases WHERE account = ? ORDER BY updated DESC", [account])
+        told = [(row["id"], row["title"], json.loads(row["body"])) for row in rows]
+        there = {row["id"] for row in db.execute("SELECT id FROM pictures WHERE account = ?", [account])}
+    cases = []
+    for name, title, body in told:
+        images = [i for i in body.get("images", ()) if i["picture"] in there and not i.get("in_answer")]
+        cases.append(
+            ToldCase(
+                id=name, title=title or body.get("diagnosis", ""), pictures=tuple(i["picture"] for i in images),
+                captions=tuple((i.get("caption") or body.get("discussion", ""))[:MOST_EXPLANATION] for i in images),
+                diagnosis=body.get("diagnosis", ""), differential=tuple(body.get("differential", ())),
+            )
+        )  # fmt: skip
+    return cases
 
 
 def distractors(support: Support | None, modality: str, shown: Sequence[str]) -> list[str]:
@@ -66,7 +100,7 @@ def _question(
         normal = not shown and _NORMAL.search(sample.text)
         return Question(
             kind="normal", picture=picture.id, text=say(WORDS, "quiz.ask_normal", language, modality=sample.modality),
-            right=(NORMAL if normal else ABNORMAL,), explanation="\n".join(explanation),
+            right=(NORMAL if normal else ABNORMAL,), explanation="\n".join(explanation)[:MOST_EXPLANATION],
         )  # fmt: skip
     most = MOST_CHOICES if diagnosis else USUAL_CHOICES
     wrong = [each for each in dict.fromkeys(wrong) if each.casefold() != right.casefold()][: most - 1]
@@ -74,5 +108,5 @@ def _question(
     random.Random(picture.id).shuffle(choices)  # the right one is not always the first, nor where it was last time
     return Question(
         kind="single", picture=picture.id, text=say(WORDS, key, language, modality=sample.modality),
-        choices=tuple(choices), right=(choices.index(right[:MOST_CHOICE]),), explanation="\n".join(explanation),
+        choices=tuple(choices), right=(choices.index(right[:MOST_CHOICE]),), explanation="\n".join(explanation)[:MOST_EXPLANATION],
     )  # fmt: skip

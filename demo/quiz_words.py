@@ -42,6 +42,8 @@ WORDS: Words = {
         "您最近的图像。将为每幅选中的图像建议一道题。",
     ),
     "quiz.no_pictures": ("You have no pictures yet; draw some under 'Create'.", "您还没有图像；请先在“生成”中绘制。"),
+    "quiz.case": ("Or take a case", "或选择病例"),
+    "quiz.no_case": ("(choose a case)", "（选择病例）"),
     "quiz.diagnosis": ("Diagnosis that they show (optional)", "所示诊断（可选）"),
     "quiz.differential": ("Differential, one a line (optional)", "鉴别诊断，每行一项（可选）"),
     "quiz.propose": ("Add questions about the chosen pictures", "为所选图像添加题目"),

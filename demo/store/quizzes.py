@@ -105,7 +105,7 @@ def _question(store: Store, account: str, row: Any, place: int) -> Question:
     where = f"Question {place}"
     if not isinstance(row, Mapping):
         raise ValueError(f"{where}: expected kind, picture and text")
-    kind = row.get("kind")
+    kind: Any = row.get("kind")
     if kind not in get_args(Kind):
         raise ValueError(f"{where}: the kind is one of {', '.join(get_args(Kind))}")
     text = text_within(row.get("text"), MOST_TEXT, f"{where}: the question").strip()
@@ -149,7 +149,7 @@ def _with_choices(question: Question, row: Mapping[str, Any], where: str) -> Que
 
 
 def _circle(told: Any, aspect: float, where: str) -> Circle:
-    numbers = [told.get(name) for name in ("x", "y", "radius")] if isinstance(told, Mapping) else []
+    numbers: list[Any] = [told.get(name) for name in ("x", "y", "radius")] if isinstance(told, Mapping) else []
     if not numbers or not all(type(n) in (int, float) and 0 <= n <= 1 for n in numbers) or numbers[2] < 0.01:
         raise ValueError(f"{where}: draw a circle on the picture where a click is right")
     return Circle(x=float(numbers[0]), y=float(numbers[1]), radius=float(numbers[2]), aspect=aspect)

@@ -128,7 +128,7 @@ def said_of(quiz: Quiz, number: int, said: Any) -> Said:
     if question.kind == "text":
         return _within(said, MOST_SAID)
     if question.kind == "point":
-        places = [said.get("x"), said.get("y")] if isinstance(said, dict) else []
+        places: list[Any] = [said.get("x"), said.get("y")] if isinstance(said, dict) else []
         if len(places) != 2 or not all(type(p) in (int, float) and 0 <= p <= 1 for p in places):
             raise RefusedError("bad")
         return {"x": float(places[0]), "y": float(places[1])}

@@ -281,6 +281,16 @@ window.vesaliusQuiz = (() => {
         take(await ask("POST", "/propose", { pictures: chosen.map((each) => each.value), diagnosis: diagnosis.value, differential: differential.value.split("\n").filter((line) => line.trim()) }));
         for (const each of chosen) each.checked = false;
       }))));
+    // A case gives its pictures, its diagnosis and its differential.
+    const cases = el("select", { onchange: tried(async () => {
+      if (!cases.value) return;
+      take(await ask("POST", "/propose", { case: cases.value }));
+      cases.value = "";
+    }) }, el("option", { value: "" }, say("no_case")));
+    ask("GET", "/cases").then((told) => {
+      cases.append(...told.map((each) => el("option", { value: each.id }, each.title)));
+      if (told.length) box.append(el("label", {}, say("case"), cases));
+    }).catch(() => {});
     ask("GET", "/pictures").then((pictures) => {
       grid.append(...(pictures.length ? pictures : []).map((each) => el("label", {},
         el("img", { src: `/pictures/${each.id}.png`, alt: say("alt", each), loading: "lazy" }),

@@ -243,3 +243,19 @@ def test_questions_are_proposed_from_pictures(http: Any, pictures: list[str]) ->
         assert sorted(question["choices"]) == ["cyst", "mass", "nodule"]
         assert question["choices"][question["right"][0]] == "cyst"
     assert http.post("/quizzes/propose", json={"pictures": []}).status_code == 400
+
+
+def test_a_case_gives_its_pictures_its_diagnosis_and_its_differential(
+    http: Any, desk: Desk, pictures: list[str]
+) -> None:
+    images = [{"picture": p, "caption": f"View {i}.", "in_answer": i == 2} for i, p in enumerate(pictures)]
+    body = {"title": "A case", "images": [*images, {"picture": "gone"}], "diagnosis": "cyst", "differential": ["mass"]}
+    with desk.store.write() as db:
+        for name, account in (("mine", LOCAL), ("theirs", "bert")):
+            columns = [name, account, "A case", json.dumps(body), 0, 0]
+            db.execute("INSERT INTO cases (id, account, title, body, created, updated) VALUES (?,?,?,?,?,?)", columns)
+    assert http.get("/quizzes/cases").json() == [{"id": "mine", "title": "A case"}]
+    questions = http.post("/quizzes/propose", json={"case": "mine"}).json()["questions"]
+    assert [(q["picture"], q["explanation"]) for q in questions] == [(pictures[0], "View 0."), (pictures[1], "View 1.")]
+    assert all(sorted(q["choices"]) == ["cyst", "mass"] for q in questions)
+    assert "no longer here" in http.post("/quizzes/propose", json={"case": "theirs"}).json()["error"]
