@@ -108,5 +108,6 @@ def _question(
     random.Random(picture.id).shuffle(choices)  # the right one is not always the first, nor where it was last time
     return Question(
         kind="single", picture=picture.id, text=say(WORDS, key, language, modality=sample.modality),
-        choices=tuple(choices), right=(choices.index(right[:MOST_CHOICE]),), explanation="\n".join(explanation)[:MOST_EXPLANATION],
+        choices=tuple(choices), right=(choices.index(right[:MOST_CHOICE]),),
+        explanation="\n".join(explanation)[:MOST_EXPLANATION],
     )  # fmt: skip
