@@ -274,7 +274,7 @@ window.vesaliusQuiz = (() => {
     const grid = el("div", { class: "quiz-grid" }), diagnosis = el("input", { type: "text", maxlength: 200 });
     const differential = el("textarea", { rows: 2, maxlength: 1600 });
     const box = el("details", { class: "quiz-card", open: isOpen }, el("summary", {}, say("pictures")),
-      el("p", { class: "quiz-soft" }, say("pictures_hint")), grid,
+      el("p", { class: "quiz-soft" }, say("pictures_hint")), grid, el("p", { class: "quiz-soft" }, say("label")),
       el("label", {}, say("diagnosis"), diagnosis), el("label", {}, say("differential"), differential),
       row(button("propose", tried(async () => {
         const chosen = [...grid.querySelectorAll(":checked")];

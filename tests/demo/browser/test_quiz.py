@@ -214,6 +214,7 @@ def test_a_teacher_makes_a_quiz_shows_it_and_sees_results(
     def look(name: str) -> None:
         page.wait_for_timeout(400)
         page.screenshot(path=shots / f"quiz-teacher-{width}-{name}.png")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert serious(page, ".quiz-screen" if page.locator(".quiz-screen").count() else ".quiz-desk") == []
 
     open_tab(page)
