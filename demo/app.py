@@ -17,6 +17,8 @@ TABS = {
 }  # fmt: skip
 """Tabs by their names, in their order."""
 FONTS = ("system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans CJK SC", "Arial", "sans-serif")
+HOUR = 3600
+"""Each hour, what people uploaded or fetched a day ago is deleted from gradio's own folder."""
 TITLE: Words = {
     "title": (
         "# Vesalius\nMedical pictures from words, for teaching and research. "
@@ -28,7 +30,7 @@ TITLE: Words = {
 
 def build_page(desk: Desk) -> gr.Blocks:
     """All tabs over one desk."""
-    with gr.Blocks(title=f"Vesalius - {LABEL}", analytics_enabled=False) as page:
+    with gr.Blocks(title=f"Vesalius - {LABEL}", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR)) as page:
         gr.HTML(f'<p role="note">{LABEL} · {WORDS["label"][1]}</p>', elem_id="label", padding=False)
         gr.Markdown(t("title"), elem_id="title")
         for name in LINKS:
@@ -54,14 +56,11 @@ def translations() -> gr.I18n:
 
 
 def look() -> dict[str, Any]:
-    """Theme, styles and scripts, as gradio takes them when a page is mounted."""
+    """Theme, styles and scripts, as gradio takes them when a page is mounted; not those of the learners' page."""
     web = resources.files("vesalius.demo") / "web"
-    styles = "\n".join(p.read_text() for p in sorted(web.iterdir(), key=lambda p: p.name) if p.name.endswith(".css"))
-    scripts = "".join(
-        f'<script src="/assets/{p.name}"></script>'
-        for p in sorted(web.iterdir(), key=lambda p: p.name)
-        if p.name.endswith(".js")
-    )
+    files = [p for p in sorted(web.iterdir(), key=lambda p: p.name) if not p.name.startswith("learner.")]
+    styles = "\n".join(p.read_text() for p in files if p.name.endswith(".css"))
+    scripts = "".join(f'<script src="/assets/{p.name}"></script>' for p in files if p.name.endswith(".js"))
     theme = gr.themes.Default(primary_hue="indigo", font=FONTS, font_mono=("ui-monospace", "monospace")).set(
         block_info_text_color="*neutral_600", input_placeholder_color="*neutral_500",
         button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700",

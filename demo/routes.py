@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
 import html
-import time
 from importlib import resources
 from typing import Annotated
 
@@ -13,15 +11,15 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 
 from vesalius.demo.export.dicom import dicom_of
 from vesalius.demo.page import LABEL, Desk, language_of
-from vesalius.demo.store.accounts import LOCAL, account_of_session, enter, leave
+from vesalius.demo.store.accounts import LOCAL, SESSION_SECONDS, account_of_session, leave
 from vesalius.demo.store.jobs import find_job
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture, preview_of
 from vesalius.demo.tabs.jobs import listed
+from vesalius.demo.tries import DEVICE, Tries
 from vesalius.demo.values import facts_of, units_of
 
 COOKIE = "vesalius_session"
-MOST_TRIES, TRY_SECONDS = 10, 300
-"""Wrong passwords of one name within so long, after which it must wait."""
+WRONG = "Name and password do not belong together. 用户名与密码不符。"
 
 
 def account_name(desk: Desk, request: Request) -> str | None:
@@ -47,7 +45,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     web = resources.files("vesalius.demo") / "web"
     files = {p.name: p for p in web.iterdir() if p.name.endswith((".js", ".css"))}
     kinds = {"js": "text/javascript", "css": "text/css"}
-    wrong: dict[str, list[float]] = {}
+    tries = Tries(desk.store)
 
     def asset(request: Request) -> Response:
         name = request.url.path.rpartition("/")[2]
@@ -106,20 +104,21 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         return HTMLResponse(_login_html())
 
     @app.post("/login")
-    def login(name: Annotated[str, Form()], password: Annotated[str, Form()]) -> Response:
-        now = time.monotonic()
-        tries = [each for each in wrong.get(name, []) if now - each < TRY_SECONDS]
-        if len(tries) >= MOST_TRIES:
-            return HTMLResponse(_login_html("Too many wrong passwords; wait five minutes."), status_code=429)
-        secret = enter(desk.store, name, password)
+    def login(request: Request, name: Annotated[str, Form()] = "", password: Annotated[str, Form()] = "") -> Response:
+        name = name[:100]
+        try:
+            secret = tries.enter(name, password, request.client and request.client.host, request.cookies.get(DEVICE))
+        except BlockingIOError as error:
+            return HTMLResponse(_login_html(str(error)), status_code=429)
         if secret is None:
-            if len(wrong) > 10_000:
-                wrong.clear()
-            wrong[name] = [*tries, now]
-            return HTMLResponse(_login_html("Name and password do not belong together."), status_code=401)
-        wrong.pop(name, None)
+            return HTMLResponse(_login_html(WRONG), status_code=401)
+        leave(desk.store, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse("/", status_code=303)
-        answer.set_cookie(COOKIE, secret, max_age=14 * 24 * 3600, httponly=True, samesite="strict", path="/")
+        for cookie, value in ((COOKIE, secret), (DEVICE, tries.device(name))):
+            answer.set_cookie(
+                cookie, value, max_age=SESSION_SECONDS, httponly=True, samesite="strict", path="/",
+                secure=request.url.scheme == "https",
+            )  # fmt: skip
         return answer
 
     @app.post("/logout")
@@ -131,16 +130,13 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
 
 def owned(desk: Desk, request: Request, picture: str) -> StoredPicture:
-    """A picture of who asks; 404 where they have none of that name."""
+    """A picture of who asks; 404 where they have none of that name, or its file is gone."""
     try:
-        return find_picture(desk.store, required(desk, request), picture)
+        found = find_picture(desk.store, required(desk, request), picture)
+        file_of(desk.store, found)
+        return found
     except ValueError as error:
         raise HTTPException(404, str(error)) from None
-
-
-def same_secret(first: str, second: str) -> bool:
-    """Whether two secrets are one, in a time that tells nothing."""
-    return hmac.compare_digest(first.encode(), second.encode())
 
 
 def _login_html(remark: str = "") -> str:

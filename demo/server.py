@@ -11,48 +11,10 @@ from types import FrameType
 from typing import Any
 
 from vesalius.demo.config import DemoConfig
+from vesalius.demo.guard import MAX_UPLOAD, Guard
 
-# The browser itself refuses whatever gradio's own page would fetch from elsewhere.
-POLICY = (
-    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; base-uri 'self'; object-src 'none'; "
-    "frame-ancestors 'none'"
-)
-MAX_UPLOAD = 8 << 20
-MAX_BODY = 2 * MAX_UPLOAD
 LAST_ANSWERS = 2
 """Seconds that pages have to take the last answers; their streams would keep a server open that is told to end."""
-
-
-class Guard:
-    """Adds the content policy to every answer, and refuses bodies that are too long and pages without a login (plain
-    ASGI, since streams must not be buffered)."""
-
-    def __init__(self, app: Any, needs_login: bool, is_known: Any) -> None:
-        self.app, self.needs_login, self.is_known = app, needs_login, is_known
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        from starlette.requests import Request
-        from starlette.responses import PlainTextResponse, RedirectResponse
-
-        async def send_with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                extra = [
-                    (b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer"),
-                    (b"x-content-type-options", b"nosniff"),
-                ]  # fmt: skip
-                message = {**message, "headers": [*message.get("headers", ()), *extra]}
-            await send(message)
-
-        request = Request(scope)
-        if int(request.headers.get("content-length") or 0) > MAX_BODY:
-            await PlainTextResponse("too long", 413)(scope, receive, send_with_policy)
-        elif self.needs_login and scope["path"] == "/" and not self.is_known(request):
-            await RedirectResponse("/login", 303)(scope, receive, send_with_policy)
-        else:
-            await self.app(scope, receive, send_with_policy)
 
 
 def check_port(config: DemoConfig) -> None:
@@ -76,11 +38,13 @@ def make_app(desk: Any) -> Any:
 
     from vesalius.demo.app import build_page, look, translations
     from vesalius.demo.case_routes import add_case_routes
+    from vesalius.demo.quiz_routes import add_quiz_routes
     from vesalius.demo.routes import account_name, add_routes
 
     app = FastAPI(title="Vesalius", docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(app, desk)
     add_case_routes(app, desk)
+    add_quiz_routes(app, desk)
     gr.mount_gradio_app(
         app, build_page(desk), path="/", server_name=desk.config.host, server_port=desk.config.port,
         footer_links=["api"], run_history=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False,
@@ -88,8 +52,9 @@ def make_app(desk: Any) -> Any:
         auth_dependency=(lambda request: account_name(desk, request)) if desk.config.needs_login else None, **look(),
     )  # fmt: skip
     app.add_middleware(
-        Guard, needs_login=desk.config.needs_login, is_known=lambda request: account_name(desk, request) is not None
-    )
+        Guard, host=desk.config.host, needs_login=desk.config.needs_login,
+        is_known=lambda request: account_name(desk, request) is not None,
+    )  # fmt: skip
     return app
 
 
@@ -127,6 +92,7 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
     import uvicorn
 
     from vesalius.demo.page import LABEL, Desk
+    from vesalius.demo.patience import PatientProtocol
     from vesalius.demo.store.accounts import accounts_of
     from vesalius.demo.supervisor import Supervisor
     from vesalius.models.support import support_of
@@ -155,7 +121,7 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
         Server(
             uvicorn.Config(
                 app, host=config.host, port=config.port, log_level="warning", access_log=False,
-                timeout_graceful_shutdown=LAST_ANSWERS,
+                timeout_graceful_shutdown=LAST_ANSWERS, http=PatientProtocol,
             )
         ).run()  # fmt: skip
     return 0

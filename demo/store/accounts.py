@@ -24,6 +24,8 @@ SESSION_SECONDS = 14 * 24 * 3600
 SHORTEST = 10
 """Characters of the shortest password."""
 _N, _R, _P = 2**14, 8, 1
+_NOBODY = f"{base64.b64encode(bytes(16)).decode()}${base64.b64encode(bytes(64)).decode()}"
+"""What is compared with where there is no account: salt and key of no password."""
 _NAME = re.compile(r"[\w.@-]{1,40}", re.ASCII)
 
 
@@ -82,7 +84,7 @@ def enter(store: Store, name: str, password: str) -> str | None:
     with store.read() as db:
         row = db.execute("SELECT password FROM accounts WHERE name = ?", [name]).fetchone()
     # As long for a name that does not exist, so that time does not tell names.
-    stored = row["password"] if row else _hashed("", b"0" * 16)
+    stored = row["password"] if row else _NOBODY
     right = hmac.compare_digest(stored, _hashed(password[:1000], base64.b64decode(stored.split("$")[0])))
     if not (row and right):
         return None
@@ -108,10 +110,18 @@ def leave(store: Store, secret: str) -> None:
         db.execute("DELETE FROM sessions WHERE digest = ?", [_digest(secret)])
 
 
+def sealed(store: Store, name: str, text: str) -> str:
+    """What only this store can say of a text and an account, until its password changes."""
+    with store.read() as db:
+        row = db.execute("SELECT password FROM accounts WHERE name = ?", [name]).fetchone()
+    key = row["password"].encode() if row else secrets.token_bytes(32)
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
 def _hashed(password: str, salt: bytes) -> str:
-    key = hashlib.scrypt(password.encode(), salt=salt, n=_N, r=_R, p=_P)
+    key = hashlib.scrypt(password.encode(errors="replace"), salt=salt, n=_N, r=_R, p=_P)
     return f"{base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
 
 
 def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()

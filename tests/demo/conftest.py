@@ -159,6 +159,7 @@ def shots() -> Path:
     SHOTS.mkdir(parents=True, exist_ok=True)
     return SHOTS
 
+
 AddPicture = Callable[..., StoredPicture]
 
 
@@ -215,3 +216,66 @@ def kept_case(tmp_path: Path, add_noise: AddPicture) -> KeptCase:
         references=("Zyxoma and you, 2020",),
     )  # fmt: skip
     return KeptCase(store=store, pictures=pictures, case=save_case(store, "local", case))
+
+
+def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Served]]:
+    """Make a demo without a worker, which is served in a moment and draws nothing."""
+    import uvicorn
+
+    from vesalius.demo.page import Model
+    from vesalius.demo.patience import PatientProtocol
+
+    model = Model(base="tiny", base_digest="b", adapter_digest=None, image_size=32, steps=1, guidance=1.0)
+    servers: list[tuple[Any, threading.Thread]] = []
+
+    def make(host: str = "127.0.0.1") -> Served:
+        config = DemoConfig(host=host, store=tmp_path_factory.mktemp("undrawn") / "store", port=free_port())
+        desk = Desk(config=config, store=Store(config.store), model=model, support=None)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                make_app(desk), host="127.0.0.1", port=config.port, log_level="warning", http=PatientProtocol
+            )
+        )
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.02)
+        servers.append((server, thread))
+        return Served(url=f"http://127.0.0.1:{config.port}/", desk=desk)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        yield make
+        for server, _ in servers:
+            server.should_exit = True
+        for _, thread in servers:
+            thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def add_pictures() -> Callable[..., list[str]]:
+    """Put pictures into a demo's store, as if they had been drawn; gives their ids."""
+    import secrets
+
+    import numpy as np
+
+    from vesalius.data.image import png_bytes
+    from vesalius.demo.store.pictures import add_picture
+    from vesalius.inference.sample import Sample
+
+    def add(store: Store, account: str, num: int = 1, size: int = 64, text: str = "Chest CT, nodule.") -> list[str]:
+        job, ids = secrets.token_hex(4), []
+        y, x = np.mgrid[:size, :size] / size
+        for number in range(num):
+            body = 150 * ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.16) + 90 * (
+                (x - 0.3) ** 2 + (y - 0.4 - 0.01 * number) ** 2 < 0.006
+            )
+            sample = Sample(file_name="a.png", text=text, modality="CT", seed=number, steps=1, guidance=1.0)
+            png = png_bytes(body.astype(np.uint8)[..., None], sample.recipe())
+            kept = add_picture(store, account=account, job=job, number=number, sample=sample, png=png)
+            ids.append(kept.id)
+        return ids
+
+    return add
