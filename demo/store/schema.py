@@ -48,6 +48,12 @@ STEPS = (
     CREATE TABLE shown (account TEXT NOT NULL, place INTEGER NOT NULL, ticket TEXT NOT NULL UNIQUE,
         body TEXT NOT NULL, answered REAL, PRIMARY KEY (account, place));
     """,
+    """
+    CREATE TABLE raters (account TEXT PRIMARY KEY, level TEXT NOT NULL, seed TEXT NOT NULL, used REAL NOT NULL);
+    CREATE TABLE to_rate (picture TEXT PRIMARY KEY REFERENCES pictures ON DELETE CASCADE, time REAL NOT NULL);
+    CREATE TABLE kept_out (folder TEXT NOT NULL, round INTEGER NOT NULL, sha256 TEXT NOT NULL, account TEXT NOT NULL,
+        time REAL NOT NULL, PRIMARY KEY (folder, round, sha256));
+    """,
 )
 
 
