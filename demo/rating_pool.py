@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from vesalius.data.image import image_shape
+from vesalius.data.prompt import clean
 from vesalius.data.record import Record, digest_file, metadata_files, stream_records
 from vesalius.data.split import place_of
 from vesalius.demo.config import DemoConfig
@@ -157,7 +158,8 @@ def _real(folders: tuple[Path, ...], _stamp: object) -> tuple[dict[str, Candidat
             continue
         records += mine
         for record in mine:
-            each = of_record(folder, record)
+            # Not a wording for training, which begins with what is known of its greys: no synthetic picture's text does.
+            each = dataclasses.replace(of_record(folder, record), text=clean(record.caption or record.text))
             if record.split in HELD_OUT and each.text and each.path.is_file():
                 digest = each.sha256 or digest_file(each.path)
                 found[digest] = dataclasses.replace(each, sha256=digest)

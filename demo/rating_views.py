@@ -30,9 +30,9 @@ from vesalius.improve.ratings import Level
 SHOWN_WORDS: Words = {
     "rate.tab": ("Rate", "评分"),
     "rate.lead": (
-        "Most pictures are synthetic, some are real, and some come twice. Say what you see; raters are not told which "
-        "is which.",
-        "多数图像为合成，少数为真实，部分会重复出现。请如实评分；不会告知评分者来源。",
+        "Most pictures are synthetic, some are real, and some come twice. Say what you see, on scales from 1, "
+        "the worst, to 5, the best; raters are not told which is which.",
+        "多数图像为合成，少数为真实，部分会重复出现。请如实评分（1 最差，5 最好）；不会告知评分者来源。",
     ),
     "rate.label": ("Synthetic or real: not for diagnosis", "合成或真实：不可用于诊断"),
     "rate.name": ("Name or pseudonym to rate by", "评分所用姓名或化名"),
@@ -61,7 +61,7 @@ SHOWN_WORDS: Words = {
     "rate.first": ("first", "第一幅"),
     "rate.tie": ("tie", "相当"),
     "rate.second": ("second", "第二幅"),
-    "rate.low": ("1 is the worst, 5 the best", "1 最差，5 最好"),
+    "rate.low": ("1 worst, 5 best", "1 最差，5 最好"),
     "rate.text": ("Text", "文字"),
     "rate.comment": ("Comment", "备注"),
     "rate.back": ("Back", "返回"),

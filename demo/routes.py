@@ -45,11 +45,12 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     kinds = {"js": "text/javascript", "css": "text/css"}
     wrong: dict[str, list[float]] = {}
 
-    @app.get("/assets/{name}")
-    def asset(name: str) -> Response:
-        if name not in files:
-            raise HTTPException(404, "no such file")
+    def asset(request: Request) -> Response:
+        name = request.url.path.rpartition("/")[2]
         return Response(files[name].read_bytes(), media_type=kinds[name.rpartition(".")[2]])
+
+    for name in files:  # no pattern: the other names under /assets are those of gradio's own page
+        app.add_api_route(f"/assets/{name}", asset)
 
     @app.get("/pictures/{picture}.png")
     def picture(picture: str, request: Request) -> Response:

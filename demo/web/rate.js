@@ -160,7 +160,13 @@
         onclose: () => this.ended(),
       });
       this.status = make("p", { className: "rate-status", role: "status" });
+      // Outside of gradio's container, whose styles of buttons and texts would be seen here. It confines styles of narrow
+      // windows to that container, too, so that these are told by a class.
       document.body.append(this.stage);
+      const narrow = window.matchMedia("(max-width: 800px)");
+      const fit = () => this.stage.classList.toggle("rate-narrow", narrow.matches);
+      narrow.addEventListener("change", fit);
+      fit();
     }
 
     ended() {
@@ -186,7 +192,8 @@
           if (scale === "realism" || scale === "agreement") button.setAttribute("aria-label", `${words[scale]} ${i + 1}`);
         });
         const row = make("div", { className: `rate-row rate-row-${choices.length}`, role: "group", "aria-label": words[scale] },
-          make("span", { className: "rate-scale" }, words[scale]), make("div", { className: "rate-choices" }, ...buttons));
+          make("span", { className: "rate-scale" }, words[scale],
+            ...(choices.length === 5 ? [make("small", {}, ` ${words.low}`)] : [])), make("div", { className: "rate-choices" }, ...buttons));
         return { scale, choices, buttons, row };
       });
       this.comment = make("input", {
