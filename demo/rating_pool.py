@@ -158,7 +158,7 @@ def _real(folders: tuple[Path, ...], _stamp: object) -> tuple[dict[str, Candidat
             continue
         records += mine
         for record in mine:
-            # Not a wording for training, which begins with what is known of its greys: no synthetic picture's text does.
+            # Not a wording for training: that may begin with what is known of its greys, as no other text does.
             each = dataclasses.replace(of_record(folder, record), text=clean(record.caption or record.text))
             if record.split in HELD_OUT and each.text and each.path.is_file():
                 digest = each.sha256 or digest_file(each.path)
