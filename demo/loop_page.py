@@ -85,7 +85,7 @@ def page_of(desk: Desk, account: Account, language: Language, *, stamp: str = ""
     loops.watcher(account)
     stamps = []
     for folder in desk.config.loop:
-        index = _waits(folder)
+        index = loops.waiting_of(folder)
         out = sorted(loops.kept_out(desk, folder, index)) if index is not None else []
         stamps.append(f"{loops.stamp_of(folder)}/{out}")
     now = f"{language}|{'|'.join(stamps)}"
@@ -98,15 +98,6 @@ def page_of(desk: Desk, account: Account, language: Language, *, stamp: str = ""
         parts.append(f"<details><summary>{_say('more', language)}</summary>{_lines(language)}</details>")
     words = {k: WORDS[f"loop.{k}"][language == "zh"] for k in ("sure", "chosen", "approved", "lost")}
     return {"stamp": now, "html": "".join(parts), "words": words}
-
-
-def _waits(folder: Path) -> int | None:
-    try:
-        status = loops.read_loop(folder)
-    except ValueError:
-        return None
-    found: int | None = status["waiting"]
-    return found
 
 
 def _say(key: str, language: Language, **values: object) -> str:
@@ -130,9 +121,9 @@ def _loop(desk: Desk, account: Account, language: Language, place: int, folder: 
             *(_round(language, place, folder, row) for row in reversed(status["rounds"])),
         ]  # fmt: skip
         body = "".join(parts)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        told = loops.plain(folder, str(error)) if isinstance(error, ValueError) else _say("lost", language)
-        body = f'<p role="status" class="loop-remark">{html.escape(told)}</p>'
+    except loops.BROKEN as error:
+        told = html.escape(loops.sentence_of(folder, error))
+        body = f'<p role="status" class="loop-remark">{told}</p>'
     return f'<section class="loop-one" aria-label="{name}"><h2>{name}</h2>{body}</section>'
 
 

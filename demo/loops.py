@@ -8,6 +8,7 @@ whole.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -36,6 +37,9 @@ MOST_WAITING = 300
 MOST_REASON = 500
 WATCHED = ("config.json", "ledger.jsonl", "champion.json", "round-*/*.json*", "round-*/accepted", "round-*/samples")
 """What of a loop's folder changes when it goes on."""
+BROKEN = (ValueError, OSError, KeyError, TypeError, AttributeError)
+"""What reading files comes to that are half written, gone, or something else."""
+log = logging.getLogger(__name__)
 _PLOTTING = threading.Lock()  # matplotlib's figures are one for all threads
 
 
@@ -76,13 +80,19 @@ def read_loop(folder: Path) -> dict[str, Any]:
     holds no loop, or is being written at this moment."""
     try:
         return without_paths(folder, read_status(folder))
-    except ValueError as error:
-        raise ValueError(plain(folder, str(error))) from None
-    except (OSError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"The loop '{folder.name}' is being written, or a file of it is damaged ({type(error).__name__}); this "
-            "page looks again by itself"
-        ) from None
+    except BROKEN as error:
+        raise ValueError(sentence_of(folder, error)) from None
+
+
+def sentence_of(folder: Path, error: Exception) -> str:
+    """What is wrong with a loop's folder, in words for whoever looks at it."""
+    if isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return plain(folder, str(error))
+    log.info("a loop cannot be read", exc_info=error)
+    return (
+        f"The loop '{folder.name}' is being written, or a file of it is damaged ({type(error).__name__}); this page looks "
+        "again by itself"
+    )
 
 
 def without_paths(folder: Path, told: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +146,14 @@ def examples_of(round_folder: Path) -> dict[str, list[Example]]:
         ]
         for gate, mine in rows.items()
     }  # fmt: skip
+
+
+def waiting_of(folder: Path) -> int | None:
+    """The round of a loop that waits for review; None where none does, or its folder cannot be read."""
+    try:
+        return waiting_round(folder)
+    except BROKEN:
+        return None
 
 
 def waiting_samples(folder: Path, index: int) -> Iterator[Example]:
