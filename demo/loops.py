@@ -90,8 +90,8 @@ def sentence_of(folder: Path, error: Exception) -> str:
         return plain(folder, str(error))
     log.info("a loop cannot be read", exc_info=error)
     return (
-        f"The loop '{folder.name}' is being written, or a file of it is damaged ({type(error).__name__}); this page looks "
-        "again by itself"
+        f"The loop '{folder.name}' is being written, or a file of it is damaged ({type(error).__name__}); this page "
+        "looks again by itself"
     )
 
 
