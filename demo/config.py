@@ -42,6 +42,8 @@ class DemoConfig(Settled):
     """dataset folders, whose real images are mixed among those to be rated"""
     rate: tuple[Path, ...] = ()
     """samples folders to be rated beside the pictures made here"""
+    real_share: float = 0.25
+    """share of real images among those to be rated, where --real has such of the same modality"""
     pacs: str | None = None
     """DICOMweb address of an image archive that cases may be sent to, such as http://localhost:8042/dicom-web"""
     device: str = "auto"
@@ -61,6 +63,8 @@ class DemoConfig(Settled):
         for name in ("max_jobs", "max_queue", "max_pictures"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least 1")
+        if not 0 <= self.real_share <= 0.75:
+            raise ValueError(f"--real-share {self.real_share:g}: expected a share from 0 to 0.75")
 
     @property
     def needs_login(self) -> bool:

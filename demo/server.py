@@ -39,12 +39,15 @@ def make_app(desk: Any) -> Any:
     from vesalius.demo.app import build_page, look, translations
     from vesalius.demo.case_routes import add_case_routes
     from vesalius.demo.quiz_routes import add_quiz_routes
+    from vesalius.demo.rate_routes import add_rate_routes
     from vesalius.demo.routes import account_name, add_routes
 
     app = FastAPI(title="Vesalius", docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(app, desk)
     add_case_routes(app, desk)
     add_quiz_routes(app, desk)
+
+    add_rate_routes(app, desk)
     gr.mount_gradio_app(
         app, build_page(desk), path="/", server_name=desk.config.host, server_port=desk.config.port,
         footer_links=["api"], run_history=False, ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False,

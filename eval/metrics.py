@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 MIN_IMAGES = 10
 MOST_BLOCKS = 64
@@ -94,6 +97,8 @@ def mean_with_interval(values: Sequence[float]) -> Measure:
 
 def paired_auc(positive: torch.Tensor, negative: torch.Tensor, *, seed: int = 0, draws: int = 200) -> Measure:
     """Area under the ROC curve of two scores of each query, float [N] each; interval by bootstrap over queries."""
+    import torch
+
     num = len(positive)
     if not num:
         raise ValueError("an area under the ROC curve needs at least one pair, got none")
@@ -222,5 +227,7 @@ class _Blocks:
 
 def nearest_distances(queries: torch.Tensor, references: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Euclidean distance of each query to its nearest reference, and that one's index; both [N]."""
+    import torch
+
     parts = [torch.cdist(part.double(), references.double()).min(1) for part in queries.split(ROWS)]
     return torch.cat([p.values for p in parts]).float(), torch.cat([p.indices for p in parts])

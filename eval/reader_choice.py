@@ -13,7 +13,7 @@ from pathlib import Path
 from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean, prompts_of
 from vesalius.data.record import Finding, Record, digest_file
-from vesalius.eval.scores import patient_of
+from vesalius.eval.strata import patient_of
 from vesalius.inference.sample import Sample
 
 _DENIED = re.compile(r"\b(?:no|not|without|negative for|absence of)\b[^.,;]*$", re.IGNORECASE)

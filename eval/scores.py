@@ -12,8 +12,7 @@ from torch.nn import functional
 from vesalius.data.image import load_stack
 from vesalius.data.modality import WINDOWS, find_modality
 from vesalius.data.record import Finding, Record
-from vesalius.data.split import patient_key
-from vesalius.eval.strata import subgroups_of
+from vesalius.eval.strata import patient_of, subgroups_of
 from vesalius.inference.sample import Sample
 from vesalius.models.detector import Window
 from vesalius.models.judge_network import Judge
@@ -59,12 +58,6 @@ def case_of_record(folder: Path, record: Record) -> Case:
         path=folder / record.file_name, text=text, modality=modality, findings=record.findings, label=record.label,
         organ=record.organ, patient=patient_of(record), subgroups=subgroups_of(record.extra, record.text),
     )  # fmt: skip
-
-
-def patient_of(record: Record) -> str | None:
-    """Whose picture it is, or which group's (`patient_key`): numbers of one source are not those of another."""
-    key = patient_key(record)
-    return f"{record.source}: {key}" if record.source and key else key
 
 
 def read_images(cases: Sequence[Case], size: int, what: str, *, quiet: bool = False) -> torch.Tensor:

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vesalius.data.record import Record
+from vesalius.data.split import patient_key
+
 if TYPE_CHECKING:
     from vesalius.eval.scores import Case
 
@@ -27,6 +30,12 @@ _SEX_WORDS = {
     "male": re.compile(r"\b(male|man|men|boy|gentleman)\b|男性|男士|患者男|，男", re.IGNORECASE),
 }
 _AGE = re.compile(r"\b(\d{1,3})[- ]?(?:year[s]?[- ]old|y/?o\b|yo\b)|(\d{1,3}) ?岁", re.IGNORECASE)
+
+
+def patient_of(record: Record) -> str | None:
+    """Whose picture it is, or which group's (`patient_key`): numbers of one source are not those of another."""
+    key = patient_key(record)
+    return f"{record.source}: {key}" if record.source and key else key
 
 
 def subgroups_of(columns: Mapping[str, Any], text: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from vesalius.data.modality import find_modality
 from vesalius.data.record import Record, digest_file, load_records, numbered_rows, read_state
 from vesalius.data.split import patient_key
-from vesalius.eval.scores import patient_of
+from vesalius.eval.strata import patient_of
 from vesalius.eval.usefulness_config import UsefulnessConfig
 from vesalius.models.base import EMBEDDED, base_folder
 from vesalius.models.support import Support

@@ -11,6 +11,8 @@ from vesalius.data.fields import Settled
 from vesalius.data.prompt import SECTIONS
 
 REAL_FLOOR = 0.5
+WEIGHT = "sampling_weight"
+"""A record's further column by which it is drawn more often or less than others; not `weight`, which is a patient's."""
 
 
 @dataclass(frozen=True, kw_only=True)

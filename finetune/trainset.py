@@ -20,14 +20,12 @@ from vesalius.data.modality import find_modality
 from vesalius.data.prompt import clean, prompts_of, sections
 from vesalius.data.record import Record, digest_file
 from vesalius.data.streamed import dataset_records, place_of
-from vesalius.finetune.config import FinetuneConfig
+from vesalius.finetune.config import WEIGHT, FinetuneConfig
 from vesalius.finetune.pairs import load_pairs
 from vesalius.models.text import split_chunks
 
 Member = tuple[Path, Record]
 MAX_DEPTH = 3
-WEIGHT = "sampling_weight"
-"""A record's further column by which it is drawn more often or less than others; not `weight`, which is a patient's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,8 @@ from vesalius.eval.copies import Original, Suspect
 from vesalius.eval.features import HOUNSFIELD, ImageSet, features_of, open_images
 from vesalius.eval.gates import Thresholds, Verdict, calibrate, judge_sample
 from vesalius.eval.scorer import Scorer, measures_of
-from vesalius.eval.scores import Case, Grain, JudgeReading, Scores, case_of_record, case_of_sample, patient_of
+from vesalius.eval.scores import Case, Grain, JudgeReading, Scores, case_of_record, case_of_sample
+from vesalius.eval.strata import patient_of
 from vesalius.eval.written import Written
 from vesalius.finetune.trainset import MAX_DEPTH
 from vesalius.improve.config import ImproveConfig

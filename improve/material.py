@@ -18,7 +18,7 @@ from vesalius.data.modality import find_modality
 from vesalius.data.record import Record, load_records, write_json
 from vesalius.data.split import place_of
 from vesalius.eval.gates import check_enough
-from vesalius.eval.scores import patient_of
+from vesalius.eval.strata import patient_of
 from vesalius.finetune.trainset import data_digest
 
 Member = tuple[Path, Record]

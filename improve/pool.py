@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.record import Record, load_records, read_state, write_dataset, write_json
-from vesalius.finetune.trainset import WEIGHT
+from vesalius.finetune.config import WEIGHT
 from vesalius.improve.agreement import describe, sentence
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.ratings import Rating, read_ratings

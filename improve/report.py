@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from vesalius.data.record import read_rows
 from vesalius.eval.metrics import share
 from vesalius.eval.pictures import curve_svg, image_uri, shortened
 from vesalius.eval.report import Figure, Table
-from vesalius.improve.facts import MIN_PROMPTS, NAME, Facts, read_facts
+from vesalius.improve.facts import MIN_PROMPTS, NAME, Fact, Facts, read_facts
 from vesalius.improve.promotion import HOW, table_of
 from vesalius.improve.report_plots import Curve, gamed_svg, rounds_svg
 from vesalius.improve.report_rounds import asked_tables, refusal_sheets, refusal_tables
@@ -184,18 +184,24 @@ def curves(decisions: Mapping[Path, Mapping[str, Any]], status: Mapping[str, Any
         return []
     refused = [d["round"] for d in decisions.values() if not d["promoted"]]
     plots, folded = [*gates_and_witness(facts), *acceptance(status)], list[str]()
+    for one in plotted(facts):
+        plot = rounds_svg(
+            curve_of(facts, one.name), title=one.told, better="higher" if one.up else "lower",
+            percent=one.share, refused=refused,
+        )  # fmt: skip
+        (folded if one.group == "obedience" and one.decides else plots).append(plot)
+    told = ["Bands are 95 % intervals of each round alone; two rounds are compared in pairs, which tells more."]
+    told += ["Crosses are rounds that were rolled back."] if refused else []
+    return [Part(title="Over the rounds", anchor="curves", text=told, plots=plots, folded_plots=folded)]
+
+
+def plotted(facts: Mapping[int, Facts]) -> Iterator[Fact]:
+    """The numbers whose curves are shown, each as the first round that has it tells it."""
     names = dict.fromkeys(f.name for each in facts.values() for f in each.facts if f.group != "gates")
     for name in names:
         one = next(each.by_name[name] for each in facts.values() if name in each.by_name)
         if one.decides or name == "obedience/all":
-            plot = rounds_svg(
-                curve_of(facts, name), title=one.told, better="higher" if one.up else "lower",
-                percent=one.share, refused=refused,
-            )  # fmt: skip
-            (folded if one.group == "obedience" and one.decides else plots).append(plot)
-    told = ["Bands are 95 % intervals of each round alone; two rounds are compared in pairs, which tells more."]
-    told += ["Crosses are rounds that were rolled back."] if refused else []
-    return [Part(title="Over the rounds", anchor="curves", text=told, plots=plots, folded_plots=folded)]
+            yield one
 
 
 def acceptance(status: Mapping[str, Any]) -> list[str]:

@@ -57,6 +57,11 @@ STEPS = (
     ALTER TABLE cases ADD COLUMN level TEXT NOT NULL DEFAULT '';
     CREATE TABLE drafts (account TEXT NOT NULL, case_id TEXT NOT NULL, body TEXT NOT NULL, seen REAL NOT NULL,
         kept REAL NOT NULL, PRIMARY KEY (account, case_id));
+
+    CREATE TABLE raters (account TEXT PRIMARY KEY, level TEXT NOT NULL, seed TEXT NOT NULL, used REAL NOT NULL);
+    CREATE TABLE to_rate (picture TEXT PRIMARY KEY REFERENCES pictures ON DELETE CASCADE, time REAL NOT NULL);
+    CREATE TABLE kept_out (folder TEXT NOT NULL, round INTEGER NOT NULL, sha256 TEXT NOT NULL, account TEXT NOT NULL,
+        time REAL NOT NULL, PRIMARY KEY (folder, round, sha256));
     """,
 )
 

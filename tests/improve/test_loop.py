@@ -13,7 +13,7 @@ import pytest
 
 from vesalius.cli.main import main
 from vesalius.data.phantom import PhantomConfig, write_phantoms
-from vesalius.eval.scores import patient_of
+from vesalius.eval.strata import patient_of
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.loop import improve
 from vesalius.improve.material import check_unchanged, read_material

@@ -11,8 +11,8 @@ import pytest
 from vesalius.cli.main import DONE, RESUMABLE, main
 from vesalius.data.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
+from vesalius.finetune.config import WEIGHT
 from vesalius.finetune.pairs import load_pairs
-from vesalius.finetune.trainset import WEIGHT
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.ledger import read_ledger
 from vesalius.improve.loop import improve

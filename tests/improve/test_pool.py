@@ -11,7 +11,7 @@ import pytest
 from vesalius.data.check import CheckConfig, check
 from vesalius.data.image import Picture, read_hu
 from vesalius.data.record import load_records
-from vesalius.finetune.trainset import WEIGHT
+from vesalius.finetune.config import WEIGHT
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.pool import DIGEST, pool_facts, settle_pools, write_accepted
 from vesalius.improve.ratings import Rating
