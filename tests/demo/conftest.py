@@ -218,6 +218,7 @@ def kept_case(tmp_path: Path, add_noise: AddPicture) -> KeptCase:
     return KeptCase(store=store, pictures=pictures, case=save_case(store, "local", case))
 
 
+@pytest.fixture(scope="session")
 def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Served]]:
     """Make a demo without a worker, which is served in a moment and draws nothing."""
     import uvicorn
