@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from vesalius.data.image import Picture, from_tensor_range
@@ -46,6 +47,7 @@ def watched(pipeline: Any, batch: Sequence[Request], watch: Watch) -> Any:
     seen: dict[str, torch.Tensor] = {}
     plain = pipeline.scheduler.step
 
+    @wraps(plain)  # diffusers looks whether it takes a generator
     def step(*args: Any, **kwargs: Any) -> Any:
         moved = plain(*args, **kwargs)
         # Schedulers that keep clean latents for their next step tell no other way.
