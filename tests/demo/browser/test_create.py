@@ -88,9 +88,9 @@ def draw(page: Page, num: int) -> None:
 
 def test_keyboard_alone_chooses_draws_and_reads_the_badges(told: Any, browser: Browser, shots: Path) -> None:
     page = opened(browser, told.url)
-    press(page, "side", "right")
-    settle_prompt(page, "right")
-    page.wait_for_function("document.activeElement.dataset.value == 'right'", timeout=10_000)
+    press(page, "modality", "MRI")
+    settle_prompt(page, "MRI")
+    page.wait_for_function("document.activeElement.dataset.value == 'MRI'", timeout=10_000)
     page.locator("#create-num input").focus()
     for _ in range(8):
         page.keyboard.press("Tab")
@@ -102,8 +102,8 @@ def test_keyboard_alone_chooses_draws_and_reads_the_badges(told: Any, browser: B
     badge = page.locator(".board-check summary").nth(2)
     badge.focus()
     page.keyboard.press("Enter")
-    assert "wrong in 2 % of such images" in page.locator(".board-check p").nth(2).inner_text()
-    assert "nodule: " in badge.inner_text()
+    assert "wrong in 1 % of such images" in page.locator(".board-check p").nth(2).inner_text()
+    assert "infarct: " in badge.inner_text()
     assert page.locator(".board-figure img").get_attribute("alt", timeout=1000).startswith(LABEL)  # type: ignore[union-attr]
     assert page.locator(".board-label").first.inner_text() == LABEL
     page.screenshot(path=shots / "create-desk.png", full_page=True)
