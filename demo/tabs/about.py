@@ -57,6 +57,7 @@ WORDS: Words = {
     "about.repeat_info": ("Your newest pictures; the newest is chosen.", "您最近的图像；默认选择最新一幅。"),
     "about.shell": ("On the command line", "命令行"),
     "about.python": ("In Python", "Python"),
+    "about.copy": ("Copy", "复制"),
     "about.none": ("Draw a picture first; its lines appear here.", "请先生成图像，此处将显示相应代码。"),
     "about.where": (
         "Run it where the folders of base and adapters lie, if they are folders. The same processor and versions give "
@@ -109,24 +110,8 @@ def build(desk: Desk) -> None:
     which = gr.Dropdown(
         label=t("about.which"), info=t("about.repeat_info"), choices=[], value=None, elem_id="about-which",  # type: ignore[arg-type]
     )  # fmt: skip
-    shell = gr.Code(
-        label=t("about.shell"),
-        language="shell",
-        interactive=False,
-        wrap_lines=True,
-        lines=2,
-        max_lines=8,
-        elem_id="about-shell",
-    )
-    python = gr.Code(
-        label=t("about.python"),
-        language="python",
-        interactive=False,
-        wrap_lines=True,
-        lines=8,
-        max_lines=20,
-        elem_id="about-python",
-    )
+    shell = gr.HTML(padding=False, elem_id="about-shell")
+    python = gr.HTML(padding=False, elem_id="about-python")
     note = gr.HTML(padding=False)
     facts = gr.HTML(_facts(desk, cards, "en"), padding=False, elem_id="about-facts")
     for name, card in cards:
@@ -169,8 +154,18 @@ def _lines(desk: Desk, picture: StoredPicture | None, language: Language) -> tup
     if picture is None:
         return "", "", f"<p>{_say('none', language)}</p>"
     adapters = adapters_told(desk.config.adapter)
-    shell = shell_line(picture.sample, desk.model.base, adapters)
-    return shell, python_lines(picture.sample, desk.model.base, adapters), f"<p>{_say('where', language)}</p>"
+    shell = _code("shell", shell_line(picture.sample, desk.model.base, adapters), language)
+    python = _code("python", python_lines(picture.sample, desk.model.base, adapters), language)
+    return shell, python, f"<p>{_say('where', language)}</p>"
+
+
+def _code(name: str, text: str, language: Language) -> str:
+    """Lines to copy, by mouse or keyboard."""
+    label = _say(name, language)
+    return (
+        f'<div class="about-code"><strong>{label}</strong><button type="button" data-copy="1">{_say("copy", language)}'
+        f'</button><pre tabindex="0" aria-label="{label}"><code>{html.escape(text)}</code></pre></div>'
+    )
 
 
 def _facts(desk: Desk, cards: list[tuple[str, str]], language: Language) -> str:

@@ -173,16 +173,17 @@ def picked(menu: Menu, sent: str) -> tuple[Wish, str, bool]:
         return wish, text, True
     sided = {"finding": "side", "second": "second_side"}.get(field)
     if sided and not getattr(wish, sided):
-        wish = replace(wish, **{sided: "left"})  # training texts name a side wherever there is one
+        left: dict[str, Any] = {sided: "left"}
+        wish = replace(wish, **left)  # training texts name a side wherever there is one
     return settled(menu, wish), text, False
 
 
 def _wish(row: dict[str, Any]) -> Wish:
     """A state out of a browser's. ValueError or TypeError where it is none."""
     known = {f.name: row[f.name] for f in fields(Wish) if f.name in row}
-    numbers = {"count": int(known.get("count", 1)), "wording": int(known.get("wording", 0)) % 10_000}
+    numbers: dict[str, Any] = {"count": int(known.get("count", 1)), "wording": int(known.get("wording", 0)) % 10_000}
     size = known.get("size_mm")
-    words = {k: str(v)[:100] for k, v in known.items() if k not in ("count", "wording", "size_mm")}
+    words: dict[str, Any] = {k: str(v)[:100] for k, v in known.items() if k not in ("count", "wording", "size_mm")}
     return Wish(**words, **numbers, size_mm=None if size is None else int(size))
 
 

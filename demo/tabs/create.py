@@ -195,18 +195,20 @@ def build(desk: Desk) -> None:
         return *settings_of(made), _remark(remark(desk.model, recipe, language_of(request)))
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    stream: dict[str, Any] = {**private, "concurrency_limit": None, "trigger_mode": "multiple"}
+    # What may be refused goes through gradio's queue: of what does not, the browser shows no error.
+    quick: dict[str, Any] = {**private, "concurrency_limit": None}
+    stream: dict[str, Any] = {**quick, "trigger_mode": "multiple"}
     for press in (draw.click, prompt.submit):
-        ordered = press(plainly(order), inputs=settings, outputs=[job, warning], queue=False, **private)
+        ordered = press(plainly(order), inputs=settings, outputs=[job, warning], **quick)
         ordered.success(plainly(show), inputs=job, outputs=results, **stream)
     link = desk.links["follow"]
     link.input(lambda wish: wish.partition("#")[0], inputs=link, outputs=job, queue=False, **private)
     link.input(plainly(show), inputs=link, outputs=results, **stream)
-    stop.click(plainly(halt), inputs=job, outputs=stop, queue=False, **private)
+    stop.click(plainly(halt), inputs=job, outputs=stop, **quick)
     again.click(again_seed, outputs=seed, queue=False, **private)
-    choice.input(plainly(pick), inputs=[choice, prompt], outputs=[choices, prompt, warning], queue=False, **private)
+    choice.input(plainly(pick), inputs=[choice, prompt], outputs=[choices, prompt, warning], **quick)
     desk.links["recall"].input(
-        plainly(recall_picture), inputs=desk.links["recall"], outputs=[*settings, warning], queue=False, **private
+        plainly(recall_picture), inputs=desk.links["recall"], outputs=[*settings, warning], **quick
     )
     file.upload(plainly(recall), inputs=file, outputs=[*settings, warning], api_name="recall", show_progress="hidden")
     root = gr.context.Context.root_block
