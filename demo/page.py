@@ -120,7 +120,16 @@ def plainly(action: Callable[..., Any]) -> Callable[..., Any]:
                 raise told(error) from None
 
         return yielded
-    assert not iscoroutinefunction(action), "an action is a function or a generator"
+    if iscoroutinefunction(action):
+
+        @wraps(action)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await action(*args, **kwargs)
+            except Exception as error:
+                raise told(error) from None
+
+        return awaited
 
     @wraps(action)
     def called(*args: Any, **kwargs: Any) -> Any:

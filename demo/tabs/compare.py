@@ -197,24 +197,8 @@ def _add_endpoints(desk: Desk) -> None:
         a, b = (find_picture(desk.store, name, text_within(p, 100, "The picture's id")) for p in (first, second))
         return asdict(difference_of(desk.store, a, b))
 
-    gr.api(_plainly_awaited(compare), api_name="compare")
+    gr.api(plainly(compare), api_name="compare")
     gr.api(plainly(difference), api_name="difference", queue=False)
-
-
-def _plainly_awaited(action: Any) -> Any:
-    """As `plainly`, of a coroutine function, which it does not take."""
-    from functools import wraps
-
-    from vesalius.demo.page import told
-
-    @wraps(action)
-    async def awaited(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await action(*args, **kwargs)
-        except Exception as error:
-            raise told(error) from None
-
-    return awaited
 
 
 def _offered(desk: Desk, text: str, of: Origin, now: object, language: Language) -> tuple[Any, str]:
