@@ -342,6 +342,26 @@ def test_a_rater_makes_nothing(shared: Any, person: Any) -> None:
             client.predict(*([] if name == "/quizzes" else ["x"]), api_name=name)
 
 
+def test_no_action_makes_a_rater_more(shared: Any, visitor: httpx.Client) -> None:
+    made = ("jobs", "pictures", "cases", "quizzes", "accounts")
+
+    def counts() -> list[int]:
+        with shared.desk.store.read() as db:
+            return [db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in made]
+
+    visitor.headers["authorization"] = f"Bearer {enter(shared.desk.store, 'rita', WORD)}"
+    before, asked = counts(), 0
+    for name, told in visitor.get("/gradio_api/info").json()["named_endpoints"].items():
+        data = [
+            p["parameter_default"] if p.get("parameter_has_default") else p.get("example_input")
+            for p in told["parameters"]
+        ]
+        event = visitor.post(f"/gradio_api/call{name}", json={"data": data}).json()["event_id"]
+        asked += bool(visitor.get(f"/gradio_api/call{name}/{event}").text)
+    assert asked >= 5
+    assert counts() == before
+
+
 # Too much, too slowly
 
 
