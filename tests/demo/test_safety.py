@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import socket
@@ -19,9 +18,8 @@ from starlette.responses import PlainTextResponse
 from vesalius.demo.guard import HEADERS, MAX_BODY, MAX_FORM, Guard
 from vesalius.demo.patience import PatientProtocol
 from vesalius.demo.routes import COOKIE
-from vesalius.demo.store.accounts import Account, account_of_session, add_account, enter, remove_account
-from vesalius.demo.store.schema import Store
-from vesalius.demo.tries import DEVICE, MOST_FROM_ONE, Tries
+from vesalius.demo.store.accounts import Account, account_of_session, add_account, enter
+from vesalius.demo.tries import DEVICE, MOST_FROM_ONE
 
 WORD = "correct horse battery"
 PEOPLE = {"anna": "teacher", "bert": "teacher", "rita": "rater"}
@@ -66,13 +64,6 @@ def person(shared: Any) -> Iterator[Callable[[str], httpx.Client]]:
         client.close()
 
 
-@pytest.fixture
-def store(tmp_path: Any) -> Store:
-    store = Store(tmp_path / "store")
-    add_account(store, Account(name="anna"), WORD)
-    return store
-
-
 # Logging in
 
 
@@ -104,84 +95,6 @@ def test_a_logout_ends_the_session_on_the_server(shared: Any) -> None:
         client.post("/logout")
     with httpx.Client(verify=False, base_url=shared.url, cookies={COOKIE: secret}) as client:
         assert client.get("/quizzes").status_code == 401
-
-
-def test_a_new_password_or_no_account_ends_all_sessions(store: Store) -> None:
-    first = enter(store, "anna", WORD)
-    add_account(store, Account(name="anna"), WORD + "2")
-    second = enter(store, "anna", WORD + "2")
-    assert first
-    assert second
-    assert [account_of_session(store, s) for s in (first, second)] == [None, "anna"]
-    remove_account(store, "anna")
-    assert account_of_session(store, second) is None
-
-
-def test_a_session_ends_and_is_kept_as_a_digest(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    secret = enter(store, "anna", WORD)
-    assert secret
-    assert all(word.encode() not in store.path.read_bytes() for word in (secret, WORD))
-    later = time.time() + 15 * 24 * 3600
-    monkeypatch.setattr(time, "time", lambda: later)
-    assert account_of_session(store, secret) is None
-
-
-def test_time_does_not_tell_which_names_there_are(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[str] = []
-    scrypt = hashlib.scrypt
-    monkeypatch.setattr(hashlib, "scrypt", lambda *a, **k: (calls.append(""), scrypt(*a, **k))[1])
-    counts = []
-    for name in ("anna", "nobody", "x" * 100, "\ud800"):
-        calls.clear()
-        assert enter(store, name.encode(errors="replace").decode(), "wrong") is None
-        counts.append(len(calls))
-    assert counts == [1, 1, 1, 1]
-
-
-def guess(tries: Tries, name: str, host: str, times: int, device: str = "") -> None:
-    for _ in range(times):
-        tries.enter(name, "wrong", host, device)
-
-
-def test_guesses_are_bounded_and_a_known_browser_is_not_locked_out_by_them(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vesalius.demo.tries.enter", lambda store, name, word: "secret" if word == WORD else None)
-    tries = Tries(store)
-    device = tries.device("anna")
-    guess(tries, "anna", "10.0.0.1", MOST_FROM_ONE)
-    with pytest.raises(BlockingIOError, match="wait five minutes"):
-        tries.enter("anna", WORD, "10.0.0.1", "")
-    assert tries.enter("anna", WORD, "10.0.0.2", "") == "secret"  # anna elsewhere
-    assert tries.enter("anna", WORD, "10.0.0.1", device) == "secret"  # anna beside the guesser
-    for i in range(3, 13):
-        guess(tries, "anna", f"10.0.0.{i}", 9)
-    with pytest.raises(BlockingIOError):  # too many in all for this name
-        tries.enter("anna", WORD, "10.0.0.99", "")
-    assert tries.enter("anna", WORD, "10.0.0.99", device) == "secret"
-    with pytest.raises(BlockingIOError):  # another's cookie is worth nothing
-        tries.enter("anna", WORD, "10.0.0.99", tries.device("bert"))
-    guess(tries, "anna", "10.0.1.1", MOST_FROM_ONE, device)
-    with pytest.raises(BlockingIOError):  # nor does a known browser guess without end
-        tries.enter("anna", WORD, "10.0.1.1", device)
-
-
-def test_one_address_does_not_try_names_without_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vesalius.demo.tries.enter", lambda *_: None)
-    tries = Tries(store)
-    for i in range(50):
-        tries.enter(f"name{i}", "wrong", "10.0.0.1", "")
-    with pytest.raises(BlockingIOError):
-        tries.enter("another", "wrong", "10.0.0.1", "")
-    assert tries.enter("another", "wrong", "10.0.0.2", "") is None
-
-
-def test_a_new_password_makes_known_browsers_strangers(store: Store) -> None:
-    tries = Tries(store)
-    device = tries.device("anna")
-    assert len(tries._limits("anna", "10.0.0.1", device)) == 1
-    add_account(store, Account(name="anna"), WORD + "2")
-    assert len(tries._limits("anna", "10.0.0.1", device)) == 4
 
 
 def test_too_many_wrong_passwords_are_told_in_words(visitor: httpx.Client) -> None:
@@ -340,6 +253,26 @@ def test_a_rater_makes_nothing(shared: Any, person: Any) -> None:
     for name in ("/quizzes", "/quiz_results", "/close_quiz", "/delete_quiz"):
         with pytest.raises(Exception, match="may rate pictures only"):
             client.predict(*([] if name == "/quizzes" else ["x"]), api_name=name)
+
+
+def test_no_action_makes_a_rater_more(shared: Any, visitor: httpx.Client) -> None:
+    made = ("jobs", "pictures", "cases", "quizzes", "accounts")
+
+    def counts() -> list[int]:
+        with shared.desk.store.read() as db:
+            return [db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in made]
+
+    visitor.headers["authorization"] = f"Bearer {enter(shared.desk.store, 'rita', WORD)}"
+    before, asked = counts(), 0
+    for name, told in visitor.get("/gradio_api/info").json()["named_endpoints"].items():
+        data = [
+            p["parameter_default"] if p.get("parameter_has_default") else p.get("example_input")
+            for p in told["parameters"]
+        ]
+        event = visitor.post(f"/gradio_api/call{name}", json={"data": data}).json()["event_id"]
+        asked += bool(visitor.get(f"/gradio_api/call{name}/{event}").text)
+    assert asked >= 5
+    assert counts() == before
 
 
 # Too much, too slowly

@@ -220,6 +220,7 @@ def test_a_teacher_makes_a_quiz_shows_it_and_sees_results(
     open_tab(page)
     page.get_by_role("button", name="New quiz").click()
     page.get_by_label("Title").fill("Chest <b>CT</b>")
+    page.locator(".quiz-grid input").first.wait_for()
     for box in page.locator(".quiz-grid input").all()[:2]:
         box.check()
     look("pick")
