@@ -94,6 +94,11 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             raise HTTPException(404, "This job is not drawing a picture now, or is someone else's") from None
         return Response(content, media_type="image/png", headers={"cache-control": "no-store", "x-label": LABEL})
 
+    @app.get("/trouble")
+    def trouble(request: Request) -> JSONResponse:
+        required(desk, request)
+        return JSONResponse({"trouble": desk.trouble()}, headers={"cache-control": "no-store"})
+
     @app.get("/jobs/list")
     def jobs_list(request: Request) -> JSONResponse:
         name, language = required(desk, request), language_of(request)

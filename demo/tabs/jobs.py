@@ -166,12 +166,8 @@ def listed(desk: Desk, account: str, language: Language) -> dict[str, Any]:
     """The list as the page's script puts it together: HTML of what stands above it, and of each job in parts, so that
     only those are replaced which changed."""
     jobs = jobs_of(desk.store, account, most=MOST_LISTED)
-    trouble = desk.trouble()
-    above = f'<p class="jobs-trouble" role="alert">{html.escape(trouble)}</p>' if trouble else ""
-    if not jobs:
-        above += f"<p>{html.escape(say(WORDS, 'jobs.empty', language))}</p>"
     return {
-        "above": above,
+        "above": "" if jobs else f"<p>{html.escape(say(WORDS, 'jobs.empty', language))}</p>",
         "busy": any(job.state in ("waiting", "running") for job in jobs),
         "jobs": [
             {

@@ -74,6 +74,27 @@
     timer = setTimeout(refresh, pause);
   }
 
+  // Why nothing is drawn, where nothing is: on top of every tab.
+  async function warn() {
+    if (!document.hidden && document.getElementById("title")) {
+      let place = document.getElementById("jobs-trouble");
+      if (!place) {
+        place = document.createElement("p");
+        place.id = "jobs-trouble";
+        place.setAttribute("role", "alert");
+        document.getElementById("title").after(place);
+      }
+      try {
+        const answer = await fetch("/trouble");
+        const told = answer.ok ? (await answer.json()).trouble : "";
+        if (place.textContent !== told) place.textContent = told;
+      } catch {
+        // The server is gone for a while; gradio says so.
+      }
+    }
+    setTimeout(warn, QUIET);
+  }
+
   document.addEventListener("click", (event) => {
     const box = list();
     if (!box || !box.contains(event.target)) return;
@@ -105,4 +126,5 @@
 
   window.vesalius.jobs = { refresh };
   timer = setTimeout(refresh, BUSY);
+  setTimeout(warn, BUSY);
 })();

@@ -107,6 +107,14 @@ def test_the_list_has_no_serious_violation_in_light_and_dark(served: Any, browse
         page.close()
 
 
+def test_trouble_is_told_on_top_of_every_tab(served: Any, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served.desk, "trouble", lambda: "The disk is <b>full</b>")
+    page.get_by_text("The disk is <b>full</b>").wait_for()
+    assert page.get_by_role("tab", name="Create", exact=True).get_attribute("aria-selected") == "true"
+    monkeypatch.undo()
+    page.get_by_text("The disk is <b>full</b>").wait_for(state="detached")
+
+
 def test_the_address_names_the_job_that_is_followed(served: Any, page: Page) -> None:
     job = add(served, "Chest CT with a nodule")
     wait(served, job, "done")

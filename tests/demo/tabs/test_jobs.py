@@ -106,9 +106,11 @@ def test_each_state_is_told_with_what_can_be_done_about_it(served: Any) -> None:
         assert "why" in found["now"]
 
 
-def test_trouble_is_told_above_the_list(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trouble_is_told_to_the_page_and_to_scripts(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served.desk, "trouble", lambda: "the disk is <full>")
-    assert "the disk is &lt;full&gt;" in httpx.get(f"{served.url}jobs/list").json()["above"]
+    assert httpx.get(f"{served.url}trouble").json() == {"trouble": "the disk is <full>"}
+    job = add(served, num=1)
+    assert served.client().predict(job=job.id, api_name="/job")["trouble"] == "the disk is <full>"
 
 
 def test_wishes_that_are_none_are_refused(served: Any) -> None:
