@@ -129,8 +129,11 @@ def build(desk: Desk) -> None:
     results = [status, bar, board, stop]
 
     def greet(request: gr.Request) -> tuple[Any, ...]:
-        """The builder, the first prompt and the hint in the reader's language."""
+        """The builder, the first prompt and the hint in the reader's language, where that is not the one they are in:
+        an answer that comes late must not undo what was chosen meanwhile."""
         language = language_of(request)
+        if language == "en":
+            return gr.skip(), gr.skip(), gr.skip()
         text = builder.words_of(first, language)
         empty = f'<p class="create-status">{html.escape(say(WORDS, "create.empty", language))}</p>'
         return builder.builder_html(menu, first, language, text=text), text, empty

@@ -86,6 +86,12 @@
   const start = () => {
     new MutationObserver(() => { seeJob(); seeBuilder(); }).observe(document.body, { childList: true, subtree: true });
     seeBuilder();
+    // The page asks for its job as soon as it is there, and gradio may not listen yet: once more, if nothing came.
+    setTimeout(() => {
+      const job = new URLSearchParams(location.search).get("job");
+      if (!job || document.querySelector(".create-bar[data-job], .toast-body")) return;
+      window.vesalius.send("follow", job.slice(0, 60));
+    }, 4000);
   };
   if (document.body) start(); else addEventListener("DOMContentLoaded", start);
 

@@ -175,7 +175,7 @@ def test_a_job_has_an_address_that_shows_it_again_and_stops_and_goes_on(told: An
     assert "Stopped at" in page.locator("#create-status").inner_text()
     page.get_by_role("button", name="Go on").click()
     page.wait_for_function("document.querySelectorAll('.board-figure').length == 8", timeout=120_000)
-    assert "Done: 8 drawn." in page.locator("#create-status").inner_text()
+    page.get_by_text("Done: 8 drawn.").wait_for(timeout=30_000)
     page.context.close()
 
 
