@@ -115,7 +115,7 @@ def _loop(desk: Desk, account: Account, language: Language, place: int, folder: 
         loops.loop_at(desk, place)
         status = loops.read_loop(folder)
         parts = [
-            f'<p class="loop-stand">{html.escape(stand(status))}</p>', _last_written(folder, language),
+            f'<p class="loop-stand">{html.escape(stand(status))}</p>', _last_written(folder, language, rests=status["waiting"] is not None or bool(status["ended"])),
             *_told(status), _review(desk, account, language, place, folder, status["waiting"]),
             _curves(folder, language),
             *(_round(language, place, folder, row) for row in reversed(status["rounds"])),
@@ -134,14 +134,14 @@ def _told(status: Mapping[str, Any]) -> list[str]:
     return [f'<p class="loop-remark">{html.escape(line)}</p>' for line in told]
 
 
-def _last_written(folder: Path, language: Language) -> str:
+def _last_written(folder: Path, language: Language, *, rests: bool) -> str:
     ago = loops.seconds_ago(folder)
     if ago == float("inf"):
         return ""
     steps = (("seconds", 1, 100), ("minutes", 60, 6000), ("hours", 3600, 172_800), ("days", 86_400, float("inf")))
     unit, size = next((unit, size) for unit, size, most in steps if ago < most)
     told = _say("written", language, ago=say(WORDS, f"loop.{unit}", language, n=int(ago / size)))
-    return f"<p>{told}{' ' + _say('runs', language) if ago < RUNNING_SECONDS else ''}</p>"
+    return f"<p>{told}{' ' + _say('runs', language) if ago < RUNNING_SECONDS and not rests else ''}</p>"
 
 
 def _review(
