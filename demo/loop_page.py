@@ -114,8 +114,9 @@ def _loop(desk: Desk, account: Account, language: Language, place: int, folder: 
     try:
         loops.loop_at(desk, place)
         status = loops.read_loop(folder)
+        rests = status["waiting"] is not None or bool(status["ended"])
         parts = [
-            f'<p class="loop-stand">{html.escape(stand(status))}</p>', _last_written(folder, language, rests=status["waiting"] is not None or bool(status["ended"])),
+            f'<p class="loop-stand">{html.escape(stand(status))}</p>', _last_written(folder, language, rests=rests),
             *_told(status), _review(desk, account, language, place, folder, status["waiting"]),
             _curves(folder, language),
             *(_round(language, place, folder, row) for row in reversed(status["rounds"])),
