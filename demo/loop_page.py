@@ -21,7 +21,7 @@ from vesalius.improve.report import reviewed, stand
 from vesalius.improve.report_rounds import asked_tables, refusal_tables
 
 RUNNING_SECONDS = 120
-"""A loop that wrote within so long is told to be running."""
+"""A loop that wrote within so long may be running."""
 WORDS: Words = {
     "loop.tab": ("Loop", "改进循环"),
     "loop.none": (
@@ -37,7 +37,7 @@ WORDS: Words = {
     ),
     "loop.more": ("How to begin a loop", "如何开始一个循环"),
     "loop.written": ("Last written {ago} ago.", "最近写入：{ago}前。"),
-    "loop.runs": ("It is running; this page looks again by itself.", "正在运行；本页会自动刷新。"),
+    "loop.runs": ("While it runs, this page looks again by itself.", "运行期间本页会自动刷新。"),
     "loop.seconds": ("{n} s", "{n} 秒"),
     "loop.minutes": ("{n} min", "{n} 分钟"),
     "loop.hours": ("{n} h", "{n} 小时"),
@@ -230,4 +230,5 @@ def _curves(folder: Path, language: Language) -> str:
         f'alt="{html.escape(told)}">'
         for svg, told in loops.curves_of(folder)
     )
-    return f"<details><summary>{_say('curves', language)}</summary>{plots}</details>" if plots else ""
+    shown = f'<div class="loop-curves">{plots}</div>'
+    return f"<details><summary>{_say('curves', language)}</summary>{shown}</details>" if plots else ""
