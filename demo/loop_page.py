@@ -21,7 +21,7 @@ from vesalius.improve.report import reviewed, stand
 from vesalius.improve.report_rounds import asked_tables, refusal_tables
 
 RUNNING_SECONDS = 120
-"""A loop that wrote within so long is told to be running."""
+"""A loop that wrote within so long may be running."""
 WORDS: Words = {
     "loop.tab": ("Loop", "改进循环"),
     "loop.none": (
@@ -37,7 +37,7 @@ WORDS: Words = {
     ),
     "loop.more": ("How to begin a loop", "如何开始一个循环"),
     "loop.written": ("Last written {ago} ago.", "最近写入：{ago}前。"),
-    "loop.runs": ("It is running; this page looks again by itself.", "正在运行；本页会自动刷新。"),
+    "loop.runs": ("While it runs, this page looks again by itself.", "运行期间本页会自动刷新。"),
     "loop.seconds": ("{n} s", "{n} 秒"),
     "loop.minutes": ("{n} min", "{n} 分钟"),
     "loop.hours": ("{n} h", "{n} 小时"),
@@ -114,8 +114,9 @@ def _loop(desk: Desk, account: Account, language: Language, place: int, folder: 
     try:
         loops.loop_at(desk, place)
         status = loops.read_loop(folder)
+        rests = status["waiting"] is not None or bool(status["ended"])
         parts = [
-            f'<p class="loop-stand">{html.escape(stand(status))}</p>', _last_written(folder, language),
+            f'<p class="loop-stand">{html.escape(stand(status))}</p>', _last_written(folder, language, rests=rests),
             *_told(status), _review(desk, account, language, place, folder, status["waiting"]),
             _curves(folder, language),
             *(_round(language, place, folder, row) for row in reversed(status["rounds"])),
@@ -134,14 +135,14 @@ def _told(status: Mapping[str, Any]) -> list[str]:
     return [f'<p class="loop-remark">{html.escape(line)}</p>' for line in told]
 
 
-def _last_written(folder: Path, language: Language) -> str:
+def _last_written(folder: Path, language: Language, *, rests: bool) -> str:
     ago = loops.seconds_ago(folder)
     if ago == float("inf"):
         return ""
     steps = (("seconds", 1, 100), ("minutes", 60, 6000), ("hours", 3600, 172_800), ("days", 86_400, float("inf")))
     unit, size = next((unit, size) for unit, size, most in steps if ago < most)
     told = _say("written", language, ago=say(WORDS, f"loop.{unit}", language, n=int(ago / size)))
-    return f"<p>{told}{' ' + _say('runs', language) if ago < RUNNING_SECONDS else ''}</p>"
+    return f"<p>{told}{' ' + _say('runs', language) if ago < RUNNING_SECONDS and not rests else ''}</p>"
 
 
 def _review(
@@ -229,4 +230,5 @@ def _curves(folder: Path, language: Language) -> str:
         f'alt="{html.escape(told)}">'
         for svg, told in loops.curves_of(folder)
     )
-    return f"<details><summary>{_say('curves', language)}</summary>{plots}</details>" if plots else ""
+    shown = f'<div class="loop-curves">{plots}</div>'
+    return f"<details><summary>{_say('curves', language)}</summary>{shown}</details>" if plots else ""

@@ -66,7 +66,7 @@ def add_rate_routes(app: FastAPI, desk: Desk) -> None:
             said = told.get("said")
             if not isinstance(said, dict):
                 raise ValueError("Nothing was said of this picture")
-            return rating_views.answer_view(desk, account(request), ticket=str(told.get("ticket", "")), said=said)
+            return rating_views.answer_view(desk, account(request), ticket=told.get("ticket", ""), said=said)
 
         return answered(request, kept)
 

@@ -145,7 +145,7 @@ def next_view(desk: Desk, account: Account, *, mode: str = "one", rater: str = "
 
 def answer_view(desk: Desk, account: Account, *, ticket: str, said: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what is said of a ticket, and tell what is next."""
-    key = rater_key_of(desk.store, account, ticket)
+    key = rater_key_of(desk.store, account, text_within(ticket, 100, "The ticket"))
     who = rater_of(desk.store, account, "" if key == account.name else key.removeprefix(f"{LOCAL}:"))
     mode = find_turn(desk.store, key, ticket).mode
     answer(desk.store, key, ticket, said, who.level)
@@ -154,6 +154,7 @@ def answer_view(desk: Desk, account: Account, *, ticket: str, said: Mapping[str,
 
 def back_view(desk: Desk, account: Account, *, ticket: str = "", rater: str = "") -> dict[str, Any]:
     """Withdraw an answer, the last one where no ticket is named, and tell what was asked."""
+    ticket, rater = text_within(ticket, 100, "The ticket"), text_within(rater, 200, "The name")
     key = rater_key_of(desk.store, account, ticket) if ticket else rater_of(desk.store, account, rater).key
     turn = find_turn(desk.store, key, go_back(desk.store, key, ticket))
     who = rater_of(desk.store, account, "" if key == account.name else key.removeprefix(f"{LOCAL}:"))

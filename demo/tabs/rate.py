@@ -44,11 +44,10 @@ def build(desk: Desk) -> None:
             "preference": preference, "comment": text_within(comment, MOST_COMMENT, "The comment"),
         }  # fmt: skip
         who = account_of(desk, request)
-        return rating_views.answer_view(desk, who, ticket=text_within(ticket, 100, "The ticket"), said=said)
+        return rating_views.answer_view(desk, who, ticket=ticket, said=said)
 
     def withdraw_rating(request: gr.Request, ticket: str = "", rater: str = "") -> dict[str, Any]:
         """Take back what you said of a ticket, or last, and be shown it again."""
-        ticket = text_within(ticket, 100, "The ticket")
         return rating_views.back_view(desk, account_of(desk, request), ticket=ticket, rater=rater)
 
     def agreement(request: gr.Request, rater: str = "") -> dict[str, Any]:

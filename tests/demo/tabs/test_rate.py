@@ -256,3 +256,17 @@ def test_a_real_dataset_is_shown_by_its_captions_at_the_size_of_synthetic_pictur
 
 def test_every_word_of_the_tab_is_in_both_languages() -> None:
     assert all(key.startswith("rate.") and all(both) for key, both in WORDS.items())
+
+
+def test_what_is_no_answer_is_refused_in_a_sentence(page_of: PageOf) -> None:
+    desk, page = page_of()
+    for path, told in (
+        ("next", {"mode": ["one"]}), ("next", {"rater": {"a": 1}}), ("next", {"rater": "A", "level": "king"}),
+        ("answer", {"ticket": {"a": 1}, "said": GOOD}), ("answer", {"ticket": "x", "said": []}),
+        ("answer", {"ticket": "x" * 200_000, "said": GOOD}), ("back", {"ticket": ["x"]}), ("back", {"rater": 7}),
+        ("put", {"pictures": "x"}), ("put", {"pictures": [1]}),
+    ):  # fmt: skip
+        status, answer = post(page, f"/rate/{path}", **told)
+        assert status == 400
+        assert len(answer["error"]) < 300
+    assert desk.store.ratings.read() == []
