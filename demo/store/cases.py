@@ -92,10 +92,11 @@ def find_cases(
     if modality:
         where, values = f"{where} AND instr(modalities, ?)", [*values, f",{modality},"]
     # The title is the first line of what is searched.
-    first = "".join(" AND instr(substr(searched, 1, instr(searched, char(10))), ?)" for _ in words)
+    first = " AND ".join("instr(substr(searched, 1, instr(searched, char(10))), ?) > 0" for _ in words)
+    order = f"({first}) DESC, updated DESC" if words else "updated DESC"
     with store.read() as db:
         rows = db.execute(
-            f"SELECT * FROM cases WHERE account = ?{where} ORDER BY (1{first}) DESC, updated DESC LIMIT ?",
+            f"SELECT * FROM cases WHERE account = ?{where} ORDER BY {order} LIMIT ?",
             [*values, *words, most],
         )
         return [_case(row) for row in rows]

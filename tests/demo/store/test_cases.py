@@ -63,6 +63,7 @@ def test_a_search_is_narrowed_by_level_and_modality_and_titles_come_first(kept_c
     assert [c.title for c in store.find_cases(base, "local", level="student")] == ["Other"]
     assert [c.title for c in store.find_cases(base, "local", modality="MRI")] == ["Zyxoma of the thumb"]
     assert store.find_cases(base, "local", modality="MR") == []
+    assert [c.title for c in store.find_cases(base, "local")] == ["Other", "Zyxoma of the thumb"]
 
 
 def test_a_copy_is_a_case_of_its_own_and_deleting_keeps_pictures(kept_case: Any) -> None:
