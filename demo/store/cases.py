@@ -147,6 +147,17 @@ def newest_draft(store: Store, account: str, case: str | None = None) -> Draft |
     return Draft(case=replace(case_of(json.loads(row["body"])), id=row["case_id"]), seen=row["seen"], kept=row["kept"])
 
 
+def set_aside(store: Store, account: str) -> Case | None:
+    """Make the draft of a new case a case, so that the next new one does not overwrite it; None where there is none."""
+    draft = newest_draft(store, account, "")
+    if draft is None or not (draft.case.written.strip() or draft.case.images):
+        return None
+    with store.read() as db:
+        there = _modalities(db, account, [image.picture for image in draft.case.images])
+    images = tuple(image for image in draft.case.images if image.picture in there)
+    return save_case(store, account, replace(draft.case, images=images))
+
+
 def drop_draft(store: Store, account: str, case: str) -> None:
     """Forget the draft of a case."""
     with store.write() as db:
