@@ -92,10 +92,11 @@ def find_cases(
     if modality:
         where, values = f"{where} AND instr(modalities, ?)", [*values, f",{modality},"]
     # The title is the first line of what is searched.
-    first = "".join(" AND instr(substr(searched, 1, instr(searched, char(10))), ?)" for _ in words)
+    first = " AND ".join("instr(substr(searched, 1, instr(searched, char(10))), ?) > 0" for _ in words)
+    order = f"({first}) DESC, updated DESC" if words else "updated DESC"
     with store.read() as db:
         rows = db.execute(
-            f"SELECT * FROM cases WHERE account = ?{where} ORDER BY (1{first}) DESC, updated DESC LIMIT ?",
+            f"SELECT * FROM cases WHERE account = ?{where} ORDER BY {order} LIMIT ?",
             [*values, *words, most],
         )
         return [_case(row) for row in rows]
@@ -144,6 +145,17 @@ def newest_draft(store: Store, account: str, case: str | None = None) -> Draft |
     if row is None:
         return None
     return Draft(case=replace(case_of(json.loads(row["body"])), id=row["case_id"]), seen=row["seen"], kept=row["kept"])
+
+
+def set_aside(store: Store, account: str) -> Case | None:
+    """Make the draft of a new case a case, so that the next new one does not overwrite it; None where there is none."""
+    draft = newest_draft(store, account, "")
+    if draft is None or not (draft.case.written.strip() or draft.case.images):
+        return None
+    with store.read() as db:
+        there = _modalities(db, account, [image.picture for image in draft.case.images])
+    images = tuple(image for image in draft.case.images if image.picture in there)
+    return save_case(store, account, replace(draft.case, images=images))
 
 
 def drop_draft(store: Store, account: str, case: str) -> None:

@@ -116,7 +116,7 @@ class Actions:
 
     def new(self, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Begin an empty case."""
-        teacher_of(self.desk, request)
+        store.set_aside(self.store, teacher_of(self.desk, request).name)
         return self._shown(Case(language=language_of(request)), unknown, request)
 
     def receive(self, wish: str, unknown: bool, request: gr.Request, *written: Any) -> Update:
@@ -128,12 +128,13 @@ class Actions:
         is_open = bool(case.id or case.images or case.written.strip())
         images = tuple(CaseImage(picture=p.id) for p in pictures)
         if not is_open:
+            store.set_aside(self.store, account)
             row = first_draft([p.sample for p in pictures], language)
             case = case_of({**row, "language": language})
         case = _with(case, images)
         store.keep_draft(self.store, account, case, seen=case.updated)
         told = say(WORDS, "cases.added", language, count=len(pictures))
-        return self._shown(case, False, request, told=told, seen=case.updated)
+        return self._shown(case, unknown, request, told=told)
 
     def add(self, wish: str, unknown: bool, request: gr.Request, *written: Any) -> Update:
         """Add one of the newest pictures."""
@@ -223,8 +224,8 @@ class Actions:
         """Fill what is empty from the prompts of the pictures."""
         account, language = teacher_of(self.desk, request).name, language_of(request)
         case = self._read(written)
-        samples = [find_picture(self.store, account, image.picture).sample for image in case.images]
-        drawn = first_draft(samples, case.language)
+        figures = sheet_of(self.store, account, case, unknown=False).figures
+        drawn = first_draft([figure.picture.sample for figure in figures], case.language)
         told = case.body()
         filled = case_of({**told, **{k: v for k, v in drawn.items() if not told[k]}})
         values = {self.editor.fields[k]: _value(getattr(filled, k)) for k in drawn}

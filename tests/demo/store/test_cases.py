@@ -63,6 +63,7 @@ def test_a_search_is_narrowed_by_level_and_modality_and_titles_come_first(kept_c
     assert [c.title for c in store.find_cases(base, "local", level="student")] == ["Other"]
     assert [c.title for c in store.find_cases(base, "local", modality="MRI")] == ["Zyxoma of the thumb"]
     assert store.find_cases(base, "local", modality="MR") == []
+    assert [c.title for c in store.find_cases(base, "local")] == ["Other", "Zyxoma of the thumb"]
 
 
 def test_a_copy_is_a_case_of_its_own_and_deleting_keeps_pictures(kept_case: Any) -> None:
@@ -98,6 +99,16 @@ def test_a_draft_is_kept_until_its_case_is_saved(kept_case: Any, add_noise: Any)
     assert store.newest_draft(base, "local").case.title == "new"  # type: ignore[union-attr]
     store.drop_draft(base, "local", "")
     assert store.newest_draft(base, "local") is None
+
+
+def test_a_draft_of_a_new_case_is_set_aside_as_a_case_before_the_next_one_begins(kept_case: Any) -> None:
+    images = (CaseImage(picture=kept_case.pictures[0].id), CaseImage(picture="gone"))
+    store.keep_draft(kept_case.store, "local", Case(title="Begun", images=images), seen=0.0)
+    case = store.set_aside(kept_case.store, "local")
+    assert case is not None
+    assert (case.title, case.images) == ("Begun", images[:1])
+    assert store.newest_draft(kept_case.store, "local") is None
+    assert store.set_aside(kept_case.store, "local") is None
 
 
 def test_a_person_keeps_only_so_many(kept_case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
