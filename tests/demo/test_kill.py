@@ -29,14 +29,15 @@ from vesalius.demo.worker import Worker
 
 pytestmark = pytest.mark.slow
 PROMPTS = ("Chest CT with a nodule", "Brain MRI with a mass", "H&E tile with necrosis")
+NUM = 4
 
 
-def add_all(store: Store, steps: int = 100) -> list[Job]:
-    """Jobs of three people, of eight pictures each."""
+def add_all(store: Store, steps: int = 40) -> list[Job]:
+    """Jobs of three people, of `NUM` pictures each."""
     return [
         add_job(
             store, f"person{seed}",
-            Order(asks=tuple(Ask(prompt=prompt, seed=100 * seed + n) for n in range(8)), steps=steps, guidance=3.0),
+            Order(asks=tuple(Ask(prompt=prompt, seed=100 * seed + n) for n in range(NUM)), steps=steps, guidance=3.0),
             max_jobs=9, max_queue=99,
         )
         for seed, prompt in enumerate(PROMPTS)
@@ -56,12 +57,12 @@ def quiet(base: Path, folder: Path) -> list[list[str]]:
 def check(store: Store, jobs: list[Job], wanted: list[list[str]]) -> None:
     found = [find_job(store, job.account, job.id) for job in jobs]
     assert [(job.state, job.message) for job in found] == [("done", "")] * len(jobs)
-    assert [[p.number for p in pictures_of_job(store, job.account, job.id)] for job in jobs] == [[*range(8)]] * len(
+    assert [[p.number for p in pictures_of_job(store, job.account, job.id)] for job in jobs] == [[*range(NUM)]] * len(
         jobs
     )
     assert digests(store, *jobs) == wanted
     with store.read() as db:
-        assert db.execute("SELECT COUNT(*) FROM pictures").fetchone()[0] == 8 * len(jobs)
+        assert db.execute("SELECT COUNT(*) FROM pictures").fetchone()[0] == NUM * len(jobs)
     assert list(store.folder.rglob("*.part")) == []
 
 
@@ -112,7 +113,7 @@ def worker_of(server: subprocess.Popen[str]) -> int:
 
 def test_a_server_that_is_killed_goes_on_after_its_restart(tiny_base: Path, tmp_path: Path, port: int) -> None:
     store, rng = Store(tmp_path / "store"), random.Random(2)
-    jobs = add_all(store, steps=100)
+    jobs = add_all(store)
     for sign in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         with server(tiny_base, store.folder, port) as process:
             wait_for(lambda: over(store, *jobs) or any(_runs(store, job) for job in jobs), 60)
