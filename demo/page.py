@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import gradio as gr
 from gradio.i18n import I18nData
 
-from vesalius.demo.model import Model as Model
+from vesalius.demo.drawing.model import Model as Model
 from vesalius.demo.store.accounts import LOCAL, Account, find_account
 
 if TYPE_CHECKING:

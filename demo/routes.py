@@ -9,14 +9,14 @@ from typing import Annotated
 from fastapi import FastAPI, Form, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from vesalius.demo.compare.values import facts_of, units_of
 from vesalius.demo.export.dicom import dicom_of
+from vesalius.demo.guard.tries import DEVICE, Tries
 from vesalius.demo.page import LABEL, Desk, language_of
 from vesalius.demo.store.accounts import LOCAL, SESSION_SECONDS, account_of_session, leave
 from vesalius.demo.store.jobs import find_job
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture, preview_of
 from vesalius.demo.tabs.jobs import listed
-from vesalius.demo.tries import DEVICE, Tries
-from vesalius.demo.values import facts_of, units_of
 
 COOKIE = "vesalius_session"
 WRONG = "Name and password do not belong together. 用户名与密码不符。"

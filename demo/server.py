@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from vesalius.demo.config import DemoConfig
-from vesalius.demo.guard import MAX_UPLOAD, Guard
+from vesalius.demo.guard.guard import MAX_UPLOAD, Guard
 
 LAST_ANSWERS = 2
 """Seconds that pages have to take the last answers; their streams would keep a server open that is told to end."""
@@ -37,9 +37,9 @@ def make_app(desk: Any) -> Any:
     from fastapi import FastAPI
 
     from vesalius.demo.app import build_page, look, translations
-    from vesalius.demo.case_routes import add_case_routes
-    from vesalius.demo.quiz_routes import add_quiz_routes
-    from vesalius.demo.rate_routes import add_rate_routes
+    from vesalius.demo.cases.routes import add_case_routes
+    from vesalius.demo.quiz.routes import add_quiz_routes
+    from vesalius.demo.rating.routes import add_rate_routes
     from vesalius.demo.routes import account_name, add_routes
 
     app = FastAPI(title="Vesalius", docs_url=None, redoc_url=None, openapi_url=None)
@@ -94,10 +94,10 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
     """Start a worker, wait until it can draw, and serve until told to stop."""
     import uvicorn
 
+    from vesalius.demo.drawing.supervisor import Supervisor
+    from vesalius.demo.guard.patience import PatientProtocol
     from vesalius.demo.page import LABEL, Desk
-    from vesalius.demo.patience import PatientProtocol
     from vesalius.demo.store.accounts import accounts_of
-    from vesalius.demo.supervisor import Supervisor
     from vesalius.models.support import support_of
 
     if config.needs_login and not accounts_of(store):

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vesalius.data.drawn import COMMENT
 from vesalius.data.image import Uint8, read_image
 from vesalius.data.png import encode_png
-from vesalius.demo.case import Case, asked
+from vesalius.demo.cases.case import Case, asked
 from vesalius.demo.page import LABEL, Words, say
 from vesalius.demo.store.cases import find_case
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vesalius.demo.case import MOST_WORDS, Case, case_of, folded, plain
+from vesalius.demo.cases.case import MOST_WORDS, Case, case_of, folded, plain
 from vesalius.demo.store.schema import Store
 
 MOST_CASES = 2000

@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from vesalius.demo.cards import cards_of, licence_of, shown
+from vesalius.demo.about.cards import cards_of, licence_of, shown
+from vesalius.demo.about.snippets import adapters_told, python_lines, shell_line
 from vesalius.demo.page import Desk, Language, Words, account_of, language_of, plainly, say, t, text_within
-from vesalius.demo.snippets import adapters_told, python_lines, shell_line
 from vesalius.demo.store.pictures import StoredPicture, find_picture, pictures_of
 from vesalius.demo.terms import term
 from vesalius.models.support import WEAK, Support

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from vesalius.demo.choices import Choice, Menu, Wish, settled, wording
+from vesalius.demo.create.choices import Choice, Menu, Wish, settled, wording
 from vesalius.demo.page import Language, Words, say
 from vesalius.demo.terms import term
 

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
-from vesalius.demo.case import MOST_IMAGES, Case, CaseImage, case_of, first_draft, told_early
+from vesalius.demo.cases.case import MOST_IMAGES, Case, CaseImage, case_of, first_draft, told_early
 from vesalius.demo.export import pacs
 from vesalius.demo.export.page import article
 from vesalius.demo.export.sheet import sheet_of, sheet_of_id

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from vesalius.demo.case import Case, case_of
-from vesalius.demo.case_routes import KINDS, export_path
+from vesalius.demo.cases.case import Case, case_of
+from vesalius.demo.cases.routes import KINDS, export_path
 from vesalius.demo.export import pacs
 from vesalius.demo.export.archive import take_in
 from vesalius.demo.export.sheet import sheet_of_id

@@ -12,8 +12,8 @@ from PIL import Image
 
 from vesalius.data.drawn import COMMENT
 from vesalius.data.image import read_image
-from vesalius.demo.case import Case, CaseImage, asked
-from vesalius.demo.case_routes import KINDS, export_path
+from vesalius.demo.cases.case import Case, CaseImage, asked
+from vesalius.demo.cases.routes import KINDS, export_path
 from vesalius.demo.page import LABEL, Language, say
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture
 from vesalius.demo.store.schema import Store

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from vesalius.data.modality import MODALITIES
-from vesalius.demo.case import LEVELS, LISTS, TEXTS
+from vesalius.demo.cases.case import LEVELS, LISTS, TEXTS
 from vesalius.demo.page import Desk, t
 
 

@@ -13,8 +13,9 @@ from typing import Any, cast
 import gradio as gr
 
 from vesalius.demo.board import board
-from vesalius.demo.ladder_words import Start
-from vesalius.demo.ladders import CHANGES, PAIRS, SCALED, Change, Step, asks, bounds, ladder, refusals, start_of
+from vesalius.demo.compare.ladder_words import Start
+from vesalius.demo.compare.ladders import CHANGES, PAIRS, SCALED, Change, Step, asks, bounds, ladder, refusals, start_of
+from vesalius.demo.compare.values import difference_of
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, SHORT_SEED, Order
 from vesalius.demo.page import (
     Desk,
@@ -30,7 +31,6 @@ from vesalius.demo.page import (
 )
 from vesalius.demo.store.jobs import Job, add_job, find_job
 from vesalius.demo.store.pictures import StoredPicture, find_picture, pictures_of_job
-from vesalius.demo.values import difference_of
 
 POLL_SECONDS = 0.2
 Origin = tuple[str, str]

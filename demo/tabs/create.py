@@ -13,10 +13,10 @@ from typing import Any
 import gradio as gr
 
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
-from vesalius.demo.choices import Menu
+from vesalius.demo.create.choices import Menu
+from vesalius.demo.create.settings import FROM_PROMPT, new_seed, order_from, order_of_upload, remark, settings_of
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order, order_of
 from vesalius.demo.page import Desk, Language, Words, language_of, plainly, say, t, teacher_of, text_within
-from vesalius.demo.settings import FROM_PROMPT, new_seed, order_from, order_of_upload, remark, settings_of
 from vesalius.demo.store.jobs import Job, add_job, find_job, jobs_of, pause_job, resume_job
 from vesalius.demo.store.pictures import find_picture
 from vesalius.demo.store.schema import Store

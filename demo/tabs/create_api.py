@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from vesalius.demo.choices import Menu, Wish, settled, unmet, wording
+from vesalius.demo.create.choices import Menu, Wish, settled, unmet, wording
+from vesalius.demo.create.settings import FROM_PROMPT, number, order_from, whole
 from vesalius.demo.page import LABEL, Desk, plainly, teacher_of, text_within
-from vesalius.demo.settings import FROM_PROMPT, number, order_from, whole
 from vesalius.demo.store.jobs import Job, add_job, find_job
 from vesalius.demo.store.pictures import StoredPicture, pictures_of_job
 from vesalius.demo.tabs.following import CHECK_POLLS, POLL_SECONDS

@@ -1,6 +1,6 @@
 """The tab 'Loop': what the rounds of `vesalius improve` refused and decided, and what waits for an owner.
 
-The page is made by `vesalius.demo.loop_page` and looked at again by web/loop.js while a loop runs.
+The page is made by `vesalius.demo.loop.page` and looked at again by web/loop.js while a loop runs.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from vesalius.demo import loops
-from vesalius.demo.loop_page import WORDS as WORDS
+from vesalius.demo.loop import loops
+from vesalius.demo.loop.page import WORDS as WORDS
 from vesalius.demo.page import Desk, account_of, plainly
 
 

@@ -1,6 +1,6 @@
 """The tab 'Quiz': a teacher makes quizzes of pictures, shows their links, and sees what learners answer.
 
-What is on it is drawn by `web/quiz.js` from `vesalius.demo.quiz_desk`; scripts use the named actions below.
+What is on it is drawn by `web/quiz.js` from `vesalius.demo.quiz.desk`; scripts use the named actions below.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 
 from vesalius.demo.page import Desk, plainly, teacher_of
-from vesalius.demo.quiz_desk import results_of, summary
-from vesalius.demo.quiz_words import WORDS
+from vesalius.demo.quiz.desk import results_of, summary
+from vesalius.demo.quiz.words import WORDS
 from vesalius.demo.store.quizzes import add_quiz, delete_quiz, find_quiz, open_quiz, quiz_from, quizzes_of
 
 __all__ = ["WORDS", "build"]

@@ -1,6 +1,6 @@
 """The tab 'Rate': a blinded queue of pictures, one at a time or two of one prompt, for whoever judges them.
 
-The queue is shown by web/rate.js, which asks the routes of `vesalius.demo.rate_routes`; scripts ask the API here. Both
+The queue is shown by web/rate.js, which asks the routes of `vesalius.demo.rating.routes`; scripts ask the API here. Both
 are told the same.
 """
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import gradio as gr
 
-from vesalius.demo import rating_views
 from vesalius.demo.page import Desk, account_of, language_of, plainly, text_within
-from vesalius.demo.rating import MOST_COMMENT
-from vesalius.demo.rating_views import WORDS as WORDS
+from vesalius.demo.rating import views as rating_views
+from vesalius.demo.rating.queue import MOST_COMMENT
+from vesalius.demo.rating.views import WORDS as WORDS
 
 YES_NO = {"yes": True, "no": False}
 

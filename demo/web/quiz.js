@@ -1,4 +1,4 @@
-// The tab 'Quiz': it draws what vesalius.demo.quiz_desk tells. Text of people only ever becomes text, never HTML.
+// The tab 'Quiz': it draws what vesalius.demo.quiz.desk tells. Text of people only ever becomes text, never HTML.
 window.vesaliusQuiz = (() => {
   "use strict";
   const KINDS = ["single", "multiple", "point", "normal", "text"];

@@ -19,13 +19,13 @@ import pytest
 from vesalius.data.hounsfield import hu_png
 from vesalius.data.image import png_bytes
 from vesalius.demo import DemoConfig
-from vesalius.demo.case import Case, CaseImage
+from vesalius.demo.cases.case import Case, CaseImage
+from vesalius.demo.drawing.supervisor import Supervisor
 from vesalius.demo.page import Desk
 from vesalius.demo.server import make_app
 from vesalius.demo.store.cases import save_case
 from vesalius.demo.store.pictures import StoredPicture, add_picture
 from vesalius.demo.store.schema import Store
-from vesalius.demo.supervisor import Supervisor
 from vesalius.inference.sample import Sample
 from vesalius.models.support import support_of
 
@@ -223,8 +223,8 @@ def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
     """Make a demo without a worker, which is served in a moment and draws nothing."""
     import uvicorn
 
+    from vesalius.demo.guard.patience import PatientProtocol
     from vesalius.demo.page import Model
-    from vesalius.demo.patience import PatientProtocol
 
     model = Model(base="tiny", base_digest="b", adapter_digest=None, image_size=32, steps=1, guidance=1.0)
     servers: list[tuple[Any, threading.Thread]] = []

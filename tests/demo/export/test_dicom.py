@@ -17,13 +17,13 @@ from fastapi.testclient import TestClient
 
 from vesalius.data.image import read_hu, read_image
 from vesalius.demo import DemoConfig
+from vesalius.demo.compare.values import difference_of
 from vesalius.demo.export.dicom import dicom_of
 from vesalius.demo.page import Desk, Model
 from vesalius.demo.routes import add_routes
 from vesalius.demo.store.accounts import Account, add_account, enter
 from vesalius.demo.store.pictures import file_of
 from vesalius.demo.store.schema import Store
-from vesalius.demo.values import difference_of
 
 
 def test_units_are_served_as_the_file_has_them(served: Any, keep_phantom: Any) -> None:

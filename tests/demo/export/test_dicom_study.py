@@ -12,7 +12,7 @@ import pytest
 from pydicom import dcmread
 
 from vesalius.data.image import read_hu, read_image
-from vesalius.demo.case import Case
+from vesalius.demo.cases.case import Case
 from vesalius.demo.export.dicom_study import instances, study_bytes
 from vesalius.demo.export.sheet import sheet_of
 from vesalius.demo.store.cases import save_case

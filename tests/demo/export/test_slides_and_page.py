@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pptx import Presentation
 
-from vesalius.demo.case import Case, CaseImage, case_of
+from vesalius.demo.cases.case import Case, CaseImage, case_of
 from vesalius.demo.export.page import page_html
 from vesalius.demo.export.sheet import disposition, sheet_of
 from vesalius.demo.export.slides import pages_of, slides_bytes

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 
-from vesalius.demo.case_routes import KINDS
+from vesalius.demo.cases.routes import KINDS
 from vesalius.demo.export.sheet import file_name, sheet_of
 from vesalius.demo.page import LABEL
 

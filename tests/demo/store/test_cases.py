@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vesalius.demo.case import Case, CaseImage
+from vesalius.demo.cases.case import Case, CaseImage
 from vesalius.demo.store import cases as store
 from vesalius.demo.store.schema import STEPS, Store
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vesalius.demo.choices import Menu, Wish
+from vesalius.demo.create.choices import Menu, Wish
 from vesalius.demo.tabs.builder import builder_html, first_wish, picked, words_of
 from vesalius.models.support import support_of
 

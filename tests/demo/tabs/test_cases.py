@@ -13,7 +13,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from vesalius.demo import DemoConfig
-from vesalius.demo.case_routes import KINDS
+from vesalius.demo.cases.routes import KINDS
 from vesalius.demo.store.accounts import Account, add_account, enter
 from vesalius.demo.store.cases import delete_case, find_cases
 from vesalius.demo.tabs.cases_words import WORDS

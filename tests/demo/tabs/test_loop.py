@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from gradio_client.exceptions import AppError
 
 from vesalius.data.record import hold, read_state
-from vesalius.demo import loops
-from vesalius.demo.loop_page import WORDS, page_of
+from vesalius.demo.loop import loops
+from vesalius.demo.loop.page import WORDS, page_of
 from vesalius.demo.page import Desk
 from vesalius.demo.store.accounts import Account, add_account, enter, find_account
 from vesalius.improve.ledger import Ledger, read_ledger

@@ -16,8 +16,8 @@ from vesalius.data.image import png_bytes
 from vesalius.data.record import load_records, write_json
 from vesalius.demo import DemoConfig
 from vesalius.demo.page import Desk
-from vesalius.demo.rating_pool import open_pool
-from vesalius.demo.rating_views import WORDS, next_view
+from vesalius.demo.rating.pool import open_pool
+from vesalius.demo.rating.views import WORDS, next_view
 from vesalius.demo.server import make_app
 from vesalius.demo.store.accounts import Account, add_account, enter, find_account
 from vesalius.demo.store.pictures import add_picture

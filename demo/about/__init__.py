@@ -1,0 +1,1 @@
+"""What draws here, and the lines that repeat a picture."""

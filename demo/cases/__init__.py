@@ -1,0 +1,1 @@
+"""Teaching cases: the sheet, and the addresses of its exports."""

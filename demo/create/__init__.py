@@ -1,0 +1,1 @@
+"""What can be asked for, and the settings of an order."""

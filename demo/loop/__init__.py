@@ -1,0 +1,1 @@
+"""The rounds of loops, read and decided on."""

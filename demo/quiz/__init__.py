@@ -1,0 +1,1 @@
+"""Quizzes: the teacher's desk, and the learners' addresses."""

@@ -1,0 +1,1 @@
+"""The blinded queue of pictures to be rated, and what ratings come to."""
