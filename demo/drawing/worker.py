@@ -1,7 +1,7 @@
 """The process that draws: it takes jobs from the store's queue, one picture at a time, and looks at what it drew.
 
-Started by `vesalius.demo.drawing.supervisor`. It tells the model that it opened in one line on its standard output, and ends
-when its standard input does, as it does where the server was killed.
+Started by `vesalius.demo.drawing.supervisor`. It tells the model that it opened in one line on its standard output, and
+ends when its standard input does, as it does where the server was killed.
 
 A picture is drawn alone rather than in a batch: so the first one comes as early as it can, what is drawn does not
 depend on what had been drawn before a worker died, and a job can stop within a step.

@@ -164,16 +164,6 @@ def drop_draft(store: Store, account: str, case: str) -> None:
         db.execute("DELETE FROM drafts WHERE account = ? AND case_id = ?", [account, case])
 
 
-def picture_ids_in_use(store: Store) -> set[str]:
-    """The pictures that anybody's cases and drafts show, which no clean-up may delete."""
-    with store.read() as db:
-        rows = db.execute(
-            "SELECT json_extract(i.value, '$.picture') FROM cases, json_each(cases.body, '$.images') i UNION "
-            "SELECT json_extract(i.value, '$.picture') FROM drafts, json_each(drafts.body, '$.images') i"
-        )
-        return {picture for (picture,) in rows}
-
-
 def _row(db: sqlite3.Connection, account: str, case: str) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute("SELECT * FROM cases WHERE id = ? AND account = ?", [case, account]).fetchone()
     if row is None:

@@ -20,8 +20,13 @@ OLD_SECONDS = 3600.0
 """Files without a picture that are younger may be another process's that is about to tell of them."""
 # Names of pictures and digests are random, so where one occurs in a text it is meant.
 _USED = " OR ".join(
-    f"EXISTS (SELECT 1 FROM {table} t WHERE instr(t.body, p.id) OR instr(t.body, p.sha256))"
-    for table in ("cases", "quizzes", "shown")
+    [
+        "EXISTS (SELECT 1 FROM to_rate t WHERE t.picture = p.id)",
+        *(
+            f"EXISTS (SELECT 1 FROM {table} t WHERE instr(t.body, p.id) OR instr(t.body, p.sha256))"
+            for table in ("cases", "drafts", "quizzes", "shown")
+        ),
+    ]
 )
 
 

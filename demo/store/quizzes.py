@@ -232,11 +232,6 @@ def delete_quiz(store: Store, account: str, quiz: str) -> None:
         db.execute("DELETE FROM quizzes WHERE id = ? AND account = ?", [quiz, account])
 
 
-def pictures_in_quizzes(store: Store, account: str) -> set[str]:
-    """Pictures that a person's quizzes ask about, and which are therefore kept."""
-    return {question.picture for quiz in quizzes_of(store, account) for question in quiz.questions}
-
-
 def _body(quiz: Quiz) -> str:
     parts = {"questions": [asdict(q) for q in quiz.questions], "shuffled": quiz.shuffled, "tell": quiz.tell}
     return json.dumps({**parts, "note": quiz.note})

@@ -40,7 +40,8 @@ STEPS = (
         checks TEXT, spacing REAL, created REAL NOT NULL, UNIQUE (job, number));
     CREATE INDEX pictures_by_account ON pictures (account, created);
     CREATE TABLE cases (id TEXT PRIMARY KEY, account TEXT NOT NULL, title TEXT NOT NULL, body TEXT NOT NULL,
-        created REAL NOT NULL, updated REAL NOT NULL);
+        created REAL NOT NULL, updated REAL NOT NULL, searched TEXT NOT NULL DEFAULT '',
+        modalities TEXT NOT NULL DEFAULT '', level TEXT NOT NULL DEFAULT '');
     CREATE INDEX cases_by_account ON cases (account, updated);
     CREATE TABLE quizzes (id TEXT PRIMARY KEY, token TEXT NOT NULL UNIQUE, account TEXT NOT NULL, title TEXT NOT NULL,
         body TEXT NOT NULL, is_open INTEGER NOT NULL DEFAULT 1, created REAL NOT NULL);
@@ -50,14 +51,8 @@ STEPS = (
         said TEXT NOT NULL, is_right INTEGER NOT NULL, time REAL NOT NULL, PRIMARY KEY (sitting, question));
     CREATE TABLE shown (account TEXT NOT NULL, place INTEGER NOT NULL, ticket TEXT NOT NULL UNIQUE,
         body TEXT NOT NULL, answered REAL, PRIMARY KEY (account, place));
-    """,
-    """
-    ALTER TABLE cases ADD COLUMN searched TEXT NOT NULL DEFAULT '';
-    ALTER TABLE cases ADD COLUMN modalities TEXT NOT NULL DEFAULT '';
-    ALTER TABLE cases ADD COLUMN level TEXT NOT NULL DEFAULT '';
     CREATE TABLE drafts (account TEXT NOT NULL, case_id TEXT NOT NULL, body TEXT NOT NULL, seen REAL NOT NULL,
         kept REAL NOT NULL, PRIMARY KEY (account, case_id));
-
     CREATE TABLE raters (account TEXT PRIMARY KEY, level TEXT NOT NULL, seed TEXT NOT NULL, used REAL NOT NULL);
     CREATE TABLE to_rate (picture TEXT PRIMARY KEY REFERENCES pictures ON DELETE CASCADE, time REAL NOT NULL);
     CREATE TABLE kept_out (folder TEXT NOT NULL, round INTEGER NOT NULL, sha256 TEXT NOT NULL, account TEXT NOT NULL,

@@ -1,7 +1,7 @@
 """The tab 'Rate': a blinded queue of pictures, one at a time or two of one prompt, for whoever judges them.
 
-The queue is shown by web/rate.js, which asks the routes of `vesalius.demo.rating.routes`; scripts ask the API here. Both
-are told the same.
+The queue is shown by web/rate.js, which asks the routes of `vesalius.demo.rating.routes`; scripts ask the API here.
+Both are told the same.
 """
 
 from __future__ import annotations

@@ -79,7 +79,11 @@ def serving(config: DemoConfig) -> Iterator[Served]:
             config=config, store=Store(config.store), model=supervisor.ready(),
             support=support_of(config.base, config.adapter), trouble=supervisor.trouble,
         )  # fmt: skip
-        server = uvicorn.Server(uvicorn.Config(make_app(desk), host="127.0.0.1", port=config.port, log_level="warning"))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                make_app(desk), host="127.0.0.1", port=config.port, log_level="warning", timeout_graceful_shutdown=1
+            )
+        )
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         while not server.started:
@@ -234,7 +238,12 @@ def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
         desk = Desk(config=config, store=Store(config.store), model=model, support=None)
         server = uvicorn.Server(
             uvicorn.Config(
-                make_app(desk), host="127.0.0.1", port=config.port, log_level="warning", http=PatientProtocol
+                make_app(desk),
+                host="127.0.0.1",
+                port=config.port,
+                log_level="warning",
+                http=PatientProtocol,
+                timeout_graceful_shutdown=1,
             )
         )
         thread = threading.Thread(target=server.run, daemon=True)

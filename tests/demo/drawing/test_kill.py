@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.demo.drawing.scribbler import Blind, Scribbler
-from tests.demo.test_supervisor import digests, is_alive, over, wait_for
 
+from tests.demo.drawing.scribbler import Blind, Scribbler
+from tests.demo.drawing.test_supervisor import digests, is_alive, over, wait_for
 from vesalius.demo.config import DemoConfig
 from vesalius.demo.drawing.supervisor import Supervisor
 from vesalius.demo.drawing.worker import Worker

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.demo.drawing.scribbler import Blind, Scribbler
 
+from tests.demo.drawing.scribbler import Blind, Scribbler
 from vesalius.data.image import read_hu
 from vesalius.demo.config import DemoConfig
 from vesalius.demo.drawing import worker as worker_module

@@ -10,6 +10,7 @@ import pytest
 
 from vesalius.demo.cases.case import Case, CaseImage
 from vesalius.demo.store import cases as store
+from vesalius.demo.store.pictures import pictures_of
 from vesalius.demo.store.schema import STEPS, Store
 
 
@@ -72,7 +73,7 @@ def test_a_copy_is_a_case_of_its_own_and_deleting_keeps_pictures(kept_case: Any)
     assert copy.images == kept_case.case.images
     store.delete_case(kept_case.store, "local", kept_case.case.id)
     assert [c.id for c in store.find_cases(kept_case.store, "local")] == [copy.id]
-    assert {p.id for p in kept_case.pictures} == store.picture_ids_in_use(kept_case.store)
+    assert {p.id for p in kept_case.pictures} == {p.id for p in pictures_of(kept_case.store, "local")}
 
 
 def test_a_case_whose_picture_was_deleted_opens_saves_and_copies(kept_case: Any) -> None:
@@ -91,7 +92,6 @@ def test_a_draft_is_kept_until_its_case_is_saved(kept_case: Any, add_noise: Any)
     base, picture = kept_case.store, add_noise(kept_case.store, number=9)
     store.keep_draft(base, "local", Case(title="new", images=(CaseImage(picture=picture.id),)), seen=0.0)
     store.keep_draft(base, "local", replace(kept_case.case, title="changed"), seen=kept_case.case.updated)
-    assert picture.id in store.picture_ids_in_use(base)
     draft = store.newest_draft(base, "local")
     assert draft is not None
     assert (draft.case.title, draft.case.id, draft.seen) == ("changed", kept_case.case.id, kept_case.case.updated)
@@ -123,7 +123,10 @@ def test_an_older_store_gains_what_cases_need(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     with sqlite3.connect(tmp_path / "store.db") as db:
         db.executescript(STEPS[0])
-        db.execute("INSERT INTO cases VALUES ('a', 'local', 'Old', '{\"title\": \"Old\", \"images\": []}', 1.0, 1.0)")
+        db.execute(
+            "INSERT INTO cases (id, account, title, body, created, updated) VALUES ('a', 'local', 'Old', ?, 1.0, 1.0)",
+            ['{"title": "Old", "images": []}'],
+        )
         db.execute("PRAGMA user_version = 1")
     old = store.find_case(Store(tmp_path), "local", "a")
     assert old.title == "Old"

@@ -70,15 +70,21 @@ def test_bytes_that_two_people_drew_stay_for_the_other(store: Store) -> None:
 
 
 def test_what_a_case_a_quiz_or_a_rating_uses_stays(store: Store) -> None:
-    free, cased, quizzed, rated, shown, paired = drawn(store, "ann", [b"%d" % n for n in range(6)])
+    pictures = drawn(store, "ann", [b"%d" % n for n in range(8)])
+    free, cased, quizzed, rated, shown, paired, drafted, asked = pictures
     with store.write() as db:
-        db.execute("INSERT INTO cases VALUES ('c', 'ann', '', ?, 0, 0)", [f'{{"pictures": ["{cased.id}"]}}'])
+        db.execute(
+            "INSERT INTO cases (id, account, title, body, created, updated) VALUES ('c', 'ann', '', ?, 0, 0)",
+            [f'{{"pictures": ["{cased.id}"]}}'],
+        )
         db.execute("INSERT INTO quizzes VALUES ('q', 't', 'ann', '', ?, 1, 0)", [f'["{quizzed.sample.sha256}"]'])
         db.execute("INSERT INTO shown VALUES ('bob', 1, 't', ?, NULL)", [f'{{"picture": "{shown.id}"}}'])
+        db.execute("INSERT INTO drafts VALUES ('ann', 'new', ?, 0, 0)", [f'{{"pictures": ["{drafted.id}"]}}'])
+        db.execute("INSERT INTO to_rate VALUES (?, 0)", [asked.id])
     store.ratings.add(Rating(sha256=rated.sample.sha256, rater="bob", realism=3))
     store.ratings.add(Rating(sha256="0" * 64, other=paired.sample.sha256, rater="bob", preference="tie"))
-    assert delete_job(store, "ann", free.job) == 5
-    assert {p.id for p in pictures_of(store, "ann")} == {p.id for p in (cased, quizzed, rated, shown, paired)}
+    assert delete_job(store, "ann", free.job) == 7
+    assert {p.id for p in pictures_of(store, "ann")} == {p.id for p in pictures} - {free.id}
     assert b"0" not in files(store)
     assert file_of(store, cased).read_bytes() == b"1"
 

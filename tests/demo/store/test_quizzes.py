@@ -20,7 +20,6 @@ from vesalius.demo.store.quizzes import (
     delete_quiz,
     find_quiz,
     open_quiz,
-    pictures_in_quizzes,
     quiz_from,
     quiz_of_token,
     quizzes_of,
@@ -86,7 +85,6 @@ def test_a_quiz_is_kept_as_it_was_told(store: Store) -> None:
     assert len(quiz.token) >= 32
     assert quiz.questions[1].right == (0, 2)
     assert quiz.questions[2].circle == Circle(x=0.25, y=0.5, radius=0.1, aspect=0.5)
-    assert pictures_in_quizzes(store, "anna") == {quiz.questions[0].picture}
 
 
 def test_nobody_has_anothers_quiz(store: Store) -> None:

@@ -31,7 +31,9 @@ def filled(folder: Path) -> tuple[Store, str, str]:
     sample = Sample(file_name="a.png", text="Chest CT", modality="CT", seed=1, steps=2, guidance=1.0)
     picture = add_picture(store, account="ann", job=job.id, number=0, sample=sample, png=b"png")
     with store.write() as db:
-        db.execute("INSERT INTO cases VALUES ('c', 'ann', 'A case', '{}', 1, 2)")
+        db.execute(
+            "INSERT INTO cases (id, account, title, body, created, updated) VALUES ('c', 'ann', 'A case', '{}', 1, 2)"
+        )
     return store, job.id, picture.id
 
 

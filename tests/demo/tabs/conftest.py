@@ -75,6 +75,6 @@ def page_of(desk_of: Callable[..., Desk]) -> Callable[..., tuple[Desk, TestClien
 
     def make(**changes: Any) -> tuple[Desk, TestClient]:
         desk = desk_of(**changes)
-        return desk, TestClient(make_app(desk))
+        return desk, TestClient(make_app(desk), base_url="http://127.0.0.1")
 
     return make

