@@ -98,7 +98,8 @@ def teacher_of(desk: Desk, request: gr.Request | None) -> Account:
 
 def plainly(action: Callable[..., Any]) -> Callable[..., Any]:
     """An action of the page whose errors a teacher understands: a ValueError is told as it is, anything else is logged
-    and told in a sentence. Whatever kind of function it is."""
+    and told in a sentence. Whatever kind of function it is. It has to go through gradio's queue: of an event without
+    it, a browser is told that there was an error, and not which."""
     if isasyncgenfunction(action):
 
         @wraps(action)

@@ -138,7 +138,7 @@ def build(desk: Desk) -> None:
     def greet(request: gr.Request) -> str:
         return _facts(desk, cards, language_of(request))
 
-    private: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     if isinstance(tab, gr.Tab):
         tab.select(plainly(refresh), outputs=[which, shell, python, note], **private)
     which.input(plainly(choose), inputs=which, outputs=[shell, python, note], **private)

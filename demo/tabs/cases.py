@@ -37,7 +37,7 @@ def build(desk: Desk) -> None:
     editor, buttons = lay_out(desk)
     actions = Actions(desk, editor)
     seen = [editor.text, editor.level, editor.modality, editor.unknown]
-    private: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
     def on(trigger: Callable[..., Any], action: Callable[..., Any], inputs: list[Any], *outputs: Any) -> None:
         trigger(plainly(action), inputs=inputs, outputs=list(outputs) or actions.all, **private)

@@ -152,7 +152,7 @@ def build(desk: Desk) -> None:
         async for job, pictures in _followed(desk, teacher_of(desk, request).name, order):
             yield _told(job, start, str(chosen), language_of(request)), _row(pictures, language_of(request))
 
-    quick: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     about = {"inputs": [prompt, origin, change], "outputs": [change, off], **quick}
     prompt.change(plainly(offered), trigger_mode="always_last", **about)
     change.change(plainly(scaled), inputs=[change, prompt, origin], outputs=[num, low, high], **quick)
@@ -198,7 +198,7 @@ def _add_endpoints(desk: Desk) -> None:
         return asdict(difference_of(desk.store, a, b))
 
     gr.api(plainly(compare), api_name="compare")
-    gr.api(plainly(difference), api_name="difference", queue=False)
+    gr.api(plainly(difference), api_name="difference")
 
 
 def _offered(desk: Desk, text: str, of: Origin, now: object, language: Language) -> tuple[Any, str]:

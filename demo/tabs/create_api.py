@@ -102,7 +102,7 @@ def add(desk: Desk, menu: Menu) -> None:
         return wording(settled(menu, wish), language)
 
     gr.api(plainly(draw), api_name="draw", concurrency_limit=None)
-    gr.api(plainly(build_prompt), api_name="build_prompt", queue=False)
+    gr.api(plainly(build_prompt), api_name="build_prompt")
 
 
 def answer(job: Job, pictures: list[StoredPicture]) -> dict[str, Any]:

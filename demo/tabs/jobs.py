@@ -87,11 +87,11 @@ def build(desk: Desk) -> None:
             raise ValueError("This cannot be done with a job")
         return f"<p>{html.escape(_done(desk, account_of(desk, request).name, verb, job, language_of(request)))}</p>"
 
-    wish.input(
-        plainly(act), inputs=wish, outputs=said, queue=False, api_visibility="private", show_progress="hidden"
-    ).then(None, js="() => window.vesalius.jobs.refresh()", api_visibility="private")
+    wish.input(plainly(act), inputs=wish, outputs=said, api_visibility="private", show_progress="hidden").then(
+        None, js="() => window.vesalius.jobs.refresh()", api_visibility="private"
+    )
     for name, action in endpoints(desk).items():
-        gr.api(plainly(action), api_name=name, queue=False)
+        gr.api(plainly(action), api_name=name)
 
 
 def endpoints(desk: Desk) -> dict[str, Callable[..., Any]]:

@@ -39,4 +39,4 @@ def build(desk: Desk) -> None:
         return loops.approve_round(desk, account_of(desk, request), loop=loop, reason=reason, expected=expected)
 
     for action in (loop, veto, approve_round):
-        gr.api(plainly(action), api_name=action.__name__, queue=False)
+        gr.api(plainly(action), api_name=action.__name__)

@@ -57,4 +57,4 @@ def build(desk: Desk) -> None:
 
     actions = (make_quiz, "make_quiz"), (quizzes, "quizzes"), (quiz_results, "quiz_results")
     for action, name in (*actions, (close_quiz, "close_quiz"), (remove_quiz, "delete_quiz")):
-        gr.api(action, api_name=name, queue=False)
+        gr.api(action, api_name=name)

@@ -59,4 +59,4 @@ def build(desk: Desk) -> None:
         return rating_views.put(desk, account_of(desk, request), pictures, on)
 
     for action in (next_rating, rate, withdraw_rating, agreement, put_to_rating):
-        gr.api(plainly(action), api_name=action.__name__, queue=False)
+        gr.api(plainly(action), api_name=action.__name__)
