@@ -26,6 +26,10 @@ TITLE: Words = {
         "# Vesalius\n由文字生成的医学图像，用于教学与研究。所有图像均为合成，不对应任何患者。请勿输入患者信息。",
     )
 }
+# Once our script is there: a page that was opened on a job's address shows that job.
+ATTACH = """() => { (function wait(tries) {
+  if (window.vesalius?.attach) window.vesalius.attach(); else if (tries) setTimeout(wait, 50, tries - 1);
+})(400); }"""
 
 
 def build_page(desk: Desk) -> gr.Blocks:
@@ -43,7 +47,7 @@ def build_page(desk: Desk) -> gr.Blocks:
             for name, tab in TABS.items():
                 with gr.Tab(t(f"{name}.tab"), id=name, elem_id=f"tab-{name}"):
                     tab.build(desk)
-        page.load(None, js="() => window.vesalius.attach()", api_visibility="private")
+        page.load(None, js=ATTACH, api_visibility="private")
     page.queue(max_size=None, default_concurrency_limit=40)  # what waits long waits in the store's queue
     return page
 

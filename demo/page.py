@@ -67,6 +67,16 @@ def t(key: str) -> I18nData:
     return I18nData(key)
 
 
+def begins(function: str, selector: str) -> str:
+    """`js_on_load` of a room that one of our scripts fills: scripts of the page's head come when they come, so it waits
+    for the function and hands it the room."""
+    return (
+        "(function wait(tries) { let there; try { there = " + function + "; } catch (error) {} "
+        f"if (there) {function}(element.querySelector({selector!r})); "
+        "else if (tries) setTimeout(wait, 50, tries - 1); })(400)"
+    )
+
+
 def say(words: Words, key: str, language: Language, **values: object) -> str:
     """Words that the server puts into a page; values replace {names}."""
     return words[key][language == "zh"].format(**values)

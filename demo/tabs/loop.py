@@ -11,12 +11,12 @@ import gradio as gr
 
 from vesalius.demo.loop import loops
 from vesalius.demo.loop.page import WORDS as WORDS
-from vesalius.demo.page import Desk, account_of, plainly
+from vesalius.demo.page import Desk, account_of, begins, plainly
 
 
 def build(desk: Desk) -> None:
     """Lay the tab out."""
-    gr.HTML('<div id="loop-room"></div>', js_on_load="vesalius.loop(element.querySelector('#loop-room'))")
+    gr.HTML('<div id="loop-room"></div>', js_on_load=begins("window.vesalius.loop", "#loop-room"))
 
     def loop(request: gr.Request, loop: int = 0) -> dict[str, Any]:
         """Where a loop stands: its rounds with what was refused by which gate, decisions, and the round that waits.

@@ -9,18 +9,19 @@ from typing import Any
 
 import gradio as gr
 
-from vesalius.demo.page import Desk, plainly, teacher_of
+from vesalius.demo.page import Desk, begins, plainly, teacher_of
 from vesalius.demo.quiz.desk import results_of, summary
 from vesalius.demo.quiz.words import WORDS
 from vesalius.demo.store.quizzes import add_quiz, delete_quiz, find_quiz, open_quiz, quiz_from, quizzes_of
 
 __all__ = ["WORDS", "build"]
-START = "window.vesaliusQuiz && window.vesaliusQuiz.start(element.querySelector('.quiz-desk'));"
 
 
 def build(desk: Desk) -> None:
     """Lay the tab out."""
-    gr.HTML('<div class="quiz-desk"></div>', js_on_load=START, padding=False)
+    gr.HTML(
+        '<div class="quiz-desk"></div>', js_on_load=begins("window.vesaliusQuiz.start", ".quiz-desk"), padding=False
+    )
 
     @plainly
     def make_quiz(

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from vesalius.demo.page import Desk, account_of, language_of, plainly, text_within
+from vesalius.demo.page import Desk, account_of, begins, language_of, plainly, text_within
 from vesalius.demo.rating import views as rating_views
 from vesalius.demo.rating.queue import MOST_COMMENT
 from vesalius.demo.rating.views import WORDS as WORDS
@@ -20,7 +20,7 @@ YES_NO = {"yes": True, "no": False}
 
 def build(desk: Desk) -> None:
     """Lay the tab out."""
-    gr.HTML('<div id="rate-room"></div>', js_on_load="vesalius.rate(element.querySelector('#rate-room'))")
+    gr.HTML('<div id="rate-room"></div>', js_on_load=begins("window.vesalius.rate", "#rate-room"))
 
     def next_rating(request: gr.Request, mode: str = "one", rater: str = "", level: str = "") -> dict[str, Any]:
         """What you are to rate next: its ticket, its text, and the address of its picture.

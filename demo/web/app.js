@@ -1,5 +1,5 @@
 // What all tabs share in the browser: a wish of one tab to another goes through a hidden text box of gradio's.
-window.vesalius = {
+window.vesalius = Object.assign(window.vesalius || {}, {
   // The page's address names the job that Create shows, so that a reload, or the link sent on, shows it again.
   attach(job) {
     if (job) history.replaceState(null, "", `?job=${encodeURIComponent(job)}`);
@@ -16,4 +16,4 @@ window.vesalius = {
     // gradio takes the value at the one, and tells the server at the other.
     box.dispatchEvent(new KeyboardEvent("keypress", { key: "Unidentified", bubbles: true }));
   },
-};
+});

@@ -124,7 +124,7 @@
     }).observe(document.body, { childList: true, subtree: true });
   });
 
-  window.vesalius.jobs = { refresh };
+  (window.vesalius ||= {}).jobs = { refresh };
   timer = setTimeout(refresh, BUSY);
   setTimeout(warn, BUSY);
 })();

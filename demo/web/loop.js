@@ -12,7 +12,7 @@
     return found;
   }
 
-  vesalius.loop = (root) => {
+  (window.vesalius ||= {}).loop = (root) => {
     if (!root || root.dataset.ready) return;
     root.dataset.ready = "yes";
     const body = document.createElement("div");

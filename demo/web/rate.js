@@ -294,7 +294,7 @@
     }
   }
 
-  vesalius.rate = async (root) => {
+  (window.vesalius ||= {}).rate = async (root) => {
     if (!root || root.dataset.ready) return;
     root.dataset.ready = "yes";
     try {
