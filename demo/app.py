@@ -22,8 +22,8 @@ HOUR = 3600
 TITLE: Words = {
     "title": (
         "# Vesalius\nMedical pictures from words, for teaching and research. "
-        "Every picture is made up; none shows a patient. Do not enter patients' data.",
-        "# Vesalius\n由文字生成的医学图像，用于教学与研究。所有图像均为合成，不对应任何患者。请勿输入患者信息。",
+        "Every picture drawn here is made up and shows no patient. Do not enter patients' data.",
+        "# Vesalius\n由文字生成的医学图像，用于教学与研究。此处生成的图像均为合成，不对应任何患者。请勿输入患者信息。",
     )
 }
 # Once our script is there: a page that was opened on a job's address shows that job.
@@ -31,12 +31,16 @@ ATTACH = """() => { (function wait(tries) {
   if (window.vesalius?.attach) window.vesalius.attach(); else if (tries) setTimeout(wait, 50, tries - 1);
 })(400); }"""
 
+LOG_OUT = '<form method="post" action="/logout"><button>Log out · 退出登录</button></form>'
+
 
 def build_page(desk: Desk) -> gr.Blocks:
     """All tabs over one desk."""
     with gr.Blocks(title=f"Vesalius - {LABEL}", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR)) as page:
         gr.HTML(f'<p role="note">{LABEL} · {WORDS["label"][1]}</p>', elem_id="label", padding=False)
         gr.Markdown(t("title"), elem_id="title")
+        if desk.config.needs_login:
+            gr.HTML(LOG_OUT, elem_id="logout", padding=False)
         for name in LINKS:
             desk.links[name] = gr.Textbox(visible="hidden", elem_id=f"link-{name}", label=name)
         with gr.Tabs() as desk.tabs:
