@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import cast
 
 from vesalius.data.record import write_json
@@ -48,13 +49,26 @@ def spent(out: Path) -> float:
 def spending(out: Path, allowed: float | None) -> Iterator[None]:
     """Count the seconds of what runs within, and interrupt it as Ctrl-C does when all allowed ones are spent.
 
-    KeyboardInterrupt at once where they are spent already.
+    KeyboardInterrupt at once where they are spent already. A process that a shell has put into the background ignores
+    Ctrl-C; it goes on doing so, but for this one.
     """
     before, start = spent(out), time.monotonic()
     if allowed is not None and before >= allowed:
         _say(before, allowed)
         raise KeyboardInterrupt
-    done = threading.Event()
+    done, is_spent = threading.Event(), threading.Event()
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        if is_spent.is_set():
+            raise KeyboardInterrupt
+
+    is_deaf = (
+        allowed is not None
+        and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        and threading.current_thread() is threading.main_thread()
+    )
+    if is_deaf:
+        signal.signal(signal.SIGINT, heard)
 
     def count() -> float:
         total = before + time.monotonic() - start
@@ -70,6 +84,7 @@ def spending(out: Path, allowed: float | None) -> Iterator[None]:
             left = (allowed or 0.0) - total
             if left <= 0:
                 _say(total, allowed or 0.0)
+                is_spent.set()
                 interrupt()
                 left = float("inf")  # said once; what runs ends in its own time
 
@@ -81,6 +96,8 @@ def spending(out: Path, allowed: float | None) -> Iterator[None]:
         done.set()
         thread.join()
         count()
+        if is_deaf:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def interrupt() -> None:

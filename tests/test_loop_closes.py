@@ -43,6 +43,7 @@ def config(data: Path) -> ImproveConfig:
     )
 
 
+@pytest.mark.slow
 def test_the_loop_closes(config: ImproveConfig, data: Path) -> None:
     status = improve(config)
     first, second = config.out / "round-00", config.out / "round-01"

@@ -308,6 +308,7 @@ def ratio(config: PlanConfig, out: Path, clock: Callable[[], float]) -> float:
     return told / (clock() - began)
 
 
+@pytest.mark.slow
 def test_a_plan_for_this_machine_tells_the_work_of_a_run(planned: Make, tmp_path: Path) -> None:
     config = planned(gpu="cpu", steps=60, batch_size=8)
     ratios: list[float] = []

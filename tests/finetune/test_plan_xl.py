@@ -168,6 +168,7 @@ def test_pictures_that_do_not_fit_are_told(planned: Make, monkeypatch: pytest.Mo
     assert any("drawing pictures alone needs" in told for told in found.assumptions)
 
 
+@pytest.mark.slow
 def test_the_shape_of_sdxl_is_planned_without_its_weights(tmp_path: Path) -> None:
     """Parameters are those that are published, and so is what a forward pass at 1024 pixels takes: 3 T multiplications
     and additions, without the products inside attention."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def test_a_spent_budget_interrupts_what_runs_and_what_comes_after(
     assert "budget of 0.00 hours is spent" in capsys.readouterr().err
     with pytest.raises(KeyboardInterrupt), spending(tmp_path, 0.3):
         pytest.fail("nothing may run")
+
+
+def test_a_process_in_the_background_hears_of_its_budget_and_of_no_other_interrupt(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for `command &`
+    try:
+        with spending(tmp_path / "a", 100):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), spending(tmp_path / "b", 0.3):
+            time.sleep(30)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def test_what_is_spent_adds_up_over_starts(tmp_path: Path) -> None:

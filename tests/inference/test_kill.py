@@ -91,6 +91,7 @@ def test_when_a_worker_is_killed_the_others_end_its_shards_and_say_so(tiny_base:
     assert not (out / ".generate").exists()
 
 
+@pytest.mark.slow
 def test_when_all_workers_are_killed_or_the_run_is_the_same_line_continues(tiny_base: Path, tmp_path: Path) -> None:
     wanted = whole(tiny_base, tmp_path / "whole")
     out = tmp_path / "s"

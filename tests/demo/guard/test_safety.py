@@ -28,7 +28,9 @@ PEOPLE = {"anna": "teacher", "bert": "teacher", "rita": "rater"}
 @pytest.fixture(scope="module")
 def alone(served: Any) -> Iterator[httpx.Client]:
     """A browser of a demo on loopback, without a login."""
-    with httpx.Client(base_url=served.url, verify=False) as client:
+    # The server closes what was silent for five seconds, and a request that is on its way then is lost.
+    fresh = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(base_url=served.url, verify=False, limits=fresh) as client:
         yield client
 
 
