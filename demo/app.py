@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from vesalius.demo.page import LABEL, LINKS, WORDS, Desk, Words, t
+from vesalius.demo.page import LABEL, LINKS, WORDS, Desk, Words, account_of, plainly, t
 from vesalius.demo.tabs import about, cases, compare, create, jobs, loop, quiz, rate
 
 TABS = {
@@ -51,6 +51,13 @@ def build_page(desk: Desk) -> gr.Blocks:
             for name, tab in TABS.items():
                 with gr.Tab(t(f"{name}.tab"), id=name, elem_id=f"tab-{name}"):
                     tab.build(desk)
+        if desk.config.needs_login:
+
+            def begin(request: gr.Request) -> Any:
+                """Who may only rate begins there: every other tab would refuse them."""
+                return gr.Tabs(selected="rate") if account_of(desk, request).role == "rater" else gr.skip()
+
+            page.load(plainly(begin), outputs=desk.tabs, api_visibility="private", show_progress="hidden")
         page.load(None, js=ATTACH, api_visibility="private")
     page.queue(max_size=None, default_concurrency_limit=40)  # what waits long waits in the store's queue
     return page

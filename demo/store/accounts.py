@@ -44,6 +44,9 @@ def add_account(store: Store, account: Account, password: str) -> None:
         raise ValueError(f"account '{account.name[:50]}': expected 1 to 40 of a-z, A-Z, 0-9, '_', '.', '@' and '-'")
     if account.role not in get_args(Role):
         raise ValueError(f"role '{account.role}' is not known; expected one of {', '.join(get_args(Role))}")
+    if account.level not in get_args(Level):
+        known = ", ".join(filter(None, get_args(Level)))
+        raise ValueError(f"level '{account.level}' is not known; expected one of {known}, or none")
     if not SHORTEST <= len(password) <= 1000:
         raise ValueError(f"the password has {len(password)} characters; expected {SHORTEST} or more")
     with store.write() as db:

@@ -25,8 +25,8 @@ WORDS: Words = {
     "cases.numbered": ("Case {number}", "病例 {number}"),
     "cases.untitled": ("without a title", "未命名"),
     "cases.none": (
-        "No case here. Make one with 'New case', or from a picture with its 'Case' button.",
-        "没有病例。请点击“新建病例”，或通过图像上的“病例”按钮创建。",
+        "No case here. Make one with 'New case', or with 'Add to case' under a picture.",
+        "没有病例。请点击“新建病例”，或点击图像下方的“加入病例”。",
     ),
     "cases.more": (
         "The first {shown} are shown. Search for the others.",
@@ -42,7 +42,7 @@ WORDS: Words = {
     "cases.remove": ("Remove from the case", "从病例中移除"),
     "cases.add": ("Add", "添加"),
     "cases.recent": ("Add from your newest pictures", "从最近的图像中添加"),
-    "cases.no_recent": ("You have no pictures yet; make some under 'Create'.", "您还没有图像，请先在“创建”中生成。"),
+    "cases.no_recent": ("You have no pictures yet; make some under 'Create'.", "您还没有图像，请先在“生成”页中生成。"),
     "cases.title": ("Title", "标题"),
     "cases.title_info": ("Hidden in unknown mode", "未知模式下隐藏"),
     "cases.history": ("History", "病史"),

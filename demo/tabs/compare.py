@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import html
 import json
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Any, cast
@@ -16,7 +15,8 @@ from vesalius.demo.board import board
 from vesalius.demo.compare.ladder_words import Start
 from vesalius.demo.compare.ladders import CHANGES, PAIRS, SCALED, Change, Step, asks, bounds, ladder, refusals, start_of
 from vesalius.demo.compare.values import difference_of
-from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, SHORT_SEED, Order
+from vesalius.demo.create.settings import new_seed
+from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order
 from vesalius.demo.page import (
     Desk,
     Language,
@@ -112,8 +112,8 @@ def build(desk: Desk) -> None:
         high = gr.Number(
             None, label=t("compare.high"), info=t("compare.range_info"), elem_id="compare-high", visible=False
         )
-        seed = gr.Number(
-            None, precision=0, label=t("compare.seed"), info=t("compare.seed_info"), elem_id="compare-seed"
+        seed = gr.Number(  # a value of its own: gradio shows 0 for none, and 0 would be drawn
+            new_seed, precision=0, label=t("compare.seed"), info=t("compare.seed_info"), elem_id="compare-seed"
         )
     with gr.Accordion(t("compare.more"), open=False):
         steps = gr.Slider(1, MAX_STEPS, desk.model.steps, step=1, label=t("compare.steps"))
@@ -225,7 +225,7 @@ def _ladder(
 ) -> tuple[Start, tuple[Step, ...]]:  # fmt: skip
     """The start and its steps, from what a page or a script sent. ValueError in words where they cannot be."""
     prompt = text_within(text, MAX_TEXT, "The prompt")
-    from_seed = secrets.randbelow(SHORT_SEED) if seed is None else int(_number(seed, "The seed"))
+    from_seed = new_seed() if seed is None else int(_number(seed, "The seed"))
     if not 0 <= from_seed <= MAX_SEED:
         raise ValueError(f"The seed is {from_seed}; expected 0 to {MAX_SEED}")
     if not prompt.strip():

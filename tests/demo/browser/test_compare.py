@@ -45,6 +45,24 @@ def labels(page: Any) -> list[str]:
     return [each["label"] for each in json.loads(page.locator(".compare-row").get_attribute("data-row"))]
 
 
+def test_the_seed_is_another_each_time_the_page_is_opened_and_the_page_is_as_wide_on_every_tab(
+    served: Any, browser: Any
+) -> None:
+    seeds, widths = set(), set()
+    for _ in range(2):
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(served.url)
+        page.locator("#create-draw").wait_for()
+        for tab in ("Create", "Jobs", "Loop", "Compare"):
+            page.get_by_role("tab", name=tab).click()
+            page.wait_for_timeout(300)
+            widths.add(round(page.locator("#title").bounding_box()["width"]))
+        seeds.add(page.locator("#compare-seed input").input_value())
+        page.close()
+    assert len(seeds) == 2
+    assert len(widths) == 1
+
+
 def test_changes_that_make_no_sense_are_greyed_out_with_their_reason(page: Any) -> None:
     fill(page, "Chest CT with a left pneumothorax.", "Of pneumothorax the base learnt no sizes.")
     assert "The prompt says so already." in page.locator("#compare-off").text_content()

@@ -43,3 +43,18 @@ def test_a_teacher_logs_in_sees_the_page_and_logs_out(
         page.wait_for_url("**/login")
         page.goto(house.url)
         assert page.url.endswith("/login")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_who_only_rates_begins_there(undrawn: Any, browser: Browser, shots: Path, width: int, height: int) -> None:
+    house = undrawn(host="0.0.0.0")
+    add_account(house.desk.store, Account(name="bob", role="rater"), "correct horse battery")
+    with browser.new_context(viewport={"width": width, "height": height}) as context:
+        page = context.new_page()
+        page.goto(house.url)
+        page.get_by_label("Name").fill("bob")
+        page.get_by_label("Password").fill("correct horse battery")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Start rating").wait_for()
+        page.screenshot(path=shots / f"rater-{width}.png")
+        assert not page.locator("#create-draw").is_visible()

@@ -92,3 +92,11 @@ def test_a_file_that_is_no_store_is_refused_in_a_sentence(tmp_path: Path) -> Non
     (tmp_path / "store.db").write_bytes(b"not a database, but long enough to be looked at " * 40)
     with pytest.raises(ValueError, match="cannot be used as the demo's store"):
         Store(tmp_path)
+
+
+def test_an_account_of_an_unknown_role_or_level_is_not_made(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for wrong, told in ({"role": "boss"}, "role 'boss' is not known"), ({"level": "king"}, "level 'king' is not known"):
+        with pytest.raises(ValueError, match=told):
+            add_account(store, Account(name="ann", **wrong), "correct horse battery")  # type: ignore[arg-type]
+    assert accounts_of(store) == []

@@ -12,10 +12,11 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from vesalius.demo import DemoConfig
+from vesalius.demo import DemoConfig, board
 from vesalius.demo.cases.routes import KINDS
 from vesalius.demo.store.accounts import Account, add_account, enter
 from vesalius.demo.store.cases import delete_case, find_cases
+from vesalius.demo.tabs import create
 from vesalius.demo.tabs.cases_words import WORDS
 
 
@@ -105,3 +106,10 @@ def test_two_people_never_meet_each_others_cases(
             assert httpx.get(url).status_code == 401
             assert httpx.get(url, headers=headers["eve"]).status_code == 404
             assert httpx.get(url, headers=headers["anna"]).status_code == 200
+
+
+def test_what_the_tab_points_to_is_called_so_there() -> None:
+    for language in (0, 1):
+        assert board.WORDS["board.to_case"][language] in WORDS["cases.none"][language]
+        assert WORDS["cases.new"][language] in WORDS["cases.none"][language]
+        assert create.WORDS["create.tab"][language] in WORDS["cases.no_recent"][language]
