@@ -113,13 +113,17 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             self.force_exit, self.should_exit = self.should_exit, True
 
+    for loop in config.loop:
+        if not loop.is_dir():
+            raise ValueError(f"--loop {loop}: no such folder; it is the --out of `vesalius improve run`")
     with Supervisor(config) as supervisor:
         desk = Desk(
             config=config, store=store, model=supervisor.ready(), support=support_of(config.base, config.adapter),
             trouble=supervisor.trouble,
         )  # fmt: skip
         app = make_app(desk)
-        shown = f"[{config.host}]" if ":" in config.host else config.host
+        host = socket.gethostname() if config.host in ("0.0.0.0", "::") else config.host  # what others can open
+        shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{config.port}/ ({LABEL}; Ctrl-C ends it)", flush=True)
         Server(
             uvicorn.Config(

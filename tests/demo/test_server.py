@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+
+from vesalius.demo import DemoConfig, launch
 
 
 def test_the_page_comes_with_a_policy_that_lets_nothing_in_from_elsewhere(served: Any) -> None:
@@ -13,3 +17,9 @@ def test_the_page_comes_with_a_policy_that_lets_nothing_in_from_elsewhere(served
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
     assert not any("http" in sources or "*" in sources for sources in policy.values())
+
+
+def test_a_loop_that_is_not_there_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
+    config = DemoConfig(store=tmp_path / "store", port=1 << 15, loop=(tmp_path / "none",))
+    with pytest.raises(ValueError, match=r"--loop .*none: no such folder; it is the --out of `vesalius improve run`"):
+        launch(config)
