@@ -19,6 +19,8 @@ from vesalius.improve.status import champion_run, read_status
 from vesalius.inference import Generator
 from vesalius.models.adapter import read_card
 
+pytestmark = pytest.mark.slow  # they look at one loop, which takes a minute
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -43,7 +45,6 @@ def config(data: Path) -> ImproveConfig:
     )
 
 
-@pytest.mark.slow
 def test_the_loop_closes(config: ImproveConfig, data: Path) -> None:
     status = improve(config)
     first, second = config.out / "round-00", config.out / "round-01"
