@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -46,8 +46,12 @@ def spent(out: Path) -> float:
 
 
 @contextmanager
-def spending(out: Path, allowed: float | None) -> Iterator[None]:
+def spending(out: Path, allowed: float | None) -> Iterator[Callable[[], None]]:
     """Count the seconds of what runs within, and interrupt it as Ctrl-C does when all allowed ones are spent.
+
+    Yields a function to be called before each part of the work: an interrupt may be lost, in a destructor or on the
+    last step of a training, and is not sent twice, since a second one does not wait for what is being saved. It raises
+    KeyboardInterrupt once all is spent.
 
     KeyboardInterrupt at once where they are spent already. A process that a shell has put into the background ignores
     Ctrl-C; it goes on doing so, but for this one.
@@ -90,8 +94,13 @@ def spending(out: Path, allowed: float | None) -> Iterator[None]:
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
+
+    def check() -> None:
+        if is_spent.is_set():
+            raise KeyboardInterrupt
+
     try:
-        yield
+        yield check
     finally:
         done.set()
         thread.join()

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,13 @@ def improve(config: ImproveConfig) -> dict[str, Any]:
     with hold(config.out):
         claim(config.out, dataclasses.asdict(config), kind="loop", free=FREE_FIELDS)
         check_unchanged(config.out, material)
-        with spending(config.out, allowed):
-            return run_rounds(config, material)
+        with spending(config.out, allowed) as check_budget:
+            return run_rounds(config, material, check_budget)
 
 
-def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
-    """All rounds that are not whole yet, in order. KeyboardInterrupt where one is stopped."""
+def run_rounds(config: ImproveConfig, material: Material, check_budget: Callable[[], None]) -> dict[str, Any]:
+    """All rounds that are not whole yet, in order. KeyboardInterrupt where one is stopped. check_budget: asked before
+    each part of a round."""
     ledger = Ledger(config.out / "ledger.jsonl")
     parts = {"train": material.train, "val": material.decide, "test": material.test}
     write_parts(config.out / REFERENCE, parts)
@@ -111,6 +113,7 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
     # Round 0: what the data alone gives
     best = config.out / "round-00"
     train(config, best, ledger, 0)
+    check_budget()
     evaluate_round(config, best, material)
     if not (best / "decision.json").is_file():
         write_json(best / "decision.json", {"round": 0, "promoted": True, "reasons": ["the data alone"], "champion": 0})
@@ -121,6 +124,7 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
     for index in range(1, config.rounds + 1):
         folder = config.out / f"round-{index:02d}"
         folder.mkdir(exist_ok=True)
+        check_budget()
         if not (folder / "decision.json").is_file():
             draw_and_gate(config, folder, best, material, ledger, index)
             if config.review and waiting(folder):
@@ -128,7 +132,9 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
                 write_report(config.out)
                 return read_status(config.out)
             let_in(folder, ledger)
+            check_budget()
             train(config, folder, ledger, index)
+            check_budget()
             evaluate_round(config, folder, material)
             decision = decide(config.out / "round-00", best, folder, index, guard="guard" not in config.without)
             ledger.add("decision", index, **{k: v for k, v in decision.items() if k != "round"})
@@ -141,6 +147,7 @@ def run_rounds(config: ImproveConfig, material: Material) -> dict[str, Any]:
         if (ended := finished(decisions_of(config.out), config.patience)) is not None:
             ledger.add("end", index, reason=ended)
             break
+    check_budget()
     read_once(config, material, best)
     write_report(config.out)
     return read_status(config.out)

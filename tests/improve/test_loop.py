@@ -128,6 +128,19 @@ def test_the_halves_of_val_share_no_patient_and_no_modality_is_in_one_alone(data
     assert all(abs(counts[0][m] - counts[1][m]) <= 1 for m in {*counts[0], *counts[1]})
 
 
+def test_a_spent_budget_stops_a_loop_whose_interrupt_was_lost(
+    small: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vesalius.improve.budget.interrupt", lambda: None)
+    line = [
+        "improve", "run", "--data", str(small), "--base", str(tiny_base), "--out", str(tmp_path / "loop"), "--num", "6",
+        "--num-eval", "6", "--num-validation", "4", "--steps", "2", "--batch-size", "2", "--sampling-steps", "2",
+        "--without", "gates", "--json", "--budget", "1s",
+    ]  # fmt: skip
+    assert main(line) == 75
+    assert not (tmp_path / "loop" / "round-01").exists()
+
+
 def test_a_budget_that_is_spent_stops_with_75_and_more_of_it_goes_on(
     small: Path, tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
