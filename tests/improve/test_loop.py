@@ -135,7 +135,7 @@ def test_a_spent_budget_stops_a_loop_whose_interrupt_was_lost(
     line = [
         "improve", "run", "--data", str(small), "--base", str(tiny_base), "--out", str(tmp_path / "loop"), "--num", "6",
         "--num-eval", "6", "--num-validation", "4", "--steps", "2", "--batch-size", "2", "--sampling-steps", "2",
-        "--without", "gates", "--json", "--budget", "1s",
+        "--without", "gates", "--json", "--budget", "0.1s",
     ]  # fmt: skip
     assert main(line) == 75
     assert not (tmp_path / "loop" / "round-01").exists()
