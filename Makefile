@@ -38,7 +38,7 @@ test-slow: install-dev  ## the slow tests
 FUZZ ?= -max_total_time=60 -seed=1
 fuzz: install-dev  ## bytes made up by atheris into the DICOM reader, for a minute
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[fuzz]"
-	$(BIN)/python tests/data/fuzz_dicom.py $(FUZZ)
+	$(BIN)/python tests/data/dicom/fuzz_dicom.py $(FUZZ)
 
 lint: install-dev  ## ruff
 	$(BIN)/ruff check .

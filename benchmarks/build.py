@@ -142,9 +142,9 @@ def processor_s() -> float:
 
 
 def speed(config: Speed, compressed: float) -> dict[str, Any]:
-    from vesalius.data.build import build
-    from vesalius.data.build_config import BuildConfig
-    from vesalius.data.workers import num_workers
+    from vesalius.data.build.config import BuildConfig
+    from vesalius.data.build.run import build
+    from vesalius.data.command.workers import num_workers
 
     workers = num_workers(config.workers, 1_000_000)
     times: dict[str, list[float]] = {}

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
-from vesalius.eval.nearest import CROPS, PixelDetector
-from vesalius.eval.privacy import PictureSet, measure
+from vesalius.eval.privacy.limits import PictureSet, measure
+from vesalius.eval.privacy.nearest import CROPS, PixelDetector
 
 WIDTHS = {"judge": 96, "witness": 320}
 

@@ -8,8 +8,8 @@ cost. Each part is timed on its own; what networks make of a picture is kept, so
 all. Drawing the phantoms is not counted. The bar is five minutes for 10,000 against 10,000 on two cores. Peak memory is
 that of the whole process before torchmetrics runs, beside what it held when the libraries were there and no picture.
 
-torchmetrics estimates KID over random subsets (100 of 1000), where `vesalius.eval.metrics` takes all pairs of images:
-both are given the same features of one modality, cut to equal numbers, as torchmetrics asks.
+torchmetrics estimates KID over random subsets (100 of 1000), where `vesalius.eval.fidelity.metrics` takes all pairs of
+images: both are given the same features of one modality, cut to equal numbers, as torchmetrics asks.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import Any
 import torch
 import tyro
 
-from vesalius.data.image import png_bytes, read_image
-from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.data.images.image import png_bytes, read_image
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.context import Context, open_context, open_folders
-from vesalius.eval.metrics import kernel_distance_with_interval
+from vesalius.eval.fidelity.metrics import kernel_distance_with_interval
 from vesalius.eval.run import PARTS
 from vesalius.inference.sample import Sample, sample_lines
 

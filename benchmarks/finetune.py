@@ -110,7 +110,7 @@ def run(body: str, words: list[str]) -> dict[str, Any]:
 
 
 def measure(config: Benchmark) -> dict[str, Any]:
-    from vesalius.data.phantom import PhantomConfig, write_phantoms
+    from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 
     size = config.size or (128 if config.shape == "nano" else 256)
     with tempfile.TemporaryDirectory() as folder:

@@ -32,8 +32,8 @@ from typing import Any, Literal
 import torch
 import tyro
 
+from vesalius.inference.drawing.memory import plan_memory
 from vesalius.inference.generator import Generator, find_device
-from vesalius.inference.memory import plan_memory
 from vesalius.inference.request import Request
 from vesalius.models.base import base_folder
 from vesalius.models.full_size import write_sd15

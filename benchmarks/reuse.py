@@ -22,12 +22,12 @@ from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.reuse_findings import measure_findings
-from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.inference.config import GUIDANCE
+from vesalius.inference.drawing.reuse import NUM_FIRST, measure_reuse, reuse_features
 from vesalius.inference.generator import Generator
 from vesalius.inference.request import Request
-from vesalius.inference.reuse import NUM_FIRST, measure_reuse, reuse_features
 from vesalius.models.architecture import NANO, make_denoiser
 from vesalius.models.full_size import SDXL
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vesalius.eval.scorecard_obedience import as_seen, claims
-from vesalius.eval.scorecard_prompts import Asked, phantom_prompts
+from vesalius.eval.scorecard.obedience import as_seen, claims
+from vesalius.eval.scorecard.prompts import Asked, phantom_prompts
 from vesalius.inference.config import GUIDANCE
 from vesalius.inference.generator import Generator
 from vesalius.inference.request import Request
-from vesalius.models.reader_network import Reader, compare_findings
+from vesalius.models.networks.reader import Reader, compare_findings
 
 QUESTIONS = ("present", "absent", "side", "size", "count")
 

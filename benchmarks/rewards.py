@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import tyro
 
-from vesalius.data.phantom import KINDS
-from vesalius.eval.obedience import answers, networks
-from vesalius.eval.scores import Scores, case_of_sample, read_images
-from vesalius.improve.candidates import judge_folder, open_bench
+from vesalius.data.phantoms.phantom import KINDS
+from vesalius.eval.gates.scores import Scores, case_of_sample, read_images
+from vesalius.eval.obedience.questions import answers, networks
+from vesalius.improve.asking.plan import plan_round, write_plan
+from vesalius.improve.candidates.candidates import judge_folder, open_bench
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.material import read_material
-from vesalius.improve.prompts import plan_round, write_plan
 from vesalius.inference.config import GenerateConfig
-from vesalius.inference.run import draw_samples
-from vesalius.models.reader_network import Reader
+from vesalius.inference.running.run import draw_samples
+from vesalius.models.networks.reader import Reader
 
 MARGINS = ("side_margin", "negation_margin", "finding_margin", "other_margin")
 

@@ -21,13 +21,13 @@ from typing import Any
 import httpx
 import tyro
 
-from vesalius.data.image import png_bytes
+from vesalius.data.images.image import png_bytes
 from vesalius.inference.generator import Generator
-from vesalius.inference.listening import Server, listen, url_of
 from vesalius.inference.request import Request
 from vesalius.inference.sample import sample_seed
-from vesalius.inference.service import Service
-from vesalius.inference.service_config import ServeConfig
+from vesalius.inference.service.app import Service
+from vesalius.inference.service.config import ServeConfig
+from vesalius.inference.service.listening import Server, listen, url_of
 
 PROMPT = "Axial chest CT with a 20 mm nodule in the left lung."
 

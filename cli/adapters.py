@@ -6,10 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from vesalius.cli.main import CHECK, DONE, print_json
-from vesalius.data.counted import counted
+from vesalius.data.command.counted import counted
 
 if TYPE_CHECKING:
-    from vesalius.models.adapter_config import (
+    from vesalius.models.adapters.config import (
         AdapterCheckConfig,
         AdapterExportConfig,
         AdapterFuseConfig,
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def export(config: AdapterExportConfig) -> int:
-    from vesalius.models.adapter_export import export_adapter
+    from vesalius.models.adapters.export import export_adapter
 
     written = export_adapter(config)
     if config.json:
@@ -33,7 +33,7 @@ def export(config: AdapterExportConfig) -> int:
 
 
 def check(config: AdapterCheckConfig) -> int:
-    from vesalius.models.adapter_check import LARGEST, check_adapter
+    from vesalius.models.adapters.check import LARGEST, check_adapter
 
     report = check_adapter(config)
     if config.json:
@@ -57,7 +57,7 @@ def check(config: AdapterCheckConfig) -> int:
 
 
 def merge(config: AdapterMergeConfig) -> int:
-    from vesalius.models.adapter_merge import merge_adapters
+    from vesalius.models.adapters.merge import merge_adapters
 
     blend = merge_adapters(config)
     if config.json:
@@ -73,7 +73,7 @@ def merge(config: AdapterMergeConfig) -> int:
 
 
 def fuse(config: AdapterFuseConfig) -> int:
-    from vesalius.models.adapter_fuse import fuse_adapter
+    from vesalius.models.adapters.fuse import fuse_adapter
 
     fused = fuse_adapter(config)
     if config.json:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.counted import counted
+from vesalius.data.command.counted import counted
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "pydicom", "xformers")
 
@@ -29,7 +29,7 @@ def examine() -> dict[str, Any]:
     import torch
 
     from vesalius.models.base import base_folder, digest_folder
-    from vesalius.models.machine import has_bf16
+    from vesalius.models.computing.machine import has_bf16
 
     versions = {}
     for name in PACKAGES:

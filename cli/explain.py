@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from vesalius.cli.main import DONE, print_json
 
 if TYPE_CHECKING:
-    from vesalius.eval.explain_config import ExplainConfig
+    from vesalius.eval.explanations.config import ExplainConfig
 
 
 def explain(config: ExplainConfig) -> int:
-    from vesalius.eval.explanation import explain
+    from vesalius.eval.explanations.run import explain
 
     result = explain(config)
     if config.json:

@@ -6,14 +6,14 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from vesalius.cli.main import DONE, print_json
-from vesalius.data.counted import counted
+from vesalius.data.command.counted import counted
 
 if TYPE_CHECKING:
     from vesalius.improve.config import ApproveConfig, ResumeConfig, RollbackConfig, ShowConfig
 
 
 def show(config: ShowConfig) -> int:
-    from vesalius.improve.show import show_round
+    from vesalius.improve.telling.show import show_round
 
     facts = show_round(config.folder, config.round)
     if config.json:
@@ -24,7 +24,7 @@ def show(config: ShowConfig) -> int:
 
 
 def approve(config: ApproveConfig) -> int:
-    from vesalius.improve.review import approve
+    from vesalius.improve.people.review import approve
 
     review = approve(config)
     if config.json:
@@ -40,8 +40,8 @@ def approve(config: ApproveConfig) -> int:
 
 
 def rollback(config: RollbackConfig) -> int:
-    from vesalius.improve.review import rollback
-    from vesalius.improve.status import was_read
+    from vesalius.improve.people.review import rollback
+    from vesalius.improve.telling.status import was_read
 
     told = rollback(config)
     if config.json:

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vesalius.data.ending import CHECK as CHECK
-from vesalius.data.ending import DONE as DONE
-from vesalius.data.ending import PARTIAL as PARTIAL
-from vesalius.data.ending import RESUMABLE as RESUMABLE
-from vesalius.data.ending import USAGE as USAGE
-from vesalius.data.ending import Stopped as Stopped
-from vesalius.data.ending import ended, fail, heed_signals
+from vesalius.data.command.ending import CHECK as CHECK
+from vesalius.data.command.ending import DONE as DONE
+from vesalius.data.command.ending import PARTIAL as PARTIAL
+from vesalius.data.command.ending import RESUMABLE as RESUMABLE
+from vesalius.data.command.ending import USAGE as USAGE
+from vesalius.data.command.ending import Stopped as Stopped
+from vesalius.data.command.ending import ended, fail, heed_signals
 
 
 class Verb(NamedTuple):
@@ -39,31 +39,31 @@ VERBS = (
     ),
     Verb(
         "data build", "DICOM, CSV tables, image folders -> one checked dataset folder",
-        "data.build_config:BuildConfig", "cli.report:build",
+        "data.build.config:BuildConfig", "cli.report:build",
     ),
     Verb(
         "data check", "whether a dataset folder is what it says",
-        "data.check:CheckConfig", "cli.report:check",
+        "data.check.run:CheckConfig", "cli.report:check",
     ),
     Verb(
         "data filter", "the part of a dataset that one asks for, as a dataset of its own",
-        "data.filter:FilterConfig", "cli.report:filter_records",
+        "data.datasets.filter:FilterConfig", "cli.report:filter_records",
     ),
     Verb(
         "data export", "a dataset as Parquet or WebDataset shards, which training takes as they stand",
-        "data.shards:ExportConfig", "cli.report:export",
+        "data.datasets.shards:ExportConfig", "cli.report:export",
     ),
     Verb(
         "data merge", "several datasets as one, every patient in one split",
-        "data.merge:MergeConfig", "cli.report:merge",
+        "data.datasets.merge:MergeConfig", "cli.report:merge",
     ),
     Verb(
         "data sample", "a smaller dataset, with equal shares of the values of a field",
-        "data.sample:SampleConfig", "cli.report:sample",
+        "data.datasets.sample:SampleConfig", "cli.report:sample",
     ),
     Verb(
         "data phantom", "digital reference objects with reports and masks",
-        "data.phantom_config:PhantomConfig", "cli.report:phantom",
+        "data.phantoms.config:PhantomConfig", "cli.report:phantom",
     ),
     Verb(
         "finetune", "images and their reports -> a LoRA adapter",
@@ -71,15 +71,15 @@ VERBS = (
     ),
     Verb(
         "cloud render", "a recipe -> a task file with which SkyPilot or dstack rents GPUs",
-        "finetune.cloud_config:CloudConfig", "cli.report:cloud_render",
+        "finetune.cloud.config:CloudConfig", "cli.report:cloud_render",
     ),
     Verb(
         "plan", "what a fine-tuning run will need: memory, hours, money, before anyone pays",
-        "finetune.plan_config:PlanConfig", "cli.plan:plan",
+        "finetune.planning.config:PlanConfig", "cli.plan:plan",
     ),
     Verb(
         "runs", "the fine-tuning runs below a folder, and how far each is",
-        "finetune.runs:RunsConfig", "cli.runs:runs",
+        "finetune.running.runs:RunsConfig", "cli.runs:runs",
     ),
     Verb(
         "generate", "prompts -> images with their recipes",
@@ -87,7 +87,7 @@ VERBS = (
     ),
     Verb(
         "augment", "a dataset with synthetic training records, more of what is rare",
-        "inference.augment_config:AugmentConfig", "cli.report:augment",
+        "inference.augmentation.config:AugmentConfig", "cli.report:augment",
     ),
     Verb(
         "eval", "how faithful, obedient and novel a samples folder is",
@@ -95,39 +95,39 @@ VERBS = (
     ),
     Verb(
         "explain", "which region answered which word, and which one spoke for which finding",
-        "eval.explain_config:ExplainConfig", "cli.explain:explain",
+        "eval.explanations.config:ExplainConfig", "cli.explain:explain",
     ),
     Verb(
         "readers make", "real and synthetic images, blinded and shuffled, as a page for readers",
-        "eval.readers_config:ReadersMakeConfig", "cli.readers:make",
+        "eval.readers.config:ReadersMakeConfig", "cli.readers:make",
     ),
     Verb(
         "readers score", "readers' answers against the key: accuracy, agreement, calibration",
-        "eval.readers_config:ReadersScoreConfig", "cli.readers:score",
+        "eval.readers.config:ReadersScoreConfig", "cli.readers:score",
     ),
     Verb(
         "compare", "pictures beside those that they should be: PSNR, SSIM, MS-SSIM, noise, intensities, stain",
-        "eval.compare_config:CompareConfig", "cli.report:compare",
+        "eval.pixels.config:CompareConfig", "cli.report:compare",
     ),
     Verb(
         "usefulness", "whether samples help to train a classifier, over real images alone",
-        "eval.usefulness_config:UsefulnessConfig", "cli.usefulness:usefulness",
+        "eval.usefulness.config:UsefulnessConfig", "cli.usefulness:usefulness",
     ),
     Verb(
         "adapter export", "an adapter as one file for diffusers, ComfyUI or AUTOMATIC1111",
-        "models.adapter_config:AdapterExportConfig", "cli.adapters:export",
+        "models.adapters.config:AdapterExportConfig", "cli.adapters:export",
     ),
     Verb(
         "adapter check", "whether an adapter does in plain diffusers what it does here",
-        "models.adapter_config:AdapterCheckConfig", "cli.adapters:check",
+        "models.adapters.config:AdapterCheckConfig", "cli.adapters:check",
     ),
     Verb(
         "adapter merge", "several adapters of one base as one, each with its weight",
-        "models.adapter_config:AdapterMergeConfig", "cli.adapters:merge",
+        "models.adapters.config:AdapterMergeConfig", "cli.adapters:merge",
     ),
     Verb(
         "adapter fuse", "a copy of a base with an adapter in its weights",
-        "models.adapter_config:AdapterFuseConfig", "cli.adapters:fuse",
+        "models.adapters.config:AdapterFuseConfig", "cli.adapters:fuse",
     ),
     Verb(
         "improve run", "rounds of generate, score, gate, add back, fine-tune",
@@ -159,7 +159,7 @@ VERBS = (
     ),
     Verb(
         "serve", "images over HTTP, in the words of OpenAI's images API",
-        "inference.service_config:ServeConfig", "cli.serve:serve",
+        "inference.service.config:ServeConfig", "cli.serve:serve",
     ),
 )  # fmt: skip
 RECIPES = ("finetune", "plan", "improve run")  # verbs whose first word may be a TOML file
@@ -195,7 +195,7 @@ def parse(verb: Verb, words: list[str]) -> Any:
     kind: type[Any] = load(verb.config)
     values: dict[str, Any] = {}
     if verb.words in RECIPES and words and words[0].endswith(".toml"):
-        from vesalius.data.recipe import read_recipe_file
+        from vesalius.data.command.recipe import read_recipe_file
 
         values = read_recipe_file(Path(words[0]), kind)
         words = words[1:]

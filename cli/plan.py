@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from vesalius.cli.main import CHECK, DONE, print_json
 from vesalius.cli.runs import size
-from vesalius.data.counted import counted
+from vesalius.data.command.counted import counted
 
 if TYPE_CHECKING:
-    from vesalius.finetune.plan import Plan
-    from vesalius.finetune.plan_config import PlanConfig
+    from vesalius.finetune.planning.config import PlanConfig
+    from vesalius.finetune.planning.plan import Plan
 
 
 def plan(config: PlanConfig) -> int:
     """Print the plan; 3 where the run does not fit."""
-    from vesalius.finetune.plan import plan
+    from vesalius.finetune.planning.plan import plan
 
     found = plan(config)
     if config.json:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from vesalius.cli.main import DONE, print_json
 
 if TYPE_CHECKING:
-    from vesalius.eval.readers_config import ReadersMakeConfig, ReadersScoreConfig
+    from vesalius.eval.readers.config import ReadersMakeConfig, ReadersScoreConfig
 
 
 def make(config: ReadersMakeConfig) -> int:
-    from vesalius.eval.reader_study import make_study
+    from vesalius.eval.readers.study import make_study
 
     summary = make_study(config)
     if config.json:
@@ -35,7 +35,7 @@ def make(config: ReadersMakeConfig) -> int:
 
 
 def score(config: ReadersScoreConfig) -> int:
-    from vesalius.eval.reader_report import score_study
+    from vesalius.eval.readers.report import score_study
 
     result = score_study(config)
     if config.json:
@@ -45,7 +45,7 @@ def score(config: ReadersScoreConfig) -> int:
         for name, row in result["readers"].items():
             print(f"{name}: {row['num']} answers fit the key")
         return DONE
-    from vesalius.eval.reader_scores import verdict
+    from vesalius.eval.readers.scores import verdict
 
     for name, row in result["readers"].items():
         if row["accuracy"]:

@@ -8,22 +8,22 @@ import os
 from typing import TYPE_CHECKING
 
 from vesalius.cli.main import CHECK, DONE, PARTIAL, RESUMABLE, print_json
-from vesalius.data.counted import counted
+from vesalius.data.command.counted import counted
 
 if TYPE_CHECKING:
-    from vesalius.data.build_config import BuildConfig
-    from vesalius.data.check import CheckConfig
-    from vesalius.data.filter import FilterConfig
-    from vesalius.data.merge import MergeConfig
-    from vesalius.data.phantom import PhantomConfig
-    from vesalius.data.sample import SampleConfig
-    from vesalius.data.shards import ExportConfig
-    from vesalius.eval.compare_config import CompareConfig
+    from vesalius.data.build.config import BuildConfig
+    from vesalius.data.check.run import CheckConfig
+    from vesalius.data.datasets.filter import FilterConfig
+    from vesalius.data.datasets.merge import MergeConfig
+    from vesalius.data.datasets.sample import SampleConfig
+    from vesalius.data.datasets.shards import ExportConfig
+    from vesalius.data.phantoms.phantom import PhantomConfig
     from vesalius.eval.config import EvalConfig
-    from vesalius.finetune.cloud_config import CloudConfig
+    from vesalius.eval.pixels.config import CompareConfig
+    from vesalius.finetune.cloud.config import CloudConfig
     from vesalius.finetune.config import FinetuneConfig
     from vesalius.improve.config import ImproveConfig, StatusConfig
-    from vesalius.inference.augment_config import AugmentConfig
+    from vesalius.inference.augmentation.config import AugmentConfig
     from vesalius.inference.config import GenerateConfig
 
 MOST_SAMPLES = 1000
@@ -48,7 +48,7 @@ def _records(
 
 
 def build(config: BuildConfig) -> int:
-    from vesalius.data.build import build
+    from vesalius.data.build.run import build
 
     summary = build(config)
     if config.json:
@@ -69,7 +69,7 @@ def build(config: BuildConfig) -> int:
 
 
 def check(config: CheckConfig) -> int:
-    from vesalius.data.check import check, measured
+    from vesalius.data.check.run import check, measured
 
     tokenizer = None
     if config.base is not None:
@@ -97,7 +97,7 @@ def check(config: CheckConfig) -> int:
 
 
 def filter_records(config: FilterConfig) -> int:
-    from vesalius.data.filter import filter_dataset
+    from vesalius.data.datasets.filter import filter_dataset
 
     found = filter_dataset(config)
     if config.json:
@@ -108,7 +108,7 @@ def filter_records(config: FilterConfig) -> int:
 
 
 def export(config: ExportConfig) -> int:
-    from vesalius.data.shards import export_shards
+    from vesalius.data.datasets.shards import export_shards
 
     summary = export_shards(config)
     if config.json:
@@ -120,7 +120,7 @@ def export(config: ExportConfig) -> int:
 
 
 def merge(config: MergeConfig) -> int:
-    from vesalius.data.merge import merge_datasets
+    from vesalius.data.datasets.merge import merge_datasets
 
     summary = merge_datasets(config)
     if config.json:
@@ -133,7 +133,7 @@ def merge(config: MergeConfig) -> int:
 
 
 def sample(config: SampleConfig) -> int:
-    from vesalius.data.sample import sample_dataset
+    from vesalius.data.datasets.sample import sample_dataset
 
     summary = sample_dataset(config)
     if config.json:
@@ -145,7 +145,7 @@ def sample(config: SampleConfig) -> int:
 
 
 def phantom(config: PhantomConfig) -> int:
-    from vesalius.data.phantom import write_phantoms
+    from vesalius.data.phantoms.phantom import write_phantoms
 
     folder = write_phantoms(config)
     if config.json:
@@ -184,7 +184,7 @@ def finetune(config: FinetuneConfig) -> int:
 
 
 def cloud_render(config: CloudConfig) -> int:
-    from vesalius.finetune.cloud import render_task
+    from vesalius.finetune.cloud.task import render_task
 
     task = render_task(config)
     if config.json:
@@ -197,8 +197,8 @@ def cloud_render(config: CloudConfig) -> int:
 
 
 def generate(config: GenerateConfig) -> int:
-    from vesalius.inference.memory import plan_row
-    from vesalius.inference.run import drawn_samples, generate
+    from vesalius.inference.drawing.memory import plan_row
+    from vesalius.inference.running.run import drawn_samples, generate
 
     summary = generate(config)
     num = summary.num_samples
@@ -223,8 +223,8 @@ def generate(config: GenerateConfig) -> int:
 
 
 def augment(config: AugmentConfig) -> int:
-    from vesalius.inference.augmentation import augment_dataset
-    from vesalius.inference.memory import plan_row
+    from vesalius.inference.augmentation.run import augment_dataset
+    from vesalius.inference.drawing.memory import plan_row
 
     summary = augment_dataset(config)
     if config.json:
@@ -259,8 +259,8 @@ def evaluate(config: EvalConfig) -> int:
 
 
 def compare(config: CompareConfig) -> int:
-    from vesalius.eval.compare import compare
-    from vesalius.eval.image_metrics import UNITS, told
+    from vesalius.eval.pixels.compare import compare
+    from vesalius.eval.pixels.image_metrics import UNITS, told
 
     result = compare(config)
     if config.json:
@@ -284,7 +284,7 @@ def improve(config: ImproveConfig) -> int:
         counts = ", ".join(f"{n} {what}" for what, n in state["records"].items())
         print(f"nothing run: {counts} records; {state['rounds']} rounds of {state['candidates']} candidates")
     elif state.get("waiting") is not None:
-        from vesalius.improve.review import notice
+        from vesalius.improve.people.review import notice
 
         print(notice(config.out / f"round-{state['waiting']:02d}"))
     else:
@@ -293,7 +293,7 @@ def improve(config: ImproveConfig) -> int:
 
 
 def status(config: StatusConfig) -> int:
-    from vesalius.improve.status import read_status
+    from vesalius.improve.telling.status import read_status
 
     state = read_status(config.folder)
     if config.json:

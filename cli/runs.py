@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from vesalius.cli.main import DONE, print_json
-from vesalius.finetune.runs import Run, RunsConfig, list_runs
+from vesalius.finetune.running.runs import Run, RunsConfig, list_runs
 
 COLUMNS = ("run", "state", "step", "best validation loss", "base", "size", "age")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vesalius.cli.main import DONE, PARTIAL, print_json
 
 if TYPE_CHECKING:
-    from vesalius.inference.service_config import ServeConfig
+    from vesalius.inference.service.config import ServeConfig
 
 
 def serve(config: ServeConfig) -> int:
@@ -17,14 +17,14 @@ def serve(config: ServeConfig) -> int:
 
     A second signal ends the process at once, with `PARTIAL` where something was being drawn.
     """
-    from vesalius.inference.listening import Server, listen, url_of
-    from vesalius.inference.service_config import KEY_VARIABLE
+    from vesalius.inference.service.config import KEY_VARIABLE
+    from vesalius.inference.service.listening import Server, listen, url_of
 
     key = os.environ.get(KEY_VARIABLE, "").strip() or None
     with listen(config, key) as place:
+        from vesalius.inference.drawing.memory import check_attention, plan_row, plan_service
         from vesalius.inference.generator import Generator, find_device
-        from vesalius.inference.memory import check_attention, plan_row, plan_service
-        from vesalius.inference.service import LABEL, Service
+        from vesalius.inference.service.app import LABEL, Service
 
         check_attention(config.attention, find_device(config.device))
         plan = plan_service(config)

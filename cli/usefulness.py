@@ -8,12 +8,12 @@ from vesalius.cli.main import DONE, print_json
 from vesalius.cli.plan import span
 
 if TYPE_CHECKING:
-    from vesalius.eval.usefulness_config import UsefulnessConfig
+    from vesalius.eval.usefulness.config import UsefulnessConfig
 
 
 def usefulness(config: UsefulnessConfig) -> int:
     """Measure; with --dry-run only what that would take."""
-    from vesalius.eval.usefulness import usefulness
+    from vesalius.eval.usefulness.run import usefulness
 
     result = usefulness(config)
     if config.json:

@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vesalius.data.build import BuildSummary
-    from vesalius.data.build_config import BuildConfig
-    from vesalius.data.check import CheckConfig, CheckSummary
+    from vesalius.data.build.config import BuildConfig
+    from vesalius.data.build.run import BuildSummary
+    from vesalius.data.check.run import CheckConfig, CheckSummary
     from vesalius.data.modality import MODALITIES, Modality, find_modality
-    from vesalius.data.phantom import Phantom, draw_phantom, write_phantoms
-    from vesalius.data.phantom_config import PhantomConfig
+    from vesalius.data.phantoms.config import PhantomConfig
+    from vesalius.data.phantoms.phantom import Phantom, draw_phantom, write_phantoms
     from vesalius.data.record import Finding, Record, load_records, write_dataset
 
 __all__ = [
@@ -32,17 +32,17 @@ __all__ = [
     "write_phantoms",
 ]
 _HOME = {
-    "BuildConfig": "build_config",
-    "BuildSummary": "build",
-    "CheckConfig": "check",
-    "CheckSummary": "check",
+    "BuildConfig": "build.config",
+    "BuildSummary": "build.run",
+    "CheckConfig": "check.run",
+    "CheckSummary": "check.run",
     "MODALITIES": "modality",
     "Modality": "modality",
     "find_modality": "modality",
-    "Phantom": "phantom",
-    "draw_phantom": "phantom",
-    "write_phantoms": "phantom",
-    "PhantomConfig": "phantom_config",
+    "Phantom": "phantoms.phantom",
+    "draw_phantom": "phantoms.phantom",
+    "write_phantoms": "phantoms.phantom",
+    "PhantomConfig": "phantoms.config",
     "Finding": "record",
     "Record": "record",
     "load_records": "record",

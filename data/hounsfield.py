@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from vesalius.data.images.png import encode_png
 from vesalius.data.modality import SHOWN, WINDOWS
-from vesalius.data.png import encode_png
 
 Float32 = NDArray[np.float32]
 Uint8 = NDArray[np.uint8]

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from vesalius.data.columns import Columns
+from vesalius.data.datasets.columns import Columns
 
 if TYPE_CHECKING:
-    from vesalius.data.archive import Place
+    from vesalius.data.sources.archive import Place
 
 F = TypeVar("F")
 Side = Literal["left", "right", "bilateral"]

@@ -9,7 +9,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from vesalius.data.prompt import clean
+from vesalius.data.texts.prompt import clean
 from vesalius.demo.page import WORDS as PAGE
 from vesalius.demo.page import Language, Words, say
 from vesalius.demo.terms import REASONS, term

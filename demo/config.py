@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vesalius.data.fields import Settled
+from vesalius.data.command.fields import Settled
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from vesalius.data.image import read_recipe
+from vesalius.data.images.image import read_recipe
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
-from vesalius.data.prompt import clean
+from vesalius.data.texts.prompt import clean
 from vesalius.inference.sample import sample_seed
 
 MAX_NUM, MAX_STEPS, MAX_GUIDANCE, MAX_TEXT = 8, 100, 15.0, 4000

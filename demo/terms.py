@@ -8,9 +8,9 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from vesalius.data.captions_zh import CHINESE_CAPTIONS
-from vesalius.data.labels import LABEL_WORDS, bare
-from vesalius.data.phantom_terms_zh import TERMS_ZH
+from vesalius.data.phantoms.terms_zh import TERMS_ZH
+from vesalius.data.tables.labels import LABEL_WORDS, bare
+from vesalius.data.texts.captions_zh import CHINESE_CAPTIONS
 
 if TYPE_CHECKING:
     from vesalius.demo.page import Language

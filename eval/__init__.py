@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vesalius.eval.config import EvalConfig
-    from vesalius.eval.explain_config import ExplainConfig
-    from vesalius.eval.explanation import explain
-    from vesalius.eval.finding_maps import gradcam
-    from vesalius.eval.reader_report import score_study
-    from vesalius.eval.reader_study import make_study
-    from vesalius.eval.readers_config import ReadersMakeConfig, ReadersScoreConfig
+    from vesalius.eval.explanations.config import ExplainConfig
+    from vesalius.eval.explanations.finding_maps import gradcam
+    from vesalius.eval.explanations.run import explain
+    from vesalius.eval.explanations.word_maps import attention_maps
+    from vesalius.eval.readers.config import ReadersMakeConfig, ReadersScoreConfig
+    from vesalius.eval.readers.report import score_study
+    from vesalius.eval.readers.study import make_study
     from vesalius.eval.run import evaluate
-    from vesalius.eval.usefulness_config import UsefulnessConfig
-    from vesalius.eval.word_maps import attention_maps
+    from vesalius.eval.usefulness.config import UsefulnessConfig
 
 __all__ = [
     "EvalConfig",
@@ -32,16 +32,16 @@ __all__ = [
 ]
 _HOME = {
     "EvalConfig": "config",
-    "ExplainConfig": "explain_config",
-    "ReadersMakeConfig": "readers_config",
-    "ReadersScoreConfig": "readers_config",
-    "UsefulnessConfig": "usefulness_config",
-    "attention_maps": "word_maps",
+    "ExplainConfig": "explanations.config",
+    "ReadersMakeConfig": "readers.config",
+    "ReadersScoreConfig": "readers.config",
+    "UsefulnessConfig": "usefulness.config",
+    "attention_maps": "explanations.word_maps",
     "evaluate": "run",
-    "explain": "explanation",
-    "gradcam": "finding_maps",
-    "make_study": "reader_study",
-    "score_study": "reader_report",
+    "explain": "explanations.run",
+    "gradcam": "explanations.finding_maps",
+    "make_study": "readers.study",
+    "score_study": "readers.report",
 }
 
 

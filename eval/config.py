@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from vesalius.data.fields import Settled
+from vesalius.data.command.fields import Settled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class EvalConfig(Settled):
     gated_by: tuple[str, ...] = ()
     """networks that accepted these samples, and so measure nothing of their obedience: judge, witness, reader"""
     witness: Path | None = None
-    """folder of another witness than the embedded one, as `python -m vesalius.finetune.witness` writes it"""
+    """folder of another witness than the embedded one, as `python -m vesalius.finetune.judges.witness` writes it"""
     base: str | None = None
     """base that drew the samples, for membership; none: the one that they name"""
     adapter: tuple[str, ...] = ()

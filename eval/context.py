@@ -14,26 +14,26 @@ from typing import Literal
 import numpy as np
 import torch
 
-from vesalius.data.image import read_image
+from vesalius.data.images.image import read_image
 from vesalius.data.record import Record, digest_file, load_records
 from vesalius.eval.config import EvalConfig
-from vesalius.eval.copies import Original, Suspect
 from vesalius.eval.features import NETWORKS, ImageSet, Reading, feature_folder, features_of, open_images
-from vesalius.eval.gates import Thresholds, Verdict, calibrate, check_enough, judge_sample
-from vesalius.eval.nearest import PixelViews
-from vesalius.eval.obedience import independent, phantom_like
-from vesalius.eval.readings import OwnReading, ReaderReading, WitnessReading
+from vesalius.eval.gates.gates import Thresholds, Verdict, calibrate, check_enough, judge_sample
+from vesalius.eval.gates.scorer import Scorer, measures_of
+from vesalius.eval.gates.scores import Case, JudgeReading, Scores, case_of_record, case_of_sample
+from vesalius.eval.obedience.questions import independent, phantom_like
+from vesalius.eval.obedience.readings import OwnReading, ReaderReading, WitnessReading
+from vesalius.eval.privacy.copies import Original, Suspect
+from vesalius.eval.privacy.nearest import PixelViews
 from vesalius.eval.report import check_out
-from vesalius.eval.scorer import Scorer, measures_of
-from vesalius.eval.scores import Case, JudgeReading, Scores, case_of_record, case_of_sample
 from vesalius.eval.strata import with_labels
 from vesalius.inference.sample import Sample, load_samples
-from vesalius.models.detector import Detector, JudgeDetector, WitnessDetector
-from vesalius.models.detector_source import Features, open_detectors
-from vesalius.models.judge_network import Judge
-from vesalius.models.machine import has_bf16
-from vesalius.models.reader_network import Reader
-from vesalius.models.witness_network import Witness
+from vesalius.models.computing.machine import has_bf16
+from vesalius.models.detectors.detector import Detector, JudgeDetector, WitnessDetector
+from vesalius.models.detectors.source import Features, open_detectors
+from vesalius.models.networks.judge import Judge
+from vesalius.models.networks.reader import Reader
+from vesalius.models.networks.witness import Witness
 
 Which = Literal["samples", "real", "train", "beside"]
 MANY = 12_000

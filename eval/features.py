@@ -19,14 +19,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from vesalius.data.command.progress import Progress
 from vesalius.data.hounsfield import CHUNK
-from vesalius.data.image import MAX_PIXELS, Uint8, fit_image, load_square, read_image
+from vesalius.data.images.image import MAX_PIXELS, Uint8, fit_image, load_square, read_image
 from vesalius.data.modality import find_modality
-from vesalius.data.progress import Progress
-from vesalius.eval.nearest import PixelViews
-from vesalius.eval.readings import ReaderReading, WitnessReading
-from vesalius.eval.scores import Case, JudgeReading
-from vesalius.models.detector import Detector, TextureDetector, Window
+from vesalius.eval.gates.scores import Case, JudgeReading
+from vesalius.eval.obedience.readings import ReaderReading, WitnessReading
+from vesalius.eval.privacy.nearest import PixelViews
+from vesalius.models.detectors.detector import Detector, TextureDetector, Window
 
 TOGETHER = 256
 """Pictures of 128 pixels that are in memory at once; of larger ones fewer."""

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.image import png_bytes, read_image
+from vesalius.data.images.image import png_bytes, read_image
 
 Points = tuple[Sequence[float], Sequence[float]]
 Band = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]

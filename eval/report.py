@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vesalius.data.page import write_html
-from vesalius.data.recipe import check_place
+from vesalius.data.command.page import write_html
+from vesalius.data.command.recipe import check_place
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,25 +6,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from vesalius.data.counted import counted
+from vesalius.data.command.counted import counted
 from vesalius.data.record import write_atomic, write_json
-from vesalius.eval import (
-    fidelity,
-    gates_part,
-    membership_part,
-    obedience_part,
-    pixels_part,
-    privacy_part,
-    summary,
-    usefulness_part,
-)
+from vesalius.eval import summary
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.context import Context, open_context, open_folders
-from vesalius.eval.obedience import independent
+from vesalius.eval.fidelity import part as fidelity
+from vesalius.eval.gates import part as gates_part
+from vesalius.eval.gates.scores import Case
+from vesalius.eval.obedience import part as obedience_part
+from vesalius.eval.obedience.questions import independent
+from vesalius.eval.pixels import part as pixels_part
+from vesalius.eval.privacy import membership_part
+from vesalius.eval.privacy import part as privacy_part
 from vesalius.eval.report import Section, to_markdown, write_page
-from vesalius.eval.scores import Case
-from vesalius.models.detector import Detector
-from vesalius.models.detector_source import Features
+from vesalius.eval.usefulness import part as usefulness_part
+from vesalius.models.detectors.detector import Detector
+from vesalius.models.detectors.source import Features
 
 TITLE = "Evaluation of a synthetic set"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from vesalius.data.hounsfield import show
-from vesalius.data.image import Uint8, fit_image, read_hu, read_image
+from vesalius.data.images.image import Uint8, fit_image, read_hu, read_image
 from vesalius.data.modality import find_modality
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vesalius.data.datasets.split import patient_key
 from vesalius.data.record import Record
-from vesalius.data.split import patient_key
 
 if TYPE_CHECKING:
-    from vesalius.eval.scores import Case
+    from vesalius.eval.gates.scores import Case
 
 COLUMNS = {
     "sex": ("sex", "gender", "patient_sex", "patientsex", "patient_gender", "patient gender", "性别"),

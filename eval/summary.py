@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vesalius.eval.obedience_page import compared
-from vesalius.eval.privacy import PERCENTILE
+from vesalius.eval.obedience.page import compared
+from vesalius.eval.privacy.limits import PERCENTILE
 from vesalius.eval.report import Section, Table
 
 OBEYS = "obeys the prompt?"

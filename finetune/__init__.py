@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vesalius.finetune.cloud import render_task
-    from vesalius.finetune.cloud_config import CloudConfig
+    from vesalius.finetune.cloud.config import CloudConfig
+    from vesalius.finetune.cloud.task import render_task
     from vesalius.finetune.config import FinetuneConfig
     from vesalius.finetune.lora import RunSummary, finetune
 
@@ -19,11 +19,11 @@ __all__ = [
     "render_task",
 ]
 _HOME = {
-    "CloudConfig": "cloud_config",
+    "CloudConfig": "cloud.config",
     "FinetuneConfig": "config",
     "RunSummary": "lora",
     "finetune": "lora",
-    "render_task": "cloud",
+    "render_task": "cloud.task",
 }
 
 

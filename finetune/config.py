@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vesalius.data.fields import Settled
-from vesalius.data.prompt import SECTIONS
+from vesalius.data.command.fields import Settled
+from vesalius.data.texts.prompt import SECTIONS
 
 REAL_FLOOR = 0.5
 WEIGHT = "sampling_weight"

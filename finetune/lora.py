@@ -24,27 +24,27 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from accelerate import Accelerator
 
-from vesalius.data.progress import Progress
-from vesalius.data.recipe import claim
+from vesalius.data.command.progress import Progress
+from vesalius.data.command.recipe import claim
 from vesalius.data.record import Record, hold, write_atomic, write_json
-from vesalius.finetune.batch import Batch, draw_batch
-from vesalius.finetune.buckets import choose_buckets, make_views
-from vesalius.finetune.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.launch import make_accelerator, watch_signals
-from vesalius.finetune.masks import lesion_grids
-from vesalius.finetune.pictures import choose_requests
-from vesalius.finetune.replicas import Replicas
-from vesalius.finetune.run_card import write_run_card
-from vesalius.finetune.schedule import warmup_cosine
-from vesalius.finetune.sharding import sharding_asked, spread
-from vesalius.finetune.sync import Mirror
-from vesalius.finetune.texts import Texts
-from vesalius.finetune.trained import LIGHT_KINDS, card_of, make_trained
-from vesalius.finetune.trainset import choose_trainset, data_digest
-from vesalius.finetune.validation import fixed_questions
-from vesalius.models.attention import set_attention
+from vesalius.finetune.feeding.batch import Batch, draw_batch
+from vesalius.finetune.feeding.buckets import choose_buckets, make_views
+from vesalius.finetune.feeding.masks import lesion_grids
+from vesalius.finetune.feeding.texts import Texts
+from vesalius.finetune.feeding.trainset import choose_trainset, data_digest
+from vesalius.finetune.learning.schedule import warmup_cosine
+from vesalius.finetune.learning.trained import LIGHT_KINDS, card_of, make_trained
+from vesalius.finetune.learning.validation import fixed_questions
+from vesalius.finetune.running.card import write_run_card
+from vesalius.finetune.running.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from vesalius.finetune.running.launch import make_accelerator, watch_signals
+from vesalius.finetune.running.pictures import choose_requests
+from vesalius.finetune.running.replicas import Replicas
+from vesalius.finetune.running.sharding import sharding_asked, spread
+from vesalius.finetune.running.sync import Mirror
 from vesalius.models.base import open_base, text_encoders
+from vesalius.models.computing.attention import set_attention
 from vesalius.models.objective import denoising_loss, preference_loss, training_scheduler
 
 if TYPE_CHECKING:

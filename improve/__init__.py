@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vesalius.improve.config import ImproveConfig
     from vesalius.improve.loop import improve
-    from vesalius.improve.status import read_status
+    from vesalius.improve.telling.status import read_status
 
 __all__ = ["ImproveConfig", "improve", "read_status"]
 _HOME = {"ImproveConfig": "config", "improve": "loop", "read_status": "status"}

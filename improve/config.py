@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from vesalius.data.fields import Settled
+from vesalius.data.command.fields import Settled
 from vesalius.finetune.config import REAL_FLOOR, FinetuneConfig
 from vesalius.improve.budget import seconds_of
 

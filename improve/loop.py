@@ -28,29 +28,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.recipe import claim
+from vesalius.data.command.recipe import claim
 from vesalius.data.record import digest_file, hold, write_atomic, write_json
 from vesalius.finetune.lora import finetune
+from vesalius.improve.asking.plan import check_sources, plan_round, read_plan, write_plan
 from vesalius.improve.budget import seconds_of, spending
-from vesalius.improve.candidates import Candidate, Judged, judge_candidates
+from vesalius.improve.candidates.candidates import Candidate, Judged, judge_candidates
+from vesalius.improve.candidates.doubles import read_seen, write_seen
+from vesalius.improve.candidates.drawing import artist, draw
+from vesalius.improve.candidates.empty import why_empty
+from vesalius.improve.candidates.looking import look
+from vesalius.improve.candidates.pool import pool_facts, write_accepted
+from vesalius.improve.candidates.selection import select
 from vesalius.improve.config import REFERENCE, ImproveConfig
-from vesalius.improve.doubles import read_seen, write_seen
-from vesalius.improve.drawing import artist, draw
-from vesalius.improve.empty import why_empty
-from vesalius.improve.evaluation import evaluate_round, found_by_stratum, validation_of
-from vesalius.improve.final import read_once
-from vesalius.improve.guard import check_witness
+from vesalius.improve.deciding.evaluation import evaluate_round, found_by_stratum, validation_of
+from vesalius.improve.deciding.final import read_once
+from vesalius.improve.deciding.guard import check_witness
+from vesalius.improve.deciding.promotion import decide, decisions_of, finished, lineage, lines_of
+from vesalius.improve.deciding.reference import write_parts
 from vesalius.improve.ledger import Ledger
-from vesalius.improve.looking import look
 from vesalius.improve.material import Material, check_unchanged, read_material
-from vesalius.improve.pool import pool_facts, write_accepted
-from vesalius.improve.preferences import num_pairs, training_config
-from vesalius.improve.promotion import decide, decisions_of, finished, lineage, lines_of
-from vesalius.improve.prompts import check_sources, plan_round, read_plan, write_plan
-from vesalius.improve.ratings import read_ratings
-from vesalius.improve.reference import write_parts
-from vesalius.improve.report import write_report
-from vesalius.improve.review import (
+from vesalius.improve.people.preferences import num_pairs, training_config
+from vesalius.improve.people.ratings import read_ratings
+from vesalius.improve.people.review import (
     accepted_samples,
     enter_review,
     enter_rollback,
@@ -60,10 +60,10 @@ from vesalius.improve.review import (
     waiting,
     write_review,
 )
-from vesalius.improve.selection import select
-from vesalius.improve.status import read_status
-from vesalius.inference.engines import num_launched
+from vesalius.improve.telling.report import write_report
+from vesalius.improve.telling.status import read_status
 from vesalius.inference.generator import find_device
+from vesalius.inference.running.engines import num_launched
 from vesalius.models.base import base_folder, refuse_code
 
 FREE_FIELDS = (

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vesalius.data.datasets.split import place_of
 from vesalius.data.modality import find_modality
 from vesalius.data.record import Record, load_records, write_json
-from vesalius.data.split import place_of
-from vesalius.eval.gates import check_enough
+from vesalius.eval.gates.gates import check_enough
 from vesalius.eval.strata import patient_of
-from vesalius.finetune.trainset import data_digest
+from vesalius.finetune.feeding.trainset import data_digest
 
 Member = tuple[Path, Record]
 

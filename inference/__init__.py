@@ -6,20 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vesalius.inference.augment_config import AugmentConfig
-    from vesalius.inference.augmentation import augment
+    from vesalius.inference.augmentation.config import AugmentConfig
+    from vesalius.inference.augmentation.run import augment
     from vesalius.inference.config import GenerateConfig
     from vesalius.inference.generator import Generator
-    from vesalius.inference.run import generate
+    from vesalius.inference.running.run import generate
     from vesalius.inference.sample import Sample, load_samples
 
 __all__ = ["AugmentConfig", "GenerateConfig", "Generator", "Sample", "augment", "generate", "load_samples"]
 _HOME = {
-    "AugmentConfig": "augment_config",
-    "augment": "augmentation",
+    "AugmentConfig": "augmentation.config",
+    "augment": "augmentation.run",
     "GenerateConfig": "config",
     "Generator": "generator",
-    "generate": "run",
+    "generate": "running.run",
     "Sample": "sample",
     "load_samples": "sample",
 }

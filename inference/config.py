@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from vesalius.inference.draw_config import DrawConfig
+from vesalius.inference.drawing.config import DrawConfig
 
 GUIDANCE = 3.0
 """How strictly a prompt is followed where neither the user nor the adapter says otherwise."""

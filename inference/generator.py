@@ -7,22 +7,22 @@ from collections.abc import Container, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from vesalius.data.image import Float32, Picture, Shape, Uint8, from_tensor_range
-from vesalius.data.prompt import clean
+from vesalius.data.images.image import Float32, Picture, Shape, Uint8, from_tensor_range
+from vesalius.data.texts.prompt import clean
 from vesalius.inference.config import GUIDANCE
-from vesalius.inference.halving import Halving
+from vesalius.inference.drawing.halving import Halving
+from vesalius.inference.drawing.text_cache import TextCache
+from vesalius.inference.prompts.source import source_facts
 from vesalius.inference.request import Request, Sampling, Source, request_modality
 from vesalius.inference.sample import Sample, sample_seed
-from vesalius.inference.source import source_facts
-from vesalius.inference.text_cache import TextCache
-from vesalius.models.adapter_mix import Words, apply_adapters, parse_adapters, read_cards, sampling_of_adapters
+from vesalius.models.adapters.mix import Words, apply_adapters, parse_adapters, read_cards, sampling_of_adapters
 
 if TYPE_CHECKING:
-    from vesalius.inference.lanes import DrawPart
-    from vesalius.inference.memory import MemoryPlan
-    from vesalius.inference.watching import Watch
-    from vesalius.models.attention import AttentionWatch
+    from vesalius.inference.drawing.lanes import DrawPart
+    from vesalius.inference.drawing.memory import MemoryPlan
+    from vesalius.inference.drawing.watching import Watch
     from vesalius.models.base import Base
+    from vesalius.models.computing.attention import AttentionWatch
 
 
 MOST_LANES = 64
@@ -47,8 +47,9 @@ class Generator:
     """Draws pictures from prompts with one base and its adapters.
 
     steps and guidance: what the adapters were made for, or the usual values; the default of every drawing. reuse: every
-    how many steps the deep levels of the denoiser run (`vesalius.inference.reuse`); may be set anew. halving: how many
-    pictures are drawn at once after memory ran out. attention: knows the kernel that ran, where one was chosen.
+    how many steps the deep levels of the denoiser run (`vesalius.inference.drawing.reuse`); may be set anew. halving:
+    how many pictures are drawn at once after memory ran out. attention: knows the kernel that ran, where one was
+    chosen.
 
     >>> from vesalius.inference import Generator
     >>> images = Generator("nano").draw("Chest CT with a 20 mm nodule in the left lung", num=2, seed=1)
@@ -70,15 +71,15 @@ class Generator:
         attention: Literal["auto", "sdpa", "xformers"] = "auto",
     ) -> None:
         """adapter: one or several, "PATH" or "PATH:WEIGHT"; their changes are added up. scheduler: a name of
-        `vesalius.inference.schedulers`, in place of the adapter's or the base's. precision: auto is bf16 where the
-        device has it. memory: how to draw within a budget; it says device, precision and attention too.
+        `vesalius.inference.drawing.schedulers`, in place of the adapter's or the base's. precision: auto is bf16 where
+        the device has it. memory: how to draw within a budget; it says device, precision and attention too.
 
         ValueError where base or adapter is missing, unsafe, or they do not fit each other.
         """
-        from vesalius.inference.memory import find_precision
-        from vesalius.inference.offload import open_within, place
-        from vesalius.inference.schedulers import find_scheduler, make_scheduler
-        from vesalius.models.adapter_fuse import fused_depth
+        from vesalius.inference.drawing.memory import find_precision
+        from vesalius.inference.drawing.offload import open_within, place
+        from vesalius.inference.drawing.schedulers import find_scheduler, make_scheduler
+        from vesalius.models.adapters.fuse import fused_depth
         from vesalius.models.base import open_base
 
         if precision not in ("auto", "fp32", "bf16"):
@@ -156,11 +157,11 @@ class Generator:
 
         kept: file names of requests whose pictures exist. The others are drawn in the very batches of a run without
         any, so that a run that was stopped ends with the same bytes. watch: is told of each denoising step, and may end
-        the drawing by raising (`vesalius.inference.watching`).
+        the drawing by raising (`vesalius.inference.drawing.watching`).
 
         A guidance of 1 or less is none: the negative prompt has no say then, and each step costs half.
         """
-        from vesalius.inference.drawing import draw_batch
+        from vesalius.inference.drawing.batch import draw_batch
 
         sampling = Sampling(
             steps=self.steps if steps is None else steps, guidance=self.guidance if guidance is None else guidance,
@@ -180,9 +181,9 @@ class Generator:
     def _in_turn(self, draw: DrawPart, batch: list[Request]) -> Float32:
         """Draw a batch. What changes the denoiser for as long would meet itself, so of several threads with one
         generator one draws at a time."""
-        from vesalius.inference.constant_text import constant_text
-        from vesalius.inference.lanes import draw_side_by_side
-        from vesalius.inference.reuse import reuse_features
+        from vesalius.inference.drawing.constant_text import constant_text
+        from vesalius.inference.drawing.lanes import draw_side_by_side
+        from vesalius.inference.drawing.reuse import reuse_features
 
         pipeline = self.base.pipeline
         with self._drawing, constant_text(pipeline.unet), reuse_features(pipeline.unet, self.reuse):
@@ -205,7 +206,7 @@ class Generator:
 
     def sample_of(self, request: Request, *, steps: int, guidance: float, negative: str = "") -> Sample:
         """What is written beside the picture of a request. The base is named without the folders of this machine."""
-        from vesalius.models.adapter_export import public_name
+        from vesalius.models.adapters.export import public_name
 
         height, width = self.check_size(request.size)
         modality = request_modality(request).name
@@ -269,8 +270,8 @@ def usual_sampling(base: str, adapter: Words = None, scheduler: str | None = Non
 
     ValueError where one is missing, or two adapters say differently.
     """
-    from vesalius.inference.schedulers import find_scheduler
-    from vesalius.models.adapter_fuse import read_fused
+    from vesalius.inference.drawing.schedulers import find_scheduler
+    from vesalius.models.adapters.fuse import read_fused
     from vesalius.models.base import usual_steps
 
     fused = read_fused(base)

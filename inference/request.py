@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vesalius.data.archive import Place
-from vesalius.data.image import Shape
+from vesalius.data.images.image import Shape
 from vesalius.data.modality import MODALITIES, Modality, find_modality, modality_in
 from vesalius.data.record import Finding
+from vesalius.data.sources.archive import Place
 
 MAX_STEPS, MAX_GUIDANCE = 1000, 100.0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.recipe import claim
+from vesalius.data.command.recipe import claim
 from vesalius.data.record import Finding, Record, digest_file, numbered_rows, write_atomic
 
 WORK = ".generate"

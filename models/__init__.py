@@ -6,20 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vesalius.models.adapter import AdapterCard, apply_adapter, read_card
-    from vesalius.models.adapter_check import check_adapter
-    from vesalius.models.adapter_config import (
+    from vesalius.models.adapters.adapter import AdapterCard, apply_adapter, read_card
+    from vesalius.models.adapters.check import check_adapter
+    from vesalius.models.adapters.config import (
         AdapterCheckConfig,
         AdapterExportConfig,
         AdapterFuseConfig,
         AdapterMergeConfig,
     )
-    from vesalius.models.adapter_export import export_adapter
-    from vesalius.models.adapter_fuse import fuse_adapter
-    from vesalius.models.adapter_merge import merge_adapters
+    from vesalius.models.adapters.export import export_adapter
+    from vesalius.models.adapters.fuse import fuse_adapter
+    from vesalius.models.adapters.merge import merge_adapters
     from vesalius.models.base import Base, open_base
-    from vesalius.models.detector import DETECTORS, Detector
-    from vesalius.models.judge_network import Judge
+    from vesalius.models.detectors.detector import DETECTORS, Detector
+    from vesalius.models.networks.judge import Judge
 
 __all__ = [
     "DETECTORS",
@@ -40,22 +40,22 @@ __all__ = [
     "read_card",
 ]
 _HOME = {
-    "AdapterCard": "adapter",
-    "apply_adapter": "adapter",
-    "read_card": "adapter",
-    "AdapterCheckConfig": "adapter_config",
-    "AdapterExportConfig": "adapter_config",
-    "AdapterFuseConfig": "adapter_config",
-    "AdapterMergeConfig": "adapter_config",
-    "check_adapter": "adapter_check",
-    "export_adapter": "adapter_export",
-    "fuse_adapter": "adapter_fuse",
-    "merge_adapters": "adapter_merge",
+    "AdapterCard": "adapters.adapter",
+    "apply_adapter": "adapters.adapter",
+    "read_card": "adapters.adapter",
+    "AdapterCheckConfig": "adapters.config",
+    "AdapterExportConfig": "adapters.config",
+    "AdapterFuseConfig": "adapters.config",
+    "AdapterMergeConfig": "adapters.config",
+    "check_adapter": "adapters.check",
+    "export_adapter": "adapters.export",
+    "fuse_adapter": "adapters.fuse",
+    "merge_adapters": "adapters.merge",
     "Base": "base",
     "open_base": "base",
-    "DETECTORS": "detector",
-    "Detector": "detector",
-    "Judge": "judge_network",
+    "DETECTORS": "detectors.detector",
+    "Detector": "detectors.detector",
+    "Judge": "networks.judge",
 }
 
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vesalius.models.adapter import adapter_folder, open_scheduler, part_folders, read_card
-from vesalius.models.adapter_mix import Share, check_together
+from vesalius.models.adapters.adapter import adapter_folder, open_scheduler, part_folders, read_card
+from vesalius.models.adapters.mix import Share, check_together
 from vesalius.models.base import NOT_A_BASE, base_folder, check_words, digest_folder, is_large, not_a_base, refuse_code
-from vesalius.models.shelf import file_tensors, stored_tensors
+from vesalius.models.computing.shelf import file_tensors, stored_tensors
 
 PREFIX = "base_model.model."
 """PEFT's, before the name of each layer."""

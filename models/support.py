@@ -1,6 +1,6 @@
 """What a base was trained on: how many images show what, so that a prompt for what it never saw can be told.
 
-`support.json` lies in the base's folder. `vesalius.finetune.support` counts it from the training data.
+`support.json` lies in the base's folder. `vesalius.finetune.base.support` counts it from the training data.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.counted import counted
+from vesalius.data.command.counted import counted
 from vesalius.data.modality import find_modality
 from vesalius.data.record import Finding, read_state, write_atomic
-from vesalius.models.adapter import EMBEDDED
-from vesalius.models.adapter_mix import Words, parse_adapters
+from vesalius.models.adapters.adapter import EMBEDDED
+from vesalius.models.adapters.mix import Words, parse_adapters
 from vesalius.models.base import base_folder
 
 FILE = "support.json"
@@ -94,7 +94,7 @@ class Support:
         path = folder / FILE
         if not path.is_file():
             return None
-        remedy = "make it again with `python -m vesalius.finetune.support`, or delete it"
+        remedy = "make it again with `python -m vesalius.finetune.base.support`, or delete it"
         state = read_state(path, remedy)
         try:
             return Support(

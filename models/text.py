@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vesalius.data.prompt import sentences
+from vesalius.data.texts.prompt import sentences
 
 if TYPE_CHECKING:
     import torch

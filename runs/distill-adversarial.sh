@@ -12,7 +12,7 @@ out="$1"
 python="${PYTHON:-python}"
 
 vesalius data phantom --num 600 --seed 31 --val 0.1 --test 0 --size 128 --hounsfield --out "$out/phantoms"
-"$python" -m vesalius.finetune.distill --method adversarial --data "$out/phantoms" --base nano --out "$out/fast" \
+"$python" -m vesalius.finetune.distill.run --method adversarial --data "$out/phantoms" --base nano --out "$out/fast" \
   --num-pairs 240 --num-validation 16 --guidance 3 --steps 50 --batch-size 8 --learning-rate 2e-4 --save-every 20 \
   --validate-every 10 \
   "${@:2}"

@@ -12,9 +12,9 @@ python="${PYTHON:-python}"
 vesalius data phantom --num 3000 --seed 4000 --val 0.3 --test 0.1 --hounsfield --out "$out/phantoms"
 for seed in ${SEEDS:-0 1 2}; do
   for arm in ${ARMS:-loop collapse guarded longer repeated}; do
-    [ -f "$out/$arm-$seed/result.json" ] || "$python" -m vesalius.improve.proof --arm "$arm" --seed "$seed" \
+    [ -f "$out/$arm-$seed/result.json" ] || "$python" -m vesalius.improve.proof.arms --arm "$arm" --seed "$seed" \
       --data "$out/phantoms" --like "$out/loop-$seed/result.json" --out "$out/$arm-$seed"
   done
 done
-"$python" -m vesalius.improve.proof_page --results "$out"/*/result.json --out "$out/page"
+"$python" -m vesalius.improve.proof.page --results "$out"/*/result.json --out "$out/page"
 echo "look at $out/page/proof.html"

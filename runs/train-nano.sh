@@ -2,7 +2,7 @@
 # Train everything that ships, from phantoms and real images: autoencoder, text encoder, denoiser, its 4-step adapter,
 # and the networks that judge and measure them.
 #   bash runs/train-nano.sh OUT
-# The real images come from $VESALIUS_PACK, one file under 20 MB that `python -m vesalius.finetune.pack` makes (train and
+# The real images come from $VESALIUS_PACK, one file under 20 MB that `python -m vesalius.finetune.feeding.pack` makes (train and
 # val only), or from $VESALIUS_REAL_DATA, the folder that holds radiology/, ct/ and pathology/. Phantoms are remade from
 # their seed. Every stage resumes by the same line; a finished one is passed over. On several GPUs:
 #   LAUNCH="accelerate launch --multi_gpu --num_processes 8 -m" bash runs/train-nano.sh OUT
@@ -21,7 +21,7 @@ steps="$(less "${STEPS:-12000}" 4)"
 vesalius data phantom --num "$(less 60000 240)" --seed 1 --val 0.03 --test 0.03 --size 128 --hounsfield \
   --out "$out/phantoms"
 if [ -n "${VESALIUS_PACK:-}" ]; then
-  [ -f "$out/real/manifest.json" ] || "$python" -m vesalius.finetune.pack --unpack "$VESALIUS_PACK" --out "$out/real"
+  [ -f "$out/real/manifest.json" ] || "$python" -m vesalius.finetune.feeding.pack --unpack "$VESALIUS_PACK" --out "$out/real"
 else
   [ -f "$out/real/manifest.json" ] || vesalius data build "$VESALIUS_REAL_DATA"/{radiology,ct,pathology} \
     --keep-identifiers --out "$out/real"  # open sets: their texts name nobody, and names of files say the source
@@ -33,17 +33,17 @@ if [ "$trial" -gt 1 ]; then
 fi
 data=(--data "$out/phantoms" "$real")
 
-"$python" -m vesalius.finetune.autoencoder "${data[@]}" --out "$out/autoencoder" --steps "$(less 6000 4)"
-"$python" -m vesalius.finetune.text --data "$real" --out "$out/text" --steps "$(less 3500 4)"
+"$python" -m vesalius.finetune.base.autoencoder "${data[@]}" --out "$out/autoencoder" --steps "$(less 6000 4)"
+"$python" -m vesalius.finetune.base.text --data "$real" --out "$out/text" --steps "$(less 3500 4)"
 # Layout is learnt at half the size, where a step costs half as much, then detail at the size that ships.
-$launch vesalius.finetune.base "${data[@]}" --autoencoder "$out/autoencoder/vae" --text "$out/text" \
+$launch vesalius.finetune.base.denoiser "${data[@]}" --autoencoder "$out/autoencoder/vae" --text "$out/text" \
   --out "$out/base-64" --steps "$((steps / 2))" --sizes.image-size 64
 # Findings of brain MRI are learnt more slowly than others.
-$launch vesalius.finetune.base "${data[@]}" --init "$out/base-64/base" --out "$out/base" --steps "$steps" --weigh MRI=2
-"$python" -m vesalius.finetune.support "${data[@]}" --out "$out/base/base"
-"$python" -m vesalius.finetune.distill "${data[@]}" --base "$out/base/base" --out "$out/fast" --steps "$(less 1500 4)" \
+$launch vesalius.finetune.base.denoiser "${data[@]}" --init "$out/base-64/base" --out "$out/base" --steps "$steps" --weigh MRI=2
+"$python" -m vesalius.finetune.base.support "${data[@]}" --out "$out/base/base"
+"$python" -m vesalius.finetune.distill.run "${data[@]}" --base "$out/base/base" --out "$out/fast" --steps "$(less 1500 4)" \
   --num-trajectories "$(less 2000 32)" --num-validation "$(less 64 16)"
-"$python" -m vesalius.finetune.judge "${data[@]}" --out "$out/judge" --steps "$(less 1200 4)"
-"$python" -m vesalius.finetune.witness "${data[@]}" --out "$out/witness" --steps "$(less 3000 4)"
-"$python" -m vesalius.finetune.reader --data "$out/phantoms" --out "$out/reader" --steps "$(less 3000 4)"
+"$python" -m vesalius.finetune.judges.judge "${data[@]}" --out "$out/judge" --steps "$(less 1200 4)"
+"$python" -m vesalius.finetune.judges.witness "${data[@]}" --out "$out/witness" --steps "$(less 3000 4)"
+"$python" -m vesalius.finetune.judges.reader --data "$out/phantoms" --out "$out/reader" --steps "$(less 3000 4)"
 echo "look at $out/base/base, then copy it to models/nano, and the other folders beside it, to ship them"

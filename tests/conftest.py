@@ -26,7 +26,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of 60 phantoms at 32 px, CT in Hounsfield units."""
-    from vesalius.data.phantom import PhantomConfig, write_phantoms
+    from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 
     out = tmp_path_factory.mktemp("data") / "phantoms"
     return write_phantoms(PhantomConfig(num=60, seed=3, size=32, out=out, hounsfield=True, json=True))
@@ -41,9 +41,9 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     import torch
 
     from vesalius.data.record import load_records
-    from vesalius.finetune.base import write_base
-    from vesalius.finetune.examples import gather, load_images, to_pixels
-    from vesalius.finetune.linear_start import start_linear
+    from vesalius.finetune.base.denoiser import write_base
+    from vesalius.finetune.base.linear_start import start_linear
+    from vesalius.finetune.feeding.examples import gather, load_images, to_pixels
     from vesalius.models.architecture import TINY, make_autoencoder, make_denoiser, make_scheduler, make_text_encoder
     from vesalius.models.text import train_tokenizer
 
@@ -126,10 +126,10 @@ def _judge(folder: Path, index: int) -> None:
 
     import numpy as np
 
-    from vesalius.data.image import Picture
-    from vesalius.improve.prompts import Ask, RoundPlan, write_plan
+    from vesalius.data.images.image import Picture
+    from vesalius.improve.asking.plan import Ask, RoundPlan, write_plan
     from vesalius.inference.sample import Sample, sample_lines
-    from vesalius.inference.sinks import write_sample
+    from vesalius.inference.writing.sinks import write_sample
 
     (folder / "samples" / "images").mkdir(parents=True)
     texts = [f"Chest CT with {n} nodules." for n in ("no", "two", "three")]

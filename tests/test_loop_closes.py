@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vesalius.data.check import CheckConfig, check
-from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.data.check.run import CheckConfig, check
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
-from vesalius.finetune.trainset import choose_trainset
-from vesalius.improve.candidates import read_verdicts
+from vesalius.finetune.feeding.trainset import choose_trainset
+from vesalius.improve.candidates.candidates import read_verdicts
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.ledger import read_ledger
 from vesalius.improve.loop import improve
-from vesalius.improve.status import champion_run, read_status
+from vesalius.improve.telling.status import champion_run, read_status
 from vesalius.inference import Generator
-from vesalius.models.adapter import read_card
+from vesalius.models.adapters.adapter import read_card
 
 pytestmark = pytest.mark.slow  # they look at one loop, which takes a minute
 

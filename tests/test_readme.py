@@ -77,16 +77,15 @@ def test_every_link_of_the_documentation_leads_somewhere() -> None:
 def test_the_tree_of_files_is_the_one_on_disk() -> None:
     (tree,) = blocks(README, "text")
     told: set[str] = set()
-    folder = ""
+    folders: list[str] = []
     for line in tree.splitlines():
-        name = line.split()[0]
-        folder = name if not line.startswith(" ") else folder
-        told.add(folder + name if line.startswith(" ") else name)
-    modules = {
-        p.relative_to(ROOT).as_posix() for s in STAGES for p in (ROOT / s).glob("*.py") if p.name != "__init__.py"
-    }
-    assert modules - told == set(), "add each to the tree in README.md"
-    assert {name for name in told if not name.endswith("/") and not (ROOT / name).is_file()} == set()
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        place = "".join(folders[:depth]) + name
+        told.add(place)
+        folders[depth:] = [name]
+    modules = {p.relative_to(ROOT).as_posix() for s in STAGES for p in (ROOT / s).rglob("*.py")}
+    assert {name for name in modules - told if not name.endswith("__init__.py")} == set(), "add each to the tree"
+    assert {name for name in told if not (ROOT / name).exists()} == set()
 
 
 def test_version_and_licence_are_the_same_everywhere() -> None:

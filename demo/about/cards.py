@@ -7,8 +7,8 @@ from importlib import resources
 from pathlib import Path
 
 from vesalius.demo.config import DemoConfig
-from vesalius.models.adapter import EMBEDDED
-from vesalius.models.adapter_mix import parse_adapters
+from vesalius.models.adapters.adapter import EMBEDDED
+from vesalius.models.adapters.mix import parse_adapters
 from vesalius.models.base import base_folder
 
 CARD = "README.md"

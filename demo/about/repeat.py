@@ -14,7 +14,7 @@ from typing import Annotated
 
 import tyro
 
-from vesalius.data.fields import Settled
+from vesalius.data.command.fields import Settled
 from vesalius.demo.orders import Ask, Order, recalled
 
 
@@ -48,7 +48,7 @@ class RepeatConfig(Settled):
 
 def repeat(config: RepeatConfig) -> None:
     """Draw and write. ValueError where prompt, picture, base or adapter cannot be had."""
-    from vesalius.data.image import png_bytes
+    from vesalius.data.images.image import png_bytes
     from vesalius.data.record import write_atomic
     from vesalius.inference.generator import Generator
     from vesalius.inference.request import Request
@@ -72,6 +72,6 @@ def repeat(config: RepeatConfig) -> None:
 
 
 if __name__ == "__main__":
-    from vesalius.data.ending import run_module
+    from vesalius.data.command.ending import run_module
 
     run_module(RepeatConfig, repeat)

@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from vesalius.demo.page import LABEL
 from vesalius.inference.sample import Sample
-from vesalius.models.adapter_mix import parse_adapters
+from vesalius.models.adapters.mix import parse_adapters
 
 
 def adapters_told(words: Sequence[str]) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ def python_lines(sample: Sample, base: str, adapters: Sequence[str] = ()) -> str
     return f"""\
 from pathlib import Path
 
-from vesalius.data.image import write_png
+from vesalius.data.images.image import write_png
 from vesalius.inference.generator import Generator
 from vesalius.inference.request import Request
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
-from vesalius.data.findings import as_findings, findings_in
-from vesalius.data.findings_zh import CHINESE
-from vesalius.data.prompt import is_chinese, sections
+from vesalius.data.findings.read import as_findings, findings_in
+from vesalius.data.findings.zh import CHINESE
 from vesalius.data.record import Finding
+from vesalius.data.texts.prompt import is_chinese, sections
 from vesalius.demo.page import Language, text_within
 from vesalius.inference.sample import Sample
 

@@ -9,18 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from vesalius.data.captions_en import ENGLISH_CAPTIONS
-from vesalius.data.captions_zh import CHINESE_CAPTIONS
-from vesalius.data.label_text import organ_in
-from vesalius.data.labels import bare
-from vesalius.data.phantom import KINDS, ORGANS, RULES
-from vesalius.data.phantom_terms_en import TERMS
+from vesalius.data.phantoms.phantom import KINDS, ORGANS, RULES
+from vesalius.data.phantoms.terms_en import TERMS
 from vesalius.data.record import Finding
+from vesalius.data.tables.label_text import organ_in
+from vesalius.data.tables.labels import bare
+from vesalius.data.texts.captions_en import ENGLISH_CAPTIONS
+from vesalius.data.texts.captions_zh import CHINESE_CAPTIONS
 from vesalius.models.support import Support
 
 Attribute = Literal["modality", "organ", "finding", "side", "size", "count", "absence"]
 Domain = Literal["phantom", "real"]
-"""What a picture is like: the digital reference objects of `vesalius.data.phantom`, or photographs of patients."""
+"""What a picture is like: the digital reference objects of `vesalius.data.phantoms`, or photographs of patients."""
 
 NO_FINDING = "no finding"
 ORGAN_WORDS = {
@@ -128,8 +128,8 @@ def _reader() -> Support:
 
 def _phantom_findings(prompt: str, modality: str) -> tuple[tuple[Finding, ...], bool]:
     """Findings of phantoms that a prompt states or denies; and whether one is told without its number."""
-    from vesalius.eval.findings_told import told_by_text
-    from vesalius.eval.scores import Case
+    from vesalius.eval.gates.scores import Case
+    from vesalius.eval.obedience.told import told_by_text
 
     known = {f"{modality}/{kind}" for kind in KINDS.get(modality, ())}
     told = told_by_text([Case(path=Path(), text=prompt, modality=modality)], known)

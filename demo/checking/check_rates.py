@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vesalius.data.phantom import ORGANS, RULES
+from vesalius.data.phantoms.phantom import ORGANS, RULES
 from vesalius.data.record import Finding, Record, load_records, write_atomic
 from vesalius.demo.checking.asked import NO_FINDING, Domain, Question, kind_of
 from vesalius.demo.checking.checks import FEWEST, ORGANS_KNOWN, Eyes, Seeing, answers, place_of_class, rate_key
@@ -81,7 +81,7 @@ def phantom_questions(record: Record) -> Asked:
 
 def real_questions(record: Record, eyes: Eyes) -> Asked:
     """Of a real image its modality, organ and class are known, and that it is none of the other classes."""
-    from vesalius.models.witness_network import classes_of
+    from vesalius.models.networks.witness import classes_of
 
     place = place_of_class(classes_of(record).get("organ", ""))
     asked = list(_where(record.modality, place.partition("/")[2], "real"))
@@ -111,7 +111,7 @@ def _question(attribute: Any, about: str, words: str, finding: Finding | None = 
 
 
 def _held_out(folder: Path, split: str) -> list[Record]:
-    from vesalius.models.witness_network import held_out
+    from vesalius.models.networks.witness import held_out
 
     records = load_records(folder)
     chosen = held_out(records) if split == "test" else [r for r in records if r.split == split]
@@ -129,8 +129,8 @@ def _look(eyes: Eyes, folder: Path, records: Sequence[Record]) -> Iterable[Seein
 def _read(folder: Path, records: Sequence[Record]) -> torch.Tensor:
     import torch
 
-    from vesalius.data.image import load_stack
-    from vesalius.eval.scorecard_material import IMAGE_SIZE
+    from vesalius.data.images.image import load_stack
+    from vesalius.eval.scorecard.material import IMAGE_SIZE
 
     members = [(folder / r.file_name, r.modality) for r in records]
     return torch.from_numpy(load_stack(members, IMAGE_SIZE, quiet=True))

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
-from vesalius.data.image import Picture, Uint8
+from vesalius.data.images.image import Picture, Uint8
 from vesalius.data.modality import find_modality
-from vesalius.data.phantom import KINDS, RULES
+from vesalius.data.phantoms.phantom import KINDS, RULES
 from vesalius.data.record import Finding
 from vesalius.demo.checking.asked import NO_FINDING, Question, kind_of, questions
 from vesalius.demo.config import DemoConfig
@@ -60,9 +60,9 @@ class Eyes:
     """The package's networks, loaded once."""
 
     def __post_init__(self) -> None:
-        from vesalius.models.judge_network import Judge
-        from vesalius.models.reader_network import Reader
-        from vesalius.models.witness_network import Witness
+        from vesalius.models.networks.judge import Judge
+        from vesalius.models.networks.reader import Reader
+        from vesalius.models.networks.witness import Witness
 
         self.judge, self.witness, self.reader = Judge.load(), Witness.load(), Reader.load()
 
@@ -144,7 +144,7 @@ ORGANS_KNOWN = (
 
 def _measured(question: Question, kind: str, modality: str, seen: Sequence[Finding]) -> Answer:
     """What the phantom reader says to a question about a finding."""
-    from vesalius.models.reader_network import compare_findings
+    from vesalius.models.networks.reader import compare_findings
 
     found = {f.kind: f for f in seen}
     if question.words == NO_FINDING:
@@ -209,7 +209,7 @@ class Checker:
         uint8 as models see it, CT with Hounsfield units in its three windows."""
         import torch
 
-        from vesalius.eval.scorecard_obedience import as_seen
+        from vesalius.eval.scorecard.obedience import as_seen
 
         picture = image if isinstance(image, Picture) else Picture(image=image)
         (seeing,) = self.eyes.look(torch.from_numpy(as_seen(picture))[None], [sample.modality])

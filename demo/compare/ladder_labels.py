@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from vesalius.data.prompt import is_chinese
+from vesalius.data.texts.prompt import is_chinese
 from vesalius.models.support import Support
 
 _BEFORE_NORMAL = re.compile(

@@ -11,15 +11,15 @@ from typing import cast
 
 import numpy as np
 
-from vesalius.data.captions import GREY
-from vesalius.data.findings import as_findings, findings_in
+from vesalius.data.findings.read import as_findings, findings_in
 from vesalius.data.hounsfield import window_named
 from vesalius.data.modality import modality_in
-from vesalius.data.phantom import RULES
-from vesalius.data.phantom_report import LANGUAGES
-from vesalius.data.prompt import is_chinese, section_spans, swap_sides
+from vesalius.data.phantoms.phantom import RULES
+from vesalius.data.phantoms.report import LANGUAGES
 from vesalius.data.record import Finding
-from vesalius.data.wording import SCENES, reword
+from vesalius.data.texts.captions import GREY
+from vesalius.data.texts.prompt import is_chinese, section_spans, swap_sides
+from vesalius.data.texts.wording import SCENES, reword
 from vesalius.demo.page import Language
 
 TELLINGS = 60

@@ -17,17 +17,17 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 
-from vesalius.data.label_text import organ_in
 from vesalius.data.modality import find_modality, modality_in
-from vesalius.data.phantom import ORGANS, RULES
-from vesalius.data.phantom_report import LANGUAGES
-from vesalius.data.prompt import clean
+from vesalius.data.phantoms.phantom import ORGANS, RULES
+from vesalius.data.phantoms.report import LANGUAGES
 from vesalius.data.record import Finding, Side
+from vesalius.data.tables.label_text import organ_in
+from vesalius.data.texts.prompt import clean
 from vesalius.demo.compare.ladder_labels import exchanged, labels_beside
 from vesalius.demo.compare.ladder_words import Start, read, worded
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, SHORT_SEED, Ask
 from vesalius.demo.page import Language, Words, say
-from vesalius.improve.grammar import MOST_SEVERAL_MM
+from vesalius.improve.asking.grammar import MOST_SEVERAL_MM
 from vesalius.inference.sample import sample_seed
 from vesalius.models.support import Support
 

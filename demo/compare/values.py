@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.data.hounsfield import window_named
-from vesalius.data.image import read_hu, read_image
+from vesalius.data.images.image import read_hu, read_image
 from vesalius.demo.page import LABEL
 from vesalius.demo.store.pictures import StoredPicture, file_of
 from vesalius.demo.store.schema import Store

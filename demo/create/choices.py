@@ -13,17 +13,17 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from vesalius.data.captions import caption_of
-from vesalius.data.findings import as_findings, findings_in
-from vesalius.data.labels import LABEL_WORDS, bare
+from vesalius.data.findings.read import as_findings, findings_in
 from vesalius.data.modality import MODALITIES, modality_in
-from vesalius.data.phantom import ORGANS, RULES
-from vesalius.data.phantom_canvas import FindingRule
-from vesalius.data.phantom_terms_en import TERMS
-from vesalius.data.phantom_terms_zh import TERMS_ZH
+from vesalius.data.phantoms.canvas import FindingRule
+from vesalius.data.phantoms.phantom import ORGANS, RULES
+from vesalius.data.phantoms.terms_en import TERMS
+from vesalius.data.phantoms.terms_zh import TERMS_ZH
 from vesalius.data.record import Finding, Record, Side
-from vesalius.data.wording import draw_words, reword
-from vesalius.improve.grammar import MOST_BESIDE_MM, MOST_SEVERAL_MM
+from vesalius.data.tables.labels import LABEL_WORDS, bare
+from vesalius.data.texts.captions import caption_of
+from vesalius.data.texts.wording import draw_words, reword
+from vesalius.improve.asking.grammar import MOST_BESIDE_MM, MOST_SEVERAL_MM
 from vesalius.models.base import EMBEDDED, base_folder
 from vesalius.models.support import SIDES, WEAK, Shown, Support
 

@@ -1,8 +1,8 @@
 """Millimetres of a drawn picture, where they mean something.
 
 A base draws at the scale of what it was trained on. Real images were resized to one edge, whatever they showed, so
-theirs is not known. Phantoms are all drawn with one field of view (`vesalius.data.phantom`); where phantoms alone have
-shown the base what a prompt asks for, its pictures have their scale.
+theirs is not known. Phantoms are all drawn with one field of view (`vesalius.data.phantoms.phantom`); where phantoms
+alone have shown the base what a prompt asks for, its pictures have their scale.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def spacing_of(support: Support | None, prompt: str, modality: str, size: int) -
 
 def _field_of(modality: str) -> float | None:
     """mm along the edge of a phantom."""
-    from vesalius.data import phantom_brain, phantom_chest, phantom_tissue
+    from vesalius.data.phantoms import brain, chest, tissue
 
-    fields = {"CT": phantom_chest.FIELD, "MRI": phantom_brain.FIELD, "pathology": phantom_tissue.FIELD / 1000}
+    fields = {"CT": chest.FIELD, "MRI": brain.FIELD, "pathology": tissue.FIELD / 1000}
     return fields.get(modality)

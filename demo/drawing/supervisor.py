@@ -26,8 +26,8 @@ from vesalius.demo.drawing.model import Model
 from vesalius.demo.store.clearing import sweep
 from vesalius.demo.store.jobs import put_back
 from vesalius.demo.store.schema import ROOM, Store
-from vesalius.models.adapter import adapter_folder
-from vesalius.models.adapter_mix import parse_adapters
+from vesalius.models.adapters.adapter import adapter_folder
+from vesalius.models.adapters.mix import parse_adapters
 from vesalius.models.base import base_folder
 
 log = logging.getLogger(__name__)

@@ -42,10 +42,10 @@ from vesalius.demo.store.schema import ROOM, Store
 from vesalius.models.support import Support, support_of
 
 if TYPE_CHECKING:
-    from vesalius.data.image import Picture, Uint8
+    from vesalius.data.images.image import Picture, Uint8
+    from vesalius.inference.drawing.watching import Progress, Watch
     from vesalius.inference.request import Request
     from vesalius.inference.sample import Sample
-    from vesalius.inference.watching import Progress, Watch
 
 log = logging.getLogger(__name__)
 IDLE_SECONDS = 0.05
@@ -143,7 +143,7 @@ class Worker:
 
     def _draw_one(self, job: Job, number: int, ask: Ask) -> Any:
         from vesalius.data.hounsfield import hu_png
-        from vesalius.data.image import png_bytes, recipe_texts
+        from vesalius.data.images.image import png_bytes, recipe_texts
         from vesalius.inference.request import Request
 
         started = time.monotonic()
@@ -180,7 +180,7 @@ class Worker:
 
     def _as_models_see(self, picture: StoredPicture) -> Uint8:
         """A picture as networks are shown it, HWC uint8: of CT with Hounsfield units its three windows."""
-        from vesalius.data.image import load_fitted, read_image
+        from vesalius.data.images.image import load_fitted, read_image
         from vesalius.data.modality import find_modality
 
         if not picture.sample.raw16_sha256:
@@ -238,7 +238,7 @@ class _Watch:
             self._show(progress)
 
     def _show(self, progress: Progress) -> None:
-        from vesalius.data.image import png_bytes
+        from vesalius.data.images.image import png_bytes
         from vesalius.data.record import write_atomic
 
         started = time.monotonic()
@@ -265,7 +265,7 @@ def _is_full(error: Exception) -> bool:
 def open_drawer(config: DemoConfig) -> tuple[Drawer, Model]:
     """The generator of a configuration. ValueError where base or adapter cannot be opened."""
     from vesalius.inference.generator import Generator
-    from vesalius.models.adapter_export import public_name
+    from vesalius.models.adapters.export import public_name
 
     generator = Generator(config.base, config.adapter, device=config.device)
     model = Model(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vesalius.data.hounsfield import hu_png
-from vesalius.data.image import png_bytes, read_hu, read_image, read_recipe, recipe_texts
+from vesalius.data.images.image import png_bytes, read_hu, read_image, read_recipe, recipe_texts
 from vesalius.demo.cases.case import Case, CaseImage, case_of
 from vesalius.demo.export.sheet import Figure, Sheet
 from vesalius.demo.page import LABEL

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vesalius.data.image import Picture, read_hu, read_image
+from vesalius.data.images.image import Picture, read_hu, read_image
 from vesalius.demo.store.pictures import StoredPicture, file_of
 from vesalius.demo.store.schema import Store
-from vesalius.inference.secondary_capture import dicom_bytes
+from vesalius.inference.writing.secondary_capture import dicom_bytes
 
 
 def dicom_of(store: Store, picture: StoredPicture) -> bytes:

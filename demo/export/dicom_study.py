@@ -10,12 +10,12 @@ import hashlib
 from io import BytesIO
 from typing import Any
 
-from vesalius.data.image import Picture, read_hu, read_image
+from vesalius.data.images.image import Picture, read_hu, read_image
 from vesalius.demo.export.archive import zipped
 from vesalius.demo.export.sheet import Figure, Sheet
 from vesalius.demo.store.pictures import file_of
 from vesalius.demo.store.schema import Store
-from vesalius.inference.secondary_capture import NOTE, dicom_bytes
+from vesalius.inference.writing.secondary_capture import NOTE, dicom_bytes
 
 SHORT = 64
 """Characters of a value of kind LO (PS3.5 6.2)."""

@@ -11,9 +11,9 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vesalius.data.drawn import COMMENT
-from vesalius.data.image import Uint8, read_image
-from vesalius.data.png import encode_png
+from vesalius.data.images.drawn import COMMENT
+from vesalius.data.images.image import Uint8, read_image
+from vesalius.data.images.png import encode_png
 from vesalius.demo.cases.case import Case, asked
 from vesalius.demo.page import LABEL, Words, say
 from vesalius.demo.store.cases import find_case

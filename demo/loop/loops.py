@@ -17,18 +17,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.image import png_bytes, read_image
+from vesalius.data.images.image import png_bytes, read_image
 from vesalius.data.record import read_state
 from vesalius.demo.page import Desk, text_within
 from vesalius.demo.rating.queue import rater_of
 from vesalius.demo.store.accounts import Account
 from vesalius.improve.config import ApproveConfig
-from vesalius.improve.facts import NAME, number, read_facts
-from vesalius.improve.report import curve_of, plotted
-from vesalius.improve.report_plots import rounds_svg
-from vesalius.improve.report_rounds import texts_of
-from vesalius.improve.review import accepted_samples, approve, resolve, verdicts_of, waiting_round
-from vesalius.improve.status import gate_of, read_status
+from vesalius.improve.deciding.facts import NAME, number, read_facts
+from vesalius.improve.people.review import accepted_samples, approve, resolve, verdicts_of, waiting_round
+from vesalius.improve.telling.plots import rounds_svg
+from vesalius.improve.telling.report import curve_of, plotted
+from vesalius.improve.telling.rounds import texts_of
+from vesalius.improve.telling.status import gate_of, read_status
 
 EXAMPLES = 6
 """Pictures of each reason for which a round refused some."""
@@ -76,8 +76,8 @@ def owner(account: Account) -> None:
 
 
 def read_loop(folder: Path) -> dict[str, Any]:
-    """Where a loop stands (`vesalius.improve.status`), without the folders of this machine. ValueError where its folder
-    holds no loop, or is being written at this moment."""
+    """Where a loop stands (`vesalius.improve.telling.status`), without the folders of this machine. ValueError where
+    its folder holds no loop, or is being written at this moment."""
     try:
         return without_paths(folder, read_status(folder))
     except BROKEN as error:

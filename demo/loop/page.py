@@ -16,9 +16,9 @@ from vesalius.demo.page import WORDS as PAGE_WORDS
 from vesalius.demo.store.accounts import Account
 from vesalius.eval.pictures import shortened
 from vesalius.eval.report import Table
-from vesalius.improve.promotion import table_of
-from vesalius.improve.report import reviewed, stand
-from vesalius.improve.report_rounds import asked_tables, refusal_tables
+from vesalius.improve.deciding.promotion import table_of
+from vesalius.improve.telling.report import reviewed, stand
+from vesalius.improve.telling.rounds import asked_tables, refusal_tables
 
 RUNNING_SECONDS = 120
 """A loop that wrote within so long may be running."""

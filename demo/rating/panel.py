@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from vesalius.demo.page import Language, Words, say
-from vesalius.improve.agreement import BAR, LEAST, describe, told_scores
-from vesalius.improve.ratings import Rating
+from vesalius.improve.people.agreement import BAR, LEAST, describe, told_scores
+from vesalius.improve.people.ratings import Rating
 
 LEVELS = ((0.9, "excellent"), (0.75, "good"), (0.5, "moderate"), (-1.0, "poor"))
 """Least values of an ICC and their words (Koo and Li 2016, Journal of Chiropractic Medicine 15, 155-163)."""
@@ -93,7 +93,7 @@ def sensitivity(ratings: Sequence[Rating]) -> dict[str, Any]:
     """How real images are rated beside synthetic ones, by rater and of all ("") where both were rated: the mean realism
     of each, and the probability that a real one is rated higher (ties half; Mann and Whitney 1947) with its interval by
     bootstrap over ratings."""
-    from vesalius.eval.reader_scores import resampled
+    from vesalius.eval.readers.scores import resampled
 
     origins = {r.sha256: r.origin for r in ratings if r.origin}
     told = [

@@ -15,14 +15,14 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from vesalius.data.image import image_shape
-from vesalius.data.prompt import clean
+from vesalius.data.datasets.split import place_of
+from vesalius.data.images.image import image_shape
 from vesalius.data.record import Record, digest_file, metadata_files, stream_records
-from vesalius.data.split import place_of
+from vesalius.data.texts.prompt import clean
 from vesalius.demo.config import DemoConfig
 from vesalius.demo.store.pictures import file_of, find_picture
 from vesalius.demo.store.schema import Store
-from vesalius.eval.reader_choice import Candidate, Strata, of_record, of_sample
+from vesalius.eval.readers.choice import Candidate, Strata, of_record, of_sample
 from vesalius.eval.shown import shown_image, stored_png
 from vesalius.inference.sample import stream_samples
 

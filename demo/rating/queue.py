@@ -23,13 +23,13 @@ from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any, Literal, get_args
 
-from vesalius.data.split import place_of
+from vesalius.data.datasets.split import place_of
 from vesalius.demo.rating.pool import MOST_TEXT, Pool, edge_of, in_order
 from vesalius.demo.store.accounts import LOCAL, Account
 from vesalius.demo.store.schema import Store
 from vesalius.eval.pictures import shortened
-from vesalius.eval.reader_choice import Candidate
-from vesalius.improve.ratings import Artefact, Level, Preference, Rating, parse_rating
+from vesalius.eval.readers.choice import Candidate
+from vesalius.improve.people.ratings import Artefact, Level, Preference, Rating, parse_rating
 
 Mode = Literal["one", "pair"]
 REPEATS = 0.1

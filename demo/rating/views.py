@@ -25,7 +25,7 @@ from vesalius.demo.rating.queue import (
 from vesalius.demo.store.accounts import LOCAL, Account
 from vesalius.demo.store.pictures import pictures_of
 from vesalius.eval.pictures import shortened
-from vesalius.improve.ratings import Level
+from vesalius.improve.people.ratings import Level
 
 SHOWN_WORDS: Words = {
     "rate.tab": ("Rate", "评分"),

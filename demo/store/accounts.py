@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from vesalius.demo.store.schema import Store
-from vesalius.improve.ratings import Level
+from vesalius.improve.people.ratings import Level
 
 LOCAL = "local"
 Role = Literal["teacher", "rater", "owner"]

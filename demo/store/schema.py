@@ -2,7 +2,8 @@
 
     STORE/store.db           accounts, jobs, pictures' recipes, cases, quizzes, answers (SQLite, write-ahead log)
     STORE/pictures/ab/...    the PNG files, named by their digests
-    STORE/ratings.jsonl      what raters said (`vesalius.improve.rating_store`), as `improve run --ratings` reads it
+    STORE/ratings.jsonl      what raters said (`vesalius.improve.people.rating_store`), as `improve run --ratings`
+    reads it
 
 Several processes may have it open at once. A version is one entry of `STEPS`, and is never changed once it is released.
 """
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vesalius.improve.rating_store import RatingStore
+from vesalius.improve.people.rating_store import RatingStore
 
 BUSY_SECONDS = 10.0
 """How long a writer waits for another one."""

@@ -10,8 +10,8 @@ from io import BytesIO
 
 from PIL import Image
 
-from vesalius.data.drawn import COMMENT
-from vesalius.data.image import read_image
+from vesalius.data.images.drawn import COMMENT
+from vesalius.data.images.image import read_image
 from vesalius.demo.cases.case import Case, CaseImage, asked
 from vesalius.demo.cases.routes import KINDS, export_path
 from vesalius.demo.page import LABEL, Language, say

@@ -8,7 +8,7 @@ import pytest
 
 from vesalius.cli.doctor import PACKAGES, DoctorConfig, doctor, examine
 from vesalius.cli.main import CHECK, DONE
-from vesalius.data.counted import counted
+from vesalius.data.command.counted import counted
 from vesalius.models.base import base_folder
 
 

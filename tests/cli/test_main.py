@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from vesalius.cli.main import CHECK, DONE, PARTIAL, RESUMABLE, USAGE, find_verb, main, parse
-from vesalius.data.image import read_image
-from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.data.images.image import read_image
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 
 PROMPT = "Chest CT with a nodule in the left lung."
 

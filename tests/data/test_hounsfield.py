@@ -21,11 +21,11 @@ from vesalius.data.hounsfield import (
     show,
     window_named,
 )
-from vesalius.data.image import from_tensor_range, load_square, read_hu, read_image, to_tensor_range
+from vesalius.data.images.image import from_tensor_range, load_square, read_hu, read_image, to_tensor_range
 from vesalius.data.modality import MODALITIES
-from vesalius.data.prompt import prompts_of
 from vesalius.data.record import Record
-from vesalius.data.wording import reword_record
+from vesalius.data.texts.prompt import prompts_of
+from vesalius.data.texts.wording import reword_record
 
 CT = MODALITIES["CT"]
 RAMP = np.linspace(-1024, 1300, 64 * 64, dtype=np.float32).reshape(64, 64)

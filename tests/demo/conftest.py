@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from vesalius.data.hounsfield import hu_png
-from vesalius.data.image import png_bytes
+from vesalius.data.images.image import png_bytes
 from vesalius.demo import DemoConfig
 from vesalius.demo.cases.case import Case, CaseImage
 from vesalius.demo.drawing.supervisor import Supervisor
@@ -134,8 +134,8 @@ def port() -> int:
 def keep_phantom() -> Callable[..., StoredPicture]:
     """Put a phantom into a store as if it had been drawn there: a picture whose content and units are known."""
     from vesalius.data.hounsfield import hu_png
-    from vesalius.data.image import png_bytes
-    from vesalius.data.phantom import draw_phantom
+    from vesalius.data.images.image import png_bytes
+    from vesalius.data.phantoms.phantom import draw_phantom
     from vesalius.demo.store.pictures import add_picture
     from vesalius.inference.sample import Sample
 
@@ -271,7 +271,7 @@ def add_pictures() -> Callable[..., list[str]]:
 
     import numpy as np
 
-    from vesalius.data.image import png_bytes
+    from vesalius.data.images.image import png_bytes
     from vesalius.demo.store.pictures import add_picture
     from vesalius.inference.sample import Sample
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from vesalius.data.image import write_png
+from vesalius.data.images.image import write_png
 from vesalius.data.record import Finding, Record, load_records
 from vesalius.eval.features import features_of, open_images, read_chunks
-from vesalius.eval.pairs import likeness_within, pick_pairs
-from vesalius.eval.scorer import Scorer
-from vesalius.eval.scores import Case, JudgeReading, case_of_record, measure_pixels, read_images
+from vesalius.eval.fidelity.pairs import likeness_within, pick_pairs
+from vesalius.eval.gates.scorer import Scorer
+from vesalius.eval.gates.scores import Case, JudgeReading, case_of_record, measure_pixels, read_images
 from vesalius.eval.strata import read_age, strata_of, subgroups_of, with_labels
-from vesalius.models.detector import TextureDetector
-from vesalius.models.judge_network import Judge
+from vesalius.models.detectors.detector import TextureDetector
+from vesalius.models.networks.judge import Judge
 
 
 class Counting(TextureDetector):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records, write_dataset
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.run import evaluate

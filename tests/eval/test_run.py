@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from vesalius.cli.main import PARTIAL, USAGE, main
-from vesalius.data.image import Uint8, png_bytes, read_image
-from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.data.images.image import Uint8, png_bytes, read_image
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.eval.config import EvalConfig
-from vesalius.eval.fidelity import QUESTIONS, UNTOLD, conclude, neglected, why_no_strata
+from vesalius.eval.fidelity.part import QUESTIONS, UNTOLD, conclude, neglected, why_no_strata
 from vesalius.eval.run import evaluate
 from vesalius.inference.sample import Sample, sample_lines
 

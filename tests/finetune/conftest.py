@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from vesalius.data.phantom import PhantomConfig, write_phantoms
-from vesalius.finetune.buckets import choose_buckets, make_views
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.finetune.config import FinetuneConfig
-from vesalius.finetune.texts import Texts
-from vesalius.finetune.trainset import choose_trainset
-from vesalius.finetune.validation import fixed_questions
+from vesalius.finetune.feeding.buckets import choose_buckets, make_views
+from vesalius.finetune.feeding.texts import Texts
+from vesalius.finetune.feeding.trainset import choose_trainset
+from vesalius.finetune.learning.validation import fixed_questions
 from vesalius.models.base import Base
 from vesalius.models.objective import denoising_loss, training_scheduler
 

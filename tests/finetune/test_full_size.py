@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.finetune import lora
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
-from vesalius.models.adapter_check import check_adapter
-from vesalius.models.adapter_config import AdapterCheckConfig
+from vesalius.models.adapters.check import check_adapter
+from vesalius.models.adapters.config import AdapterCheckConfig
 from vesalius.models.full_size import write_sd15
 
 

@@ -55,8 +55,8 @@ def test_a_signal_while_caching_or_validating_ends_with_75_and_the_line_continue
     config = config_for(steps=4, validate_every=2, num_validation=12)
     # A pause in the loop that is to be interrupted, so that the signal comes while it runs
     pause = {
-        "caching": "import vesalius.finetune.latents as m; name = '_encoded'",
-        "validating": "import vesalius.finetune.validation as m; name = 'denoising_loss'",
+        "caching": "import vesalius.finetune.feeding.latents as m; name = '_encoded'",
+        "validating": "import vesalius.finetune.learning.validation as m; name = 'denoising_loss'",
     }[moment]
     code = f"""
 import sys, time

@@ -19,11 +19,11 @@ import torch
 from safetensors.torch import load_file
 
 from vesalius.data.record import Record, load_records, read_rows, write_dataset
-from vesalius.finetune.base import write_base
+from vesalius.finetune.base.denoiser import write_base
 from vesalius.finetune.config import FinetuneConfig
+from vesalius.finetune.feeding.texts import Texts
 from vesalius.finetune.lora import finetune
-from vesalius.finetune.texts import Texts
-from vesalius.models.adapter import apply_adapter, read_card
+from vesalius.models.adapters.adapter import apply_adapter, read_card
 from vesalius.models.base import Base, open_base
 
 ConfigFor = Callable[..., FinetuneConfig]

@@ -13,7 +13,7 @@ from vesalius.finetune import lora
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
 from vesalius.inference.generator import Generator
-from vesalius.models.adapter import apply_adapter, part_folders
+from vesalius.models.adapters.adapter import apply_adapter, part_folders
 from vesalius.models.base import Base, open_base
 
 ConfigFor = Callable[..., FinetuneConfig]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from vesalius.improve.facts import DRAWS, Fact, Facts
-from vesalius.improve.measures import number_fact
+from vesalius.improve.deciding.facts import DRAWS, Fact, Facts
+from vesalius.improve.deciding.measures import number_fact
 
 KINDS: Mapping[str, tuple[str, bool, bool, bool, float]] = {
     "obedience/finding present/reader": ("obedience", True, True, True, 0.8),

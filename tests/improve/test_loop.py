@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from vesalius.cli.main import main
-from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.eval.strata import patient_of
 from vesalius.improve.config import ImproveConfig
 from vesalius.improve.loop import improve
 from vesalius.improve.material import check_unchanged, read_material
-from vesalius.improve.status import read_status
+from vesalius.improve.telling.status import read_status
 
 
 @pytest.fixture(scope="module")

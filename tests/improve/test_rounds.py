@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from vesalius.data.phantom import PhantomConfig, write_phantoms
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.improve.config import ImproveConfig
-from vesalius.improve.evaluation import found_by_stratum
-from vesalius.improve.facts import read_facts
-from vesalius.improve.final import read_once, report_test
+from vesalius.improve.deciding.evaluation import found_by_stratum
+from vesalius.improve.deciding.facts import read_facts
+from vesalius.improve.deciding.final import read_once, report_test
+from vesalius.improve.deciding.promotion import compare
 from vesalius.improve.loop import improve
 from vesalius.improve.material import read_material
-from vesalius.improve.promotion import compare
-from vesalius.improve.report import write_report
-from vesalius.improve.status import champion_run, read_status, still_holds
+from vesalius.improve.telling.report import write_report
+from vesalius.improve.telling.status import champion_run, read_status, still_holds
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vesalius.models.adapter import AdapterCard, write_adapter
+from vesalius.models.adapters.adapter import AdapterCard, write_adapter
 from vesalius.models.base import open_base
 
 MakeAdapter = Callable[..., Path]

@@ -17,7 +17,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from vesalius.finetune.base import write_base
+from vesalius.finetune.base.denoiser import write_base
 from vesalius.models.architecture import make_sampler, make_scheduler
 from vesalius.models.base import UNSAFE, base_folder, digest_folder, open_base, refuse_code, usual_steps
 

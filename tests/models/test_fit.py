@@ -11,8 +11,8 @@ import pytest
 
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.generator import Generator
-from vesalius.inference.run import generate
-from vesalius.models.adapter_mix import parse_adapters
+from vesalius.inference.running.run import generate
+from vesalius.models.adapters.mix import parse_adapters
 from vesalius.models.fit import check_adapters, check_base
 
 MakeAdapter = Callable[..., Path]

@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from vesalius.data.hounsfield import encode_windows
-from vesalius.data.image import Picture, load_stack, to_uint8
-from vesalius.data.phantom import KINDS, PhantomConfig, write_phantoms
+from vesalius.data.images.image import Picture, load_stack, to_uint8
+from vesalius.data.phantoms.phantom import KINDS, PhantomConfig, write_phantoms
 from vesalius.data.record import Record, load_records
-from vesalius.eval.reconstruction import reconstruction_scores
-from vesalius.eval.text import text_scores
+from vesalius.eval.scorecard.reconstruction import reconstruction_scores
+from vesalius.eval.scorecard.text import text_scores
 from vesalius.inference import Generator
 from vesalius.inference.request import Request
 from vesalius.models.base import base_folder
-from vesalius.models.judge_network import Judge
+from vesalius.models.networks.judge import Judge
+from vesalius.models.networks.witness import Witness
 from vesalius.models.support import support_of
-from vesalius.models.witness_network import Witness
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 MODALITIES = ("CT", "MRI", "pathology")

@@ -10,7 +10,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import nn
 
-from vesalius.finetune.texts import Texts
+from vesalius.finetune.feeding.texts import Texts
 from vesalius.models.architecture import make_scheduler
 from vesalius.models.base import open_base
 from vesalius.models.objective import denoising_loss, snr_weights, targets

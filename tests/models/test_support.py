@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vesalius.data.record import Finding, Record, load_records
-from vesalius.finetune.support import SupportConfig, count_support, main
+from vesalius.finetune.base.support import SupportConfig, count_support, main
 from vesalius.inference import GenerateConfig, generate
 from vesalius.models.support import FILE, MOST_LINES, WEAK, Shown, Support, weak_prompts
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vesalius.data.image import read_image
+from vesalius.data.images.image import read_image
 from vesalius.demo.about.cards import cards_of, licence_of, shown
 from vesalius.demo.about.repeat import RepeatConfig, repeat
 from vesalius.demo.about.snippets import adapters_told, python_lines, shell_line

@@ -12,14 +12,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from vesalius.cli.main import DONE, RESUMABLE, main
-from vesalius.data.image import Picture
-from vesalius.data.phantom import PhantomConfig, draw_phantom, write_phantoms
+from vesalius.data.images.image import Picture
+from vesalius.data.phantoms.phantom import PhantomConfig, draw_phantom, write_phantoms
 from vesalius.demo import DemoConfig
-from vesalius.improve.ratings import Rating
-from vesalius.improve.review import review_vetoes, waiting_round
-from vesalius.improve.status import read_status
+from vesalius.improve.people.ratings import Rating
+from vesalius.improve.people.review import review_vetoes, waiting_round
+from vesalius.improve.telling.status import read_status
 from vesalius.inference.sample import Sample, sample_lines
-from vesalius.inference.sinks import write_sample
+from vesalius.inference.writing.sinks import write_sample
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vesalius.data.hounsfield import show
-from vesalius.data.image import read_hu, read_image
+from vesalius.data.images.image import read_hu, read_image
 from vesalius.data.record import Finding
 from vesalius.demo.store.pictures import StoredPicture, file_of
 

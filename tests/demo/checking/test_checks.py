@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vesalius.data.image import Picture
-from vesalius.data.phantom import KINDS, Phantom, draw_phantom
+from vesalius.data.images.image import Picture
+from vesalius.data.phantoms.phantom import KINDS, Phantom, draw_phantom
 from vesalius.data.record import Finding
 from vesalius.demo.checking.check_rates import error_of, measure
 from vesalius.demo.checking.checks import Checker, Rate, Rates

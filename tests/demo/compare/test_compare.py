@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from vesalius.data.image import read_recipe
+from vesalius.data.images.image import read_recipe
 from vesalius.demo.orders import MAX_TEXT, Ask, Order
 from vesalius.demo.store.jobs import jobs_of
 from vesalius.demo.store.pictures import file_of, find_picture

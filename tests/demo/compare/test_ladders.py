@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vesalius.data.modality import modality_in
-from vesalius.data.phantom import RULES, sample_findings
-from vesalius.data.prompt import is_chinese
+from vesalius.data.phantoms.phantom import RULES, sample_findings
 from vesalius.data.record import Finding
-from vesalius.data.wording import reword
+from vesalius.data.texts.prompt import is_chinese
+from vesalius.data.texts.wording import reword
 from vesalius.demo.compare.ladder_words import read
 from vesalius.demo.compare.ladders import CHANGES, Change, ladder, refusals, start_of
 from vesalius.models.support import Support

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.image import write_png
+from vesalius.data.images.image import write_png
 from vesalius.demo.create.settings import FROM_PROMPT, new_seed, order_from, order_of_upload, remark, settings_of
 from vesalius.demo.drawing.model import Model
 from vesalius.demo.orders import MAX_TEXT, Ask, Order

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from vesalius.data.image import Picture
+from vesalius.data.images.image import Picture
 from vesalius.demo.drawing.model import Model
 from vesalius.demo.drawing.worker import work
 from vesalius.demo.store.pictures import Check
+from vesalius.inference.drawing.watching import Progress, Watch
 from vesalius.inference.request import Request, request_modality
 from vesalius.inference.sample import Sample
-from vesalius.inference.watching import Progress, Watch
 
 SIZE = 16
 MODEL = Model(base="scribbles", base_digest="0", adapter_digest=None, image_size=SIZE, steps=4, guidance=1.0)

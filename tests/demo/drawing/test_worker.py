@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.demo.drawing.scribbler import Blind, Scribbler
-from vesalius.data.image import read_hu
+from vesalius.data.images.image import read_hu
 from vesalius.demo.config import DemoConfig
 from vesalius.demo.drawing import worker as worker_module
 from vesalius.demo.drawing.worker import Worker

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.image import read_hu
+from vesalius.data.images.image import read_hu
 from vesalius.demo.export.archive import archive_bytes, take_in, zipped
 from vesalius.demo.export.sheet import sheet_of
 from vesalius.demo.store.cases import find_cases

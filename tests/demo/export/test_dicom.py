@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from vesalius.data.image import read_hu, read_image
+from vesalius.data.images.image import read_hu, read_image
 from vesalius.demo import DemoConfig
 from vesalius.demo.compare.values import difference_of
 from vesalius.demo.export.dicom import dicom_of

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from vesalius.data.image import read_hu, read_image
+from vesalius.data.images.image import read_hu, read_image
 from vesalius.demo.cases.case import Case
 from vesalius.demo.export.dicom_study import instances, study_bytes
 from vesalius.demo.export.sheet import sheet_of
 from vesalius.demo.store.cases import save_case
 from vesalius.demo.store.pictures import file_of
-from vesalius.inference.secondary_capture import NOTE
+from vesalius.inference.writing.secondary_capture import NOTE
 
 
 def study(kept: Any, case: Case | None = None, *, unknown: bool = False) -> list[Any]:

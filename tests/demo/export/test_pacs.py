@@ -21,7 +21,7 @@ import pytest
 from vesalius.demo.export.dicom_study import instances
 from vesalius.demo.export.pacs import PASSWORD, USER, Sent, send
 from vesalius.demo.export.sheet import Sheet, sheet_of
-from vesalius.inference.secondary_capture import NOTE
+from vesalius.inference.writing.secondary_capture import NOTE
 
 SECRET = "a-password-of-the-archive"
 PLUGIN = next(

@@ -18,7 +18,7 @@ from vesalius.demo.rating.pool import BLOCK, Pool, in_order
 from vesalius.demo.rating.queue import answer, find_turn, go_back, next_turn, progress, rater_key_of, rater_of, settle
 from vesalius.demo.store.accounts import LOCAL, Account
 from vesalius.demo.store.schema import Store
-from vesalius.eval.reader_choice import Candidate
+from vesalius.eval.readers.choice import Candidate
 
 GOOD: dict[str, Any] = {"realism": 4, "agreement": 3, "artefact": "none", "teach": True}
 ME = Account(name=LOCAL, role="owner")
@@ -155,7 +155,9 @@ def test_a_crash_before_the_file_is_written_loses_nothing_and_doubles_nothing(
     turn = next_turn(store, pool, rater, "one", real_share=0.25)
     assert turn is not None
     with monkeypatch.context() as patch:
-        patch.setattr("vesalius.improve.rating_store.RatingStore.add", lambda *_: (_ for _ in ()).throw(OSError(28)))
+        patch.setattr(
+            "vesalius.improve.people.rating_store.RatingStore.add", lambda *_: (_ for _ in ()).throw(OSError(28))
+        )
         with pytest.raises(OSError):  # noqa: PT011 (the disk is full)
             answer(store, rater.key, turn.ticket, GOOD)
     assert store.ratings.read() == []

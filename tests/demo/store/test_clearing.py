@@ -13,7 +13,7 @@ from vesalius.demo.store.clearing import delete_job, keep_within, sweep
 from vesalius.demo.store.jobs import LeftError, add_job, claim_job, end_job, find_job
 from vesalius.demo.store.pictures import StoredPicture, add_picture, file_of, find_picture, pictures_of, preview_of
 from vesalius.demo.store.schema import Store
-from vesalius.improve.ratings import Rating
+from vesalius.improve.people.ratings import Rating
 from vesalius.inference.sample import Sample
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vesalius.data.image import png_bytes
+from vesalius.data.images.image import png_bytes
 from vesalius.demo.store.pictures import add_picture
 from vesalius.demo.store.quizzes import (
     Circle,

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from vesalius.data.image import Picture
+from vesalius.data.images.image import Picture
 from vesalius.demo import DemoConfig
 from vesalius.demo.page import Desk, Model
 from vesalius.demo.server import make_app
 from vesalius.demo.store.schema import Store
 from vesalius.inference.sample import Sample, sample_lines
-from vesalius.inference.sinks import write_sample
+from vesalius.inference.writing.sinks import write_sample
 
 TEXTS = ("Chest CT with a nodule.", "Brain MRI with a mass.", "Chest CT, normal.", "H&E-like tile with tumour cells.")
 MODALITIES = ("CT", "MRI", "CT", "pathology")
@@ -49,7 +49,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 phantoms of 48 px, most of them held out."""
-    from vesalius.data.phantom import PhantomConfig, write_phantoms
+    from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 
     out = tmp_path_factory.mktemp("real") / "phantoms"
     return write_phantoms(PhantomConfig(num=40, seed=5, size=48, out=out, val=0.4, test=0.4, json=True))

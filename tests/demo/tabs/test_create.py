@@ -14,7 +14,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from vesalius.data.image import read_image, read_recipe, write_png
+from vesalius.data.images.image import read_image, read_recipe, write_png
 from vesalius.demo.orders import MAX_TEXT
 from vesalius.demo.page import LABEL
 from vesalius.demo.store.accounts import LOCAL

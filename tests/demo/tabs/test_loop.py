@@ -18,7 +18,7 @@ from vesalius.demo.loop.page import WORDS, page_of
 from vesalius.demo.page import Desk
 from vesalius.demo.store.accounts import Account, add_account, enter, find_account
 from vesalius.improve.ledger import Ledger, read_ledger
-from vesalius.improve.review import accepted_samples, review_vetoes, waiting_round
+from vesalius.improve.people.review import accepted_samples, review_vetoes, waiting_round
 from vesalius.inference.sample import load_samples
 
 JudgedLoop = Callable[..., Path]

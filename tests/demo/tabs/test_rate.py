@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from gradio_client.exceptions import AppError
 
-from vesalius.data.image import png_bytes
+from vesalius.data.images.image import png_bytes
 from vesalius.data.record import load_records, write_json
 from vesalius.demo import DemoConfig
 from vesalius.demo.page import Desk
@@ -21,9 +21,9 @@ from vesalius.demo.rating.views import WORDS, next_view
 from vesalius.demo.server import make_app
 from vesalius.demo.store.accounts import Account, add_account, enter, find_account
 from vesalius.demo.store.pictures import add_picture
+from vesalius.improve.candidates.pool import DIGEST, settle_pools, write_accepted
 from vesalius.improve.config import ImproveConfig
-from vesalius.improve.pool import DIGEST, settle_pools, write_accepted
-from vesalius.improve.review import accepted_samples
+from vesalius.improve.people.review import accepted_samples
 from vesalius.inference.sample import Sample
 
 PageOf = Callable[..., tuple[Desk, TestClient]]

@@ -1,0 +1,1 @@
+"""`vesalius data check`: whether a dataset folder is what it says."""

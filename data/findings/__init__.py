@@ -1,0 +1,1 @@
+"""Findings read from free reports, English and Chinese, by rules."""

@@ -1,0 +1,1 @@
+"""Pixels: files to arrays and back, and what can be told of an image by itself."""

@@ -1,0 +1,46 @@
+"""Text burned into pixels, found by tesseract where it is installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from functools import lru_cache
+
+from vesalius.data.images.image import Uint8, png_bytes
+
+TIMEOUT_S = 30
+MIN_CONFIDENCE = 70
+_TELLING = re.compile(r"[^\W\d_]{4,}|\d{5,}|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")
+"""Words of four letters, long numbers and dates. Side markers, scales and view names are shorter."""
+
+
+@lru_cache(maxsize=1)
+def can_search() -> bool:
+    """Whether tesseract is on this machine."""
+    return shutil.which("tesseract") is not None
+
+
+def words_in(image: Uint8) -> list[str]:
+    """The words of an HWC uint8 picture that could name somebody, as tesseract reads them; each with confidence 70 up.
+
+    ValueError where it does not end in 30 s or fails.
+    """
+    command = ["tesseract", "stdin", "stdout", "--psm", "11", "tsv"]
+    try:
+        done = subprocess.run(
+            command, input=png_bytes(image), capture_output=True, timeout=TIMEOUT_S, check=True,
+            env={**os.environ, "OMP_THREAD_LIMIT": "1"},  # its threads wait for each other longer than one would take
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"burned-in text could not be searched for in {TIMEOUT_S} s") from None
+    except subprocess.CalledProcessError as error:
+        line = error.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise ValueError(f"burned-in text could not be searched for ({''.join(line)})") from None
+    words = []
+    for line in done.stdout.decode("utf-8", "replace").splitlines()[1:]:
+        cells = line.split("\t")
+        if len(cells) == 12 and float(cells[10]) >= MIN_CONFIDENCE and _TELLING.search(cells[11]):
+            words.append(cells[11])
+    return words

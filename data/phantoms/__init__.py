@@ -1,0 +1,1 @@
+"""Phantoms: images drawn from known findings, with reports and masks."""

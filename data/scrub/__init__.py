@@ -1,0 +1,1 @@
+"""Texts without what names a person."""

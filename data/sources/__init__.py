@@ -1,0 +1,1 @@
+"""What users have -> drafts: folders, archives, DICOM, volumes, slides, and the reports beside them."""

@@ -1,0 +1,1 @@
+"""Texts of records: captions, wordings in two languages, and the prompts made of them."""

@@ -1,0 +1,1 @@
+"""Why a sample is refused: scores, and limits that held-out real images set."""

@@ -1,0 +1,53 @@
+"""Writing in pictures, as a detector's features: how many words there are that could name somebody."""
+
+from __future__ import annotations
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vesalius.data.images.burned_in import can_search, words_in
+from vesalius.models.detectors.detector import Window
+
+LEAST_EDGE = 512
+"""Pictures are enlarged to that for the search: letters of ten pixels are read, and of those five pixels high few."""
+WORKERS = 2
+
+
+class Written:
+    """uint8 [N, 3, H, W] -> float32 [N, 1], how many words tesseract reads in it; -1 where it failed."""
+
+    name, resize = "words", f"bicubic, to {LEAST_EDGE}"
+    window: Window = "display"
+    image_size = 256
+
+    def __init__(self) -> None:
+        self.digest = f"{tesseract_version()}, {LEAST_EDGE}"
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        pictures = images.permute(0, 2, 3, 1).numpy()
+        with ThreadPoolExecutor(max_workers=WORKERS) as pool:  # each waits for a process of its own
+            counts = list(pool.map(_count, pictures))
+        return torch.tensor(counts, dtype=torch.float32).reshape(-1, 1)
+
+
+@lru_cache(maxsize=1)
+def tesseract_version() -> str:
+    """The first line of what tesseract says of itself; "" where it is not installed."""
+    if not can_search():
+        return ""
+    told = subprocess.run(["tesseract", "--version"], capture_output=True, text=True, check=False)
+    return (told.stdout or told.stderr).splitlines()[0]
+
+
+def _count(image: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]) -> float:
+    edge = max(LEAST_EDGE, *image.shape[:2])
+    enlarged = np.asarray(Image.fromarray(image).resize((edge, edge), Image.Resampling.BICUBIC))
+    try:
+        return float(len(words_in(enlarged)))
+    except ValueError:
+        return -1.0

@@ -1,0 +1,1 @@
+"""Does a picture show what its prompt says?"""

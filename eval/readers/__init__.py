@@ -1,0 +1,1 @@
+"""`vesalius readers`: blinded studies, from their page to their scores."""

@@ -1,0 +1,1 @@
+"""Everything that can be measured of a base: its scorecard, its gallery."""

@@ -1,0 +1,1 @@
+"""`vesalius usefulness`: do samples help to train a classifier?"""

@@ -1,0 +1,1 @@
+"""A base trained from scratch: text encoder, autoencoder, denoiser."""

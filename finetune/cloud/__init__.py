@@ -1,0 +1,1 @@
+"""`vesalius cloud render`: a recipe -> a task file for rented GPUs."""

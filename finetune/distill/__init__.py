@@ -1,0 +1,1 @@
+"""Drawing of many steps distilled into an adapter of few."""

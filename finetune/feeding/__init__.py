@@ -1,0 +1,1 @@
+"""What each step sees: records, latents, texts and views, as pure functions of the step."""

@@ -1,0 +1,1 @@
+"""The networks that look at pictures, trained: judge, witness, phantom reader."""

@@ -1,0 +1,1 @@
+"""`vesalius plan`: memory, hours and money of a run before anyone pays."""

@@ -1,0 +1,1 @@
+"""Candidates: drawn, looked at, gated, chosen, and pooled."""

@@ -1,0 +1,1 @@
+"""What a round is worth, and whether it is promoted."""

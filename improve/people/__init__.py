@@ -1,0 +1,1 @@
+"""People in the loop: ratings, their agreement, reviews, preferences."""

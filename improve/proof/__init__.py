@@ -1,0 +1,1 @@
+"""Is the loop worth it, and do its gates find planted faults?"""

@@ -1,0 +1,1 @@
+"""Where a loop stands, as page, lines and JSON."""

@@ -1,0 +1,1 @@
+"""Drawing: requests to pixels, within a budget of memory."""

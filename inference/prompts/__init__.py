@@ -1,0 +1,1 @@
+"""Where prompts and the pictures they start from come from."""

@@ -1,0 +1,1 @@
+"""The image service: OpenAI's images API over one generator."""

@@ -1,0 +1,1 @@
+"""Adapter folders: read, checked, exported, blended, and baked into a base."""

@@ -1,0 +1,1 @@
+"""What a machine can, what a computation costs, and where weights wait."""

@@ -1,0 +1,1 @@
+"""Detectors: feature networks over which sets of pictures are compared."""

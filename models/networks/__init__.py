@@ -1,0 +1,1 @@
+"""The networks that look at pictures: judge, witness and phantom reader."""
