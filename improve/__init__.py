@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vesalius.improve.telling.status import read_status
 
 __all__ = ["ImproveConfig", "improve", "read_status"]
-_HOME = {"ImproveConfig": "config", "improve": "loop", "read_status": "status"}
+_HOME = {"ImproveConfig": "config", "improve": "loop", "read_status": "telling.status"}
 
 
 def __getattr__(name: str) -> Any:
