@@ -39,7 +39,9 @@ def test_the_wheel_holds_every_module_and_no_test(wheel: zipfile.ZipFile) -> Non
 def test_the_wheel_holds_types_pages_and_weights(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     assert {f"vesalius/{stage}/py.typed" for stage in STAGES} <= names
-    assert {"vesalius/data/page.html", "vesalius/data/check.html", "vesalius/eval/report.html"} <= names
+    pages = {p.relative_to(ROOT).as_posix() for s in STAGES for p in (ROOT / s).rglob("*.html")}
+    assert {"data/command/page.html", "eval/report.html"} <= pages
+    assert {f"vesalius/{page}" for page in pages} <= names
     for folder in ("nano", "nano-fast", "judge", "witness", "reader"):
         weights = {p.relative_to(ROOT).as_posix() for p in (ROOT / "models" / folder).rglob("*") if p.is_file()}
         assert {f"vesalius/{name}" for name in weights} <= names
