@@ -1,6 +1,6 @@
-# Vesalius in a container. The CUDA builds of torch bring their own CUDA; the machine has to have NVIDIA's driver and
-# container toolkit only.
-#   docker build -t vesalius .
+# Vesalius in a container, of the wheel that `make release` leaves in dist/. The CUDA builds of torch bring their own
+# CUDA; the machine has to have NVIDIA's driver and container toolkit only.
+#   make release && docker build -t vesalius .
 #   docker run --gpus all -v "$PWD:/work" vesalius finetune recipe.toml --data dataset --out run
 # Without GPUs, and much smaller:
 #   docker build -t vesalius:cpu --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .
@@ -12,20 +12,13 @@ FROM ${BASE} AS build
 ARG TORCH_INDEX=https://pypi.org/simple
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/vesalius
-WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+WORKDIR /wheel
+COPY constraints.txt ./
 # torch first and alone: it is most of the image and changes least
 RUN /opt/vesalius/bin/pip install --index-url "${TORCH_INDEX}" --extra-index-url https://pypi.org/simple \
       "$(grep '^torch==' constraints.txt)"
-COPY data/ data/
-COPY models/ models/
-COPY inference/ inference/
-COPY eval/ eval/
-COPY finetune/ finetune/
-COPY improve/ improve/
-COPY demo/ demo/
-COPY cli/ cli/
-RUN /opt/vesalius/bin/pip install -c constraints.txt .
+COPY dist/vesalius-*.whl ./
+RUN /opt/vesalius/bin/pip install -c constraints.txt ./vesalius-*.whl
 
 FROM ${BASE}
 COPY --from=build /opt/vesalius /opt/vesalius

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread per test process: two processes share two cores better than four threads do.
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help install install-dev quickstart test test-slow fuzz lint type bench clean
+.PHONY: help install install-dev quickstart test test-slow fuzz lint type bench dependencies release clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -53,5 +53,11 @@ bench: install  ## images/s beside plain code in one run, what drawing costs, fi
 	$(BIN)/python -m benchmarks.build speed
 	$(BIN)/python -m benchmarks.build memory
 
+dependencies: install-dev  ## docs/dependencies.md anew: who uses each, megabytes on disk, seconds to import
+	$(BIN)/python -m benchmarks.dependencies
+
+release: install-dev  ## sdist, wheel, bill of materials and checksums in dist/, of what is committed
+	PYTHON=$(BIN)/python bash .ci/release
+
 clean:  ## what tests and the quickstart left
-	rm -rf quickstart build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf quickstart build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -62,13 +62,17 @@ def make_app(desk: Any) -> Any:
 
 
 def launch(config: DemoConfig) -> int:
-    """Open the page and serve it until interrupted. ValueError where base, adapter, store or port cannot be had."""
+    """Open the page and serve it until interrupted. ValueError where base, adapter, store, archive or port cannot be
+    had."""
+    from vesalius.demo.export.pacs import check_archive
     from vesalius.demo.store.schema import Store
 
     store = Store(config.store)
     if config.add_account is not None:
         return add_one(config, store)
     check_port(config)
+    if config.pacs is not None:
+        check_archive(config.pacs)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     with tempfile.TemporaryDirectory(prefix="vesalius-demo-") as folder:

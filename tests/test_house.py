@@ -97,6 +97,18 @@ def test_files_are_short() -> None:
     assert statistics.median(lengths.values()) < 250
 
 
+def test_what_is_tracked_stays_small() -> None:
+    """A clone takes seconds, and a wheel fits the limits of package indexes, weights included."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+    sizes = {name: (ROOT / name).lstat().st_size for name in listed if name and (ROOT / name).is_file()}
+    assert sum(sizes.values()) < 60e6
+    assert 1e6 < sum(size for name, size in sizes.items() if name.endswith(".safetensors")) < 45e6
+    ignored = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--ignored", "--exclude-standard"], cwd=ROOT, capture_output=True
+    )
+    assert ignored.stdout == b"", "tracked and ignored: a new file beside it would be forgotten"
+
+
 def test_folders_are_rooms_and_not_halls() -> None:
     folders = Counter(p.parent.relative_to(ROOT).as_posix() for p in FILES if p.parts[-2] != "tests")
     assert {folder: num for folder, num in folders.items() if num > 20} == {}

@@ -31,8 +31,7 @@ def send(store: Store, sheet: Sheet, address: str | None) -> Sent:
     """Send a case's study, but for what the archive has of it. ValueError says in a sentence why it did not work."""
     if not address:
         raise ValueError("No image archive is set; the owner of this page gives its address with --pacs")
-    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
-        raise ValueError("--pacs is no address of DICOMweb; expected one such as http://localhost:8042/dicom-web")
+    check_archive(address)
     study = instances(store, sheet)
     client, failures = _client(address)
     try:
@@ -43,6 +42,13 @@ def send(store: Store, sheet: Sheet, address: str | None) -> Sent:
     except failures as error:
         raise ValueError(_told(error)) from None
     return Sent(new=len(missing), there=len(study) - len(missing), study=study_uid(sheet))
+
+
+def check_archive(address: str) -> None:
+    """ValueError where an address is none of DICOMweb, or where the library that speaks it is not installed."""
+    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+        raise ValueError("--pacs is no address of DICOMweb; expected one such as http://localhost:8042/dicom-web")
+    _client(address)
 
 
 def _client(address: str) -> tuple[Any, tuple[type[Exception], ...]]:

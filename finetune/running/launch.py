@@ -38,7 +38,7 @@ def make_accelerator(
     refused. Only the process group of a distributed launch has to stay.
     """
     if tracker == "wandb" and importlib.util.find_spec("wandb") is None:
-        raise ValueError("--tracker wandb is not installed; `pip install vesalius[wandb]`, or use tensorboard")
+        raise ValueError('--tracker wandb is not installed; `pip install "vesalius[wandb]"`, or use tensorboard')
     AcceleratorState._reset_state(reset_partial_state="LOCAL_RANK" not in os.environ)
     waits = InitProcessGroupKwargs(timeout=timedelta(hours=6))  # the others wait while one process caches the latents
     return Accelerator(

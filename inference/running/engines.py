@@ -42,7 +42,7 @@ def check_engine(config: GenerateConfig) -> None:
     if config.workers < 0:
         raise ValueError(f"--workers {config.workers}: expected a number of processes, or 0 for one on each GPU")
     if config.engine == "ray" and importlib.util.find_spec("ray") is None:
-        raise ValueError("--engine ray is not installed; `pip install vesalius[ray]`, or use --engine local")
+        raise ValueError('--engine ray is not installed; `pip install "vesalius[ray]"`, or use --engine local')
     if config.engine != "accelerate" and num_launched() > 1:
         raise ValueError(f"--engine {config.engine}: was started {num_launched()} times; give --engine accelerate")
     if config.engine == "accelerate" and config.workers:

@@ -31,7 +31,7 @@ class InceptionDetector:
             )
         except ModuleNotFoundError as error:
             raise ValueError(
-                f"detector 'inception' needs {error.name}; install it with `pip install 'vesalius[inception]'`"
+                f"detector 'inception' needs {error.name}; install it with `pip install \"vesalius[inception]\"`"
             ) from None
         if not path.is_file():
             raise ValueError(f"detector 'inception' needs its weights at {path}; fetch them from {URL_INCEPTION_V3}")
