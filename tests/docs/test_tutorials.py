@@ -37,7 +37,7 @@ SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 SOURCES = (
     "data", "models", "inference", "eval", "finetune", "improve", "demo", "cli", "typings", "tests", "pyproject.toml",
 )  # fmt: skip
-LONGEST = 240
+LONGEST = 600
 """Seconds of one block, beyond which it hangs."""
 
 
