@@ -162,7 +162,7 @@ def markdown(folder: str, sheets: dict[str, list[Shot]], scales: dict[str, Scale
         title = title_of(name)
         alt = f"{len(shots)} synthetic samples, {title}"
         lines += [f"## {title}", "", f"![{alt}]({folder}/{sheet_file(name)})", ""]
-        lines += ["<details><summary>Prompts and nearest training images</summary>", ""]
+        lines += ["<details markdown><summary>Prompts and nearest training images</summary>", ""]
         lines += [
             "| Prompt | Seed | Agreement | Judge | Texture | Nearest training image |",
             "|---|---:|---:|---:|---:|---|",
