@@ -31,7 +31,8 @@ def blocks(text: str, language: str) -> list[str]:
 
 def lines(command: str, pages: Sequence[Path] = PAGES) -> list[list[str]]:
     """The words of every line of some pages, or of the whole documentation, that calls a command."""
-    found = [line for page in pages for block in blocks(page.read_text("utf-8"), "bash") for line in block.splitlines()]
+    texts = [block for page in pages for block in blocks(page.read_text("utf-8"), "bash")]
+    found = [line for text in texts for line in re.sub(r" \\\n +", " ", text).splitlines()]
     # What a launcher starts as a module, or a pipe feeds, is the same line.
     plain = (
         re.sub(r"^(accelerate launch .* -m vesalius\.cli\.main|.*\| vesalius)", "vesalius", s.strip()) for s in found
@@ -66,6 +67,12 @@ def test_every_command_line_of_the_documentation_is_understood(tmp_path: Path, m
         verb, rest = find_verb(words[1:])
         assert verb is not None, words
         assert parse(verb, rest) is not None, words
+
+
+def test_every_verb_that_a_sentence_names_is_there() -> None:
+    named = {name for page in PAGES for name in re.findall(r"`vesalius ([a-z][^`\n]*)`", page.read_text("utf-8"))}
+    assert len(named) > 40
+    assert [name for name in sorted(named) if find_verb(name.split())[0] is None] == []
 
 
 def test_every_module_and_script_of_the_documentation_is_there() -> None:
