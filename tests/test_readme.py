@@ -71,7 +71,7 @@ def test_every_command_line_of_the_documentation_is_understood(tmp_path: Path, m
 
 def test_every_verb_that_a_sentence_names_is_there() -> None:
     named = {name for page in PAGES for name in re.findall(r"`vesalius ([a-z][^`\n]*)`", page.read_text("utf-8"))}
-    assert len(named) > 40
+    assert {"data build", "cloud render"} <= named
     assert [name for name in sorted(named) if find_verb(name.split())[0] is None] == []
 
 
