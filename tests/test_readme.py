@@ -78,7 +78,8 @@ def test_every_verb_that_a_sentence_names_is_there() -> None:
 
 def test_every_module_and_script_of_the_documentation_is_there() -> None:
     told = "\n".join(page.read_text("utf-8") for page in PAGES)
-    modules = {name.removeprefix("vesalius.") for name in re.findall(r"\bpython -m ([\w.]*\w)", told)}
+    ours = re.findall(r"\bpython -m ((?:vesalius|benchmarks)\.[\w.]*\w)", told)
+    modules = {name.removeprefix("vesalius.") for name in ours}
     scripts = set(re.findall(r"\b(?:python|bash) (\w[\w/-]*\.(?:py|sh))\b", told))
     assert {"benchmarks.cost", "finetune.base.denoiser"} <= modules
     assert {"runs/train-nano.sh", "runs/contact_sheet.py"} <= scripts
