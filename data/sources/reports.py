@@ -7,7 +7,7 @@ with a column for one of these and a column for the text.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vesalius.data.command.counted import counted
@@ -16,10 +16,11 @@ from vesalius.data.sources.encodings import text_lines
 from vesalius.data.tables.names import FINDINGS, IMPRESSIONS, is_told, key_of, with_other_section
 from vesalius.data.tables.text_rows import Numbered, delimited, json_rows
 
+FILES = ("file_name", "filename", "file", "image", "文件名", "影像路径", "图像路径")
+"""Of `KEYS` those that name a file, whose folders may be told too."""
 KEYS = (
     "accession_number", "accession", "accessionnumber", "acc", "study_uid", "study_instance_uid", "studyinstanceuid",
-    "study_id", "study", "file_name", "filename", "file", "image", "检查号", "检查编号", "检查流水号", "影像号",
-    "文件名", "影像路径", "图像路径",
+    "study_id", "study", "检查号", "检查编号", "检查流水号", "影像号", *FILES,
 )  # fmt: skip
 """What a table's column may be called that names the images; compared as `names.key_of` makes them."""
 TEXTS = (
@@ -134,6 +135,8 @@ def _rows(path: Path, *, alone: bool) -> Iterator[tuple[tuple[str, ...], str, st
                 f"{', '.join(TEXTS)}; found {', '.join(row)}"
             )
         keys = tuple(dict.fromkeys(k for name in KEYS if (k := _cell(columns, name))))
+        if keys and all(key in {_cell(columns, name) for name in FILES} for key in keys):
+            keys = tuple(PurePosixPath(key.replace("\\", "/")).name or key for key in keys)
         name = next((n for n in TEXTS if is_told(columns.get(n))), "")
         yield keys, with_other_section(name, _cell(columns, name), columns)[0], f"{path}:{number}"
 

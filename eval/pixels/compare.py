@@ -99,11 +99,14 @@ def find_pairs(config: CompareConfig) -> list[Pair]:
 
 
 def images_of(folder: Path) -> list[Path]:
-    """The images of a folder: the records of a dataset, else the files in it and below. ValueError where none is."""
+    """The images of a folder: the records of a dataset, a run's samples (of CT their units), else the files in it and
+    below. ValueError where none is."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give a folder of images")
     if (folder / "manifest.json").is_file():
         found = [folder / r.file_name for r in load_records(folder)]
+    elif (folder / "metadata.jsonl").is_file() and (folder / "config.json").is_file():
+        found = [s.picture(folder) for s in load_samples(folder)]
     else:
         found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not found:

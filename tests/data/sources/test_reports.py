@@ -111,6 +111,7 @@ def test_plain_texts_are_named_for_accession_number_or_study(tmp_path: Path) -> 
         ("r.csv", 'Accession Number,Report\nACC-0,"One, two."\nACC-2,Three.\n'),
         ("r.tsv", "study_instance_uid\ttext\n1.2.0\tOne, two.\n1.2.2\tThree.\n"),
         ("r.csv", "file_name;impression\n0.dcm;One, two.\n0b.dcm;One, two.\n2;Three.\n"),
+        ("r.csv", "image,text\nexport/0.dcm,\"One, two.\"\nexport\\0b.dcm,\"One, two.\"\n/mnt/a/2.dcm,Three.\n"),
         ("r.jsonl", '{"accession": "ACC-0", "report": "One, two."}\n\n{"study_uid": "1.2.2", "text": "Three."}\n'),
     ],
 )

@@ -10,12 +10,14 @@ from PIL import Image
 
 from vesalius.cli.main import main
 from vesalius.data.hounsfield import hu_png
-from vesalius.data.images.image import write_png
+from vesalius.data.images.image import Picture, write_png
 from vesalius.data.phantoms.phantom import draw_phantom
 from vesalius.eval.pixels.compare import compare
 from vesalius.eval.pixels.config import CompareConfig
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.running.run import draw_samples
+from vesalius.inference.sample import Sample, sample_lines
+from vesalius.inference.writing.sinks import write_sample
 
 NUM = 21
 
@@ -86,6 +88,21 @@ def test_hounsfield_units_are_compared_in_the_three_windows(tmp_path: Path) -> N
     )
     rows = {r["what"]: r for r in compare(config)["pixels"]["rows"]}
     assert rows["Hounsfield units"]["value"]["value"] == pytest.approx(60, abs=15)
+
+
+def test_two_runs_of_the_same_seeds_are_compared_though_each_has_its_units_beside_its_pictures(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "images").mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}")
+        phantom = draw_phantom(0, "CT", size=64)
+        sample = Sample(
+            file_name="images/0.png", text="Chest CT", modality="CT", seed=0, steps=1, guidance=1.0, height=64, width=64
+        )
+        kept = write_sample(tmp_path / name, sample, Picture(image=phantom.image, hu=phantom.hu))
+        assert kept.raw16
+        (tmp_path / name / "metadata.jsonl").write_bytes(sample_lines([kept]))
+    result = compare(CompareConfig(drawn=tmp_path / "one", truth=tmp_path / "two", out=tmp_path / "out", json=True))
+    assert result["num"] == 1
 
 
 def test_what_cannot_be_paired_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
