@@ -81,11 +81,17 @@ def run_module(kind: type[C], work: Callable[[C], Any]) -> NoReturn:
     """
     import tyro
 
+    from vesalius.data.command.flags import asks_for_help, help_text, without_none
+
     heed_signals()
     spec = getattr(sys.modules["__main__"], "__spec__", None)
+    called, words = f"python -m {spec.name}" if spec else sys.argv[0], sys.argv[1:]
+    if asks_for_help(words):
+        print(help_text(called, kind))
+        sys.exit(DONE)
 
     def run() -> int:
-        config = tyro.cli(kind, prog=f"python -m {spec.name}" if spec else None)
+        config = tyro.cli(kind, args=without_none(words, kind), prog=called)
         return RESUMABLE if work(config) is False else DONE
 
     sys.exit(ended(run))
