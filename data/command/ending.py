@@ -11,7 +11,16 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-DONE, USAGE, CHECK, PARTIAL, RESUMABLE = 0, 2, 3, 4, 75
+DONE = 0
+"""done"""
+USAGE = 2
+"""usage or bad input; the message says what to mend"""
+CHECK = 3
+"""a check found problems: `data check`, `plan` of what does not fit, `adapter check`, `doctor`"""
+PARTIAL = 4
+"""partly done: some rows were set aside, or some pictures left out"""
+RESUMABLE = 75
+"""stopped, by a signal or a budget; the same line continues"""
 
 C = TypeVar("C")
 

@@ -187,7 +187,7 @@ def _value_of(hint: Any) -> str:
     if origin is tuple:
         of = [_value_of(each) for each in arguments if each is not Ellipsis]
         return f"{of[0]} ..." if arguments[-1] is Ellipsis else " ".join(of)
-    return WORDS[hint]
+    return WORDS.get(hint, "VALUES ...")
 
 
 def _typed(value: Any) -> str:
