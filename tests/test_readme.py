@@ -87,6 +87,23 @@ def test_every_module_and_script_of_the_documentation_is_there() -> None:
     assert [name for name in sorted(files) if not (ROOT / name).is_file()] == []
 
 
+def test_every_name_of_the_code_that_the_documentation_says_is_there() -> None:
+    told = "\n".join(page.read_text("utf-8") for page in PAGES)
+    wrong = []
+    for name in sorted(
+        set(re.findall(r"\bvesalius\.((?:data|models|inference|eval|finetune|improve|demo)\.[\w.]*\w)", told))
+    ):
+        parts, place = name.split("."), ROOT
+        while parts and (place / parts[0]).is_dir():
+            place /= parts.pop(0)
+        module = place / f"{parts[0]}.py" if parts else place / "__init__.py"
+        source = module if module.is_file() else place / "__init__.py"
+        rest = parts[1:] if parts and module.is_file() else parts
+        if not all(re.search(rf"\b{part}\b", source.read_text("utf-8")) for part in rest[:1]):
+            wrong.append(name)
+    assert wrong == []
+
+
 def test_every_make_target_of_the_documentation_is_there() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     asked = {word for words in lines("make") for word in words[1:]}

@@ -66,7 +66,7 @@ class BuildSummary:
     dry_run: bool = False
 
 
-def build(config: BuildConfig) -> BuildSummary:
+def build_dataset(config: BuildConfig) -> BuildSummary:
     """Read the sources and write the dataset folder.
 
     ValueError names the file (and line) of the first thing wrong and its remedy; with `keep_going` only where a source

@@ -82,7 +82,7 @@ class CheckSummary:
         return not self.problems
 
 
-def check(config: CheckConfig, tokenizer: Tokenizer | None = None) -> CheckSummary:
+def check_dataset(config: CheckConfig, tokenizer: Tokenizer | None = None) -> CheckSummary:
     """Read every row and every image of a dataset folder, or of shards. ValueError where it is no dataset at all.
 
     tokenizer: counts the tokens of texts; without one words are counted. Writes card.md and croissant.json beside the

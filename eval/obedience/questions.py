@@ -305,7 +305,7 @@ def answers_seen(
     return found + (reader_answers(cases, seen.measured, uncounted) if seen.measured else [])
 
 
-def measure(
+def measure_obedience(
     cases: Sequence[Case],
     images: torch.Tensor,
     real: Sequence[Case],
