@@ -89,10 +89,9 @@ def test_every_module_and_script_of_the_documentation_is_there() -> None:
 
 def test_every_name_of_the_code_that_the_documentation_says_is_there() -> None:
     told = "\n".join(page.read_text("utf-8") for page in PAGES)
+    named = re.compile(rf"\bvesalius\.((?:{'|'.join(STAGES)})\.[\w.]*\w)")
     wrong = []
-    for name in sorted(
-        set(re.findall(r"\bvesalius\.((?:data|models|inference|eval|finetune|improve|demo)\.[\w.]*\w)", told))
-    ):
+    for name in sorted(set(named.findall(told))):
         parts, place = name.split("."), ROOT
         while parts and (place / parts[0]).is_dir():
             place /= parts.pop(0)
