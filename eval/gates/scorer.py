@@ -58,8 +58,8 @@ class Scorer:
         originals: torch.Tensor | None = None,
         quiet: bool = False,
     ) -> None:
-        """reading: `JudgeReading` of the references, where it is at hand. originals: rows of
-        `vesalius.eval.privacy.copies.Original` of them; without them no pixels are compared."""
+        """reading: `JudgeReading` of the references, float32 [N, C], where it is at hand. originals: rows of
+        `vesalius.eval.privacy.copies.Original` of them, float32 [N, K]; without them no pixels are compared."""
         self.judge, self.references, self.originals = judge, list(references), originals
         if reading is None:
             images = read_images(references, judge.config.image_size, "reading reference images", quiet=quiet)
