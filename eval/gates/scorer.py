@@ -91,7 +91,8 @@ class Scorer:
         )  # fmt: skip
 
     def score(self, cases: Sequence[Case], reading: torch.Tensor, suspects: torch.Tensor | None = None) -> list[Scores]:
-        """The same from what `JudgeReading` and, where copies are searched for by pixels too, `Suspect` made."""
+        """The same from what `JudgeReading` made, float32 [N, C], and, where copies are searched for by pixels too,
+        `vesalius.eval.privacy.copies.Suspect`."""
         cases = [self.known(c) for c in cases]
         measures, embedded, modality, attributes = JudgeReading(self.judge).split(reading)
         rows: list[Scores] = []
