@@ -107,6 +107,7 @@ MODALITIES: dict[str, Modality] = {
         ),
     )
 }  # fmt: skip
+"""All modalities by name."""
 
 _BY_WORD = {w: m for m in MODALITIES.values() for w in (m.name.lower(), *m.words)}
 _BY_DICOM = {code: m for m in MODALITIES.values() for code in m.dicom}

@@ -275,7 +275,10 @@ def load_records(folder: Path | str, split: str | None = None) -> list[Record]:
 
 
 def stream_records(folder: Path | str, split: str | None = None) -> Iterator[Record]:
-    """The same one by one, in memory that does not grow with the dataset. ValueError as `load_records`, on the way."""
+    """The records of a dataset folder (or of one split) one by one, in memory that does not grow.
+
+    ValueError as `load_records`, on the way.
+    """
     root, seen, empty = Path(folder), set[str](), True
     for place, name in metadata_files(root):
         for number, row in numbered_rows(place):

@@ -96,6 +96,7 @@ class Sample:
 
     @staticmethod
     def from_json(row: dict[str, Any]) -> Sample:
+        """The inverse of `to_json`. TypeError or ValueError where a value is not of the declared kind, or lacks."""
         names = {f.name for f in dataclasses.fields(Sample)}
         findings = tuple(Finding(**f) for f in json.loads(row.get("findings") or "[]"))
         row = {"height": row.get("size", 0), "width": row.get("size", 0), **row}  # as it was told of squares once
@@ -148,7 +149,10 @@ def load_samples(folder: Path | str) -> list[Sample]:
 
 
 def stream_samples(folder: Path | str) -> Iterator[Sample]:
-    """The same one by one, in memory that does not grow with them. ValueError as `load_samples`, on the way."""
+    """The samples of a folder one by one, in memory that does not grow.
+
+    ValueError as `load_samples`, on the way.
+    """
     path = Path(folder) / "metadata.jsonl"
     if not path.is_file() and (Path(folder) / "manifest.json").is_file():
         raise ValueError(f"{folder}: holds a dataset, not a samples folder; draw with `vesalius generate --sink png`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ GROUPS = {
     "demo": ("The browser application, and this machine", ("demo", "doctor")),
 }
 """Page -> its title, and the first words of the verbs on it, in order."""
+ALSO = {
+    "augment": (("inference", "augment"),),
+    "serve": (("inference", "build_service"),),
+    "improve status": (("improve", "read_status"),),
+    "improve show": (("improve", "show_round"),),
+}
+"""Public functions that do what a verb does without its configuration: verb -> (stage, name)."""
 FOLDER = Path(__file__).resolve().parents[2]
 
 
@@ -40,13 +48,14 @@ def verb_lines(verb: Verb) -> list[str]:
     flags = flags_of(kind)
     return [
         f"## `vesalius {verb.words}`", "", sentence(inspect.getdoc(kind) or ""), "",
-        "```text", usage_of(called, flags), "```", "", *in_python(kind), *flag_table(flags),
+        "```text", usage_of(called, flags), "```", "", *in_python(verb, kind), *flag_table(flags),
     ]  # fmt: skip
 
 
-def in_python(kind: type[Any]) -> list[str]:
-    """The public functions that take this configuration, each with a link; nothing where none is."""
-    found = [
+def in_python(verb: Verb, kind: type[Any]) -> list[str]:
+    """The public functions that do this, each with a link; nothing where none is."""
+    also = [f"[`vesalius.{stage}.{name}`](python-{stage}.md#{name})" for stage, name in ALSO.get(verb.words, ())]
+    found = also + [
         f"[`vesalius.{stage}.{name}`](python-{stage}.md#{name.lower()})"
         for stage in STAGES
         for name, member in members_of(stage).items()
@@ -68,9 +77,11 @@ def home_of(kind: type[Any]) -> str | None:
 
 def flag_table(flags: list[Flag]) -> list[str]:
     """Each flag with what follows it, its default and its help."""
+    home = os.environ.get("VESALIUS_HOME") or str(Path.home() / ".cache" / "vesalius")
     rows = ["| flag | default | what it is |", "|---|---|---|"]
     for f in flags:
-        default = "needed" if f.required else f"`{f.default}`" if f.default and f.value else "on" if f.default else ""
+        shown = f.default.replace(home, "$VESALIUS_HOME") if f.default.startswith(home) else f.default
+        default = "needed" if f.required else f"`{shown}`" if shown and f.value else "on" if shown else ""
         rows.append(f"| `{cell(f.usage)}` | {default} | {cell(sentence(f.help))} |")
     return rows
 

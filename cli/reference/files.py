@@ -121,7 +121,7 @@ VARIABLES = {
     "VESALIUS_HOME": "Folder of what is kept between runs: features of images, and the demo's store. "
     "`~/.cache/vesalius` where it is not set.",
     "VESALIUS_API_KEY": "The key that clients of `vesalius serve` must show. A flag would be seen in the list of "
-    "processes. Without one no key is asked for, and the service listens to this machine alone.",
+    "processes. Without one `--host` may name this machine alone, save with `--insecure`.",
     "VESALIUS_PACS_USER": "Name for the archive of `vesalius demo --pacs`.",
     "VESALIUS_PACS_PASSWORD": "Password for that archive.",
     "HF_HUB_OFFLINE": "Hugging Face's: with 1 no base is looked for on the hub; what is on this disk opens.",
@@ -150,7 +150,7 @@ SET = {
 """Variables that are set for libraries and processes of the program's own."""
 TESTS = {
     "VESALIUS_REAL_DATA": "Folder of real images for those tests that need some; without it they are skipped.",
-    "VESALIUS_CI": "1: a test that must not be skipped fails where it would be.",
+    "VESALIUS_CI": "1: a test that is skipped for want of something fails.",
     "VESALIUS_SCREENSHOTS": "Folder for pictures of the demo's pages.",
     "VESALIUS_PACK": "Of `runs/train-nano.sh`: the packed real images.",
 }

@@ -7,6 +7,7 @@ docstrings of which `--help` is made too.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from vesalius.cli.reference.commands import GROUPS, group_page, modules_page
 from vesalius.cli.reference.files import environment_page, files_page
 from vesalius.cli.reference.python import STAGES, stage_page
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     **{f"commands-{name}.md": partial(group_page, name) for name in GROUPS},
     "commands-modules.md": modules_page,
     **{f"python-{stage}.md": partial(stage_page, stage) for stage in STAGES},

@@ -53,17 +53,23 @@ class BuildSummary:
     """
 
     path: Path
+    """the dataset folder"""
     num_records: int
+    """records in all"""
     splits: dict[str, int]
+    """records by split"""
     modalities: dict[str, int]
+    """records by modality"""
     quarantined: tuple[Refused, ...] = ()
     num_quarantined: int = 0
     notes: tuple[str, ...] = ()
+    """what one should know of the sources"""
     removed: dict[str, int] = dataclasses.field(default_factory=dict)
     uncertain: dict[str, int] = dataclasses.field(default_factory=dict)
     num_reused: int = 0
     unchanged: bool = False
     dry_run: bool = False
+    """nothing was written"""
 
 
 def build_dataset(config: BuildConfig) -> BuildSummary:

@@ -56,19 +56,26 @@ class CheckConfig(Settled):
 class CheckSummary:
     """What a check found. problems: what must be mended, each with its file; warnings: what one should know.
 
-    Counts are of records: by split, by modality, by label within each modality ("CT / malignant"), and by origin.
     num_repeated: images that repeat another pixel by pixel; num_alike: pairs that look alike; num_alike_across: those
     of them in two splits. num_flawed: nearly blank or clipped images. num_implausible: records that cannot be.
     """
 
     folder: tyro.conf.Positional[Path]
+    """that was checked"""
     num_records: int
+    """records in all"""
     splits: dict[str, int]
+    """records by split"""
     modalities: dict[str, int]
+    """records by modality"""
     labels: dict[str, int]
+    """by modality and label"""
     origins: dict[str, int]
+    """by origin"""
     num_patients: int
+    """patients, as far as they are named"""
     texts: TextLengths
+    """how long the texts are"""
     num_repeated: int = 0
     num_alike: int = 0
     num_alike_across: int = 0
@@ -79,6 +86,7 @@ class CheckSummary:
 
     @property
     def ok(self) -> bool:
+        """Whether there are no problems."""
         return not self.problems
 
 

@@ -20,7 +20,7 @@ CHECK = 3
 PARTIAL = 4
 """partly done: some rows were set aside, or some pictures left out"""
 RESUMABLE = 75
-"""stopped, by a signal or a budget; the same line continues"""
+"""stopped by a signal or a budget, or waiting for a review; the same line continues"""
 
 C = TypeVar("C")
 

@@ -14,7 +14,6 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +89,6 @@ def flags_of(kind: type[Any], given: Any = None) -> list[Flag]:
     return flags
 
 
-@lru_cache(maxsize=256)
 def field_texts(kind: type[Any]) -> dict[str, str]:
     """What stands below each field of a dataclass, or of those that it is made from, as one line."""
     found: dict[str, str] = {}
@@ -105,7 +103,7 @@ def texts_below(body: Sequence[ast.stmt]) -> dict[str, str]:
     """Names that are given a value or a type in a body, with the string that follows each, as one line."""
     found = {}
     for node, after in itertools.pairwise(body):
-        target = node.target if isinstance(node, ast.AnnAssign) else None
+        target: ast.expr | None = node.target if isinstance(node, ast.AnnAssign) else None
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             target = node.targets[0]
         if isinstance(target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):

@@ -36,9 +36,13 @@ class MergeSummary:
     """What a merge wrote: records by split, records that were in several datasets, and records in another split."""
 
     path: Path
+    """the new dataset folder"""
     splits: dict[str, int]
+    """records by split"""
     num_repeated: int
+    """records that were in several datasets"""
     num_moved: int
+    """records that lie in another split than before, that of their patient"""
 
 
 def merge_datasets(config: MergeConfig) -> MergeSummary:

@@ -73,8 +73,11 @@ class ExportSummary:
     """What an export wrote: records by split, and the number of files."""
 
     path: Path
+    """the folder of shards"""
     splits: dict[str, int]
+    """records by split"""
     num_shards: int
+    """files"""
 
 
 def export_shards(config: ExportConfig) -> ExportSummary:

@@ -110,6 +110,7 @@ class Scrubbed:
 
     text: str
     removed: Counter[str]
+    """how many of each kind were taken out"""
 
 
 def scrub_text(text: str) -> Scrubbed:

@@ -175,6 +175,7 @@ class Verdict:
     """gates that could not tell"""
 
     def to_json(self) -> dict[str, Any]:
+        """The row on disk: file name and sha256 of the sample, the verdict, and each score under its own name."""
         return {
             "file_name": self.sample.file_name, "sha256": self.sample.sha256, "reason": self.reason,
             "refused_by": list(self.refused_by), "abstained": list(self.abstained), **self.scores,

@@ -320,8 +320,9 @@ def measure_obedience(
     captions, as JSON; shares of the questions with Wilson's interval. Beside the reader stands its rate on phantoms
     that have the very findings (`phantoms_of`).
 
-    gated_by: names of the networks that accepted these samples; they measure nothing. phantoms: modalities whose
-    samples are like phantoms, which the reader can measure. ValueError where counts differ, or no network is left.
+    images, real_images: uint8 [N, 3, H, W], a picture for each case. gated_by: names of the networks that accepted
+    these samples; they measure nothing. phantoms: modalities whose samples are like phantoms, which the reader can
+    measure. ValueError where counts differ, or no network is left.
     """
     for name, each, stack in (("samples", cases, images), ("real images", real, real_images)):
         if len(each) != len(stack) or not len(each):

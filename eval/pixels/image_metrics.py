@@ -46,7 +46,7 @@ def compare_images(
 
     masks: bool [N, H, W], where the first was drawn anew. Then also the metrics inside and outside of them (NaN where
     there is no such pixel), and "equal outside", the share of pixels outside that are the very same. MS-SSIM has no
-    inside: its coarse windows reach over every border.
+    inside: its coarse windows reach over every border. ValueError where shapes differ.
     """
     if drawn.shape != truth.shape or (masks is not None and masks.shape != (len(truth), *truth.shape[2:])):
         raise ValueError(

@@ -50,7 +50,9 @@ class PictureGroup:
     modalities and patients (None where not known; empty where none is)."""
 
     images: torch.Tensor
+    """uint8 [N, 3, H, W]"""
     texts: Sequence[str]
+    """a caption each"""
     modalities: Sequence[str]
     patients: Sequence[str | None] = ()
 

@@ -31,11 +31,14 @@ EMBEDDED = ("nano-fast",)
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How to draw. scheduler: class and settings, as in diffusers' scheduler_config.json."""
+    """How to draw with an adapter."""
 
     steps: int
+    """denoising steps"""
     guidance: float
+    """classifier-free guidance scale"""
     scheduler: dict[str, Any]
+    """class and settings, as in diffusers' scheduler_config.json"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +129,8 @@ def part_folders(folder: Path) -> dict[str, Path]:
 
 
 def read_card(run: Path | str) -> AdapterCard | None:
-    """The provenance of an adapter, or None for one that another tool made."""
+    """The provenance of an adapter, or None for one that another tool made. ValueError where there is no adapter, or
+    its card is damaged."""
     path = adapter_folder(run) / "adapter.json"
     if not path.is_file():
         return None

@@ -33,15 +33,23 @@ class AdapterReport:
     """
 
     path: Path
+    """what was looked at"""
     format: str
+    """PEFT, diffusers or kohya"""
     base: str | None
     num_bytes: int
+    """size of its weights"""
     ranks: tuple[int, ...]
+    """that its layers have"""
     alphas: tuple[float, ...]
+    """that its layers have"""
     targets: tuple[str, ...]
     parts: dict[str, int]
+    """adapted layers by network"""
     num_layers: int
+    """adapted layers"""
     num_matched: int
+    """of them, that fit the base"""
     unmatched: tuple[str, ...]
     differences: dict[str, float]
     effect: float
@@ -50,6 +58,7 @@ class AdapterReport:
 
     @property
     def ok(self) -> bool:
+        """Whether there are no problems."""
         return not self.problems
 
 

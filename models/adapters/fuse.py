@@ -27,10 +27,15 @@ class AdapterFuse:
     """What was baked: the new base, and the parts that changed."""
 
     path: Path
+    """folder of the new base"""
     base: str
+    """name of the old one"""
     adapter_digest: str
+    """sha256 of the adapter's weights"""
     weight: float
+    """how much of it was added"""
     parts: tuple[str, ...]
+    """networks that changed"""
 
 
 @dataclass(frozen=True, kw_only=True)

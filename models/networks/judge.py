@@ -100,6 +100,7 @@ class Judge(nn.Module):
 
     @cached_property
     def attribute_index(self) -> dict[str, int]:
+        """The place of each attribute among the outputs of the finding head."""
         return {name: i for i, name in enumerate(self.config.attributes)}
 
     def tokenize(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
