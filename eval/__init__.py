@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from vesalius.eval.gates.scores import Case as Case
     from vesalius.eval.gates.scores import case_of_record as case_of_record
     from vesalius.eval.gates.scores import case_of_sample as case_of_sample
-    from vesalius.eval.obedience.questions import Networks as Networks
     from vesalius.eval.obedience.questions import measure_obedience as measure_obedience
     from vesalius.eval.obedience.questions import networks as networks
     from vesalius.eval.pixels.compare import compare as compare

@@ -65,7 +65,22 @@ def test_every_module_with_a_line_of_its_own_is_told_with_its_flags() -> None:
 def test_every_public_name_is_on_the_page_of_its_stage(stage: str) -> None:
     names = importlib.import_module(f"vesalius.{stage}").__all__
     assert names
-    assert [name for name in names if f"\n## `{name}`\n" not in PAGES[f"python-{stage}.md"]] == []
+    told = re.findall(r"^## `(\w+)`", PAGES[f"python-{stage}.md"], re.MULTILINE)
+    assert sorted(told) == sorted(names)
+
+
+def test_every_link_of_a_page_leads_to_a_heading() -> None:
+    anchors = {}
+    for name, text in PAGES.items():
+        headings = re.findall(
+            r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+        )
+        slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert len(slugs) == len(set(slugs)), f"{name}: two headings of one name"
+        anchors[name] = set(slugs)
+    for name, text in PAGES.items():
+        for page, place in re.findall(r"\]\(([\w.-]*)#([\w-]+)\)", text):
+            assert place in anchors[page or name], f"{name}: {page}#{place}"
 
 
 @public

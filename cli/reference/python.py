@@ -6,8 +6,9 @@ import ast
 import functools
 import importlib.util
 import itertools
+import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,14 +60,20 @@ def stage_page(stage: str) -> str:
         f"# `vesalius.{stage}`", "", doc, "",
         f"`from vesalius.{stage} import ...`: a name is imported when it is asked for. What stands deeper may",
         "change without notice.", "",
-        *(f"- [`{m.name}`](#{m.name.lower()}): {first(m.text)}" for m in members.values()),
+        *(f"- [`{m.name}`](#{anchor(m, members)}): {first(m.text)}" for m in members.values()),
     ]  # fmt: skip
     for member in members.values():
-        lines += ["", *member_lines(member)]
+        lines += ["", *member_lines(member, members)]
     return "\n".join(lines)
 
 
-def member_lines(member: Member) -> list[str]:
+def anchor(member: Member, members: Mapping[str, Member]) -> str:
+    """Where a name is on its page; of a class beside a function, as `Plan` beside `plan`, apart from that."""
+    twin = isinstance(member.node, ast.ClassDef) and member.name.lower() in members
+    return f"{member.name.lower()}{'-class' if twin else ''}"
+
+
+def member_lines(member: Member, members: Mapping[str, Member]) -> list[str]:
     """One public name."""
     node = member.node
     if isinstance(node, Function):
@@ -78,7 +85,8 @@ def member_lines(member: Member) -> list[str]:
     else:
         value = node.annotation if isinstance(node, ast.AnnAssign) else None
         code, more = f"{member.name}: {ast.unparse(value)}" if value else member.name, []
-    return [f"## `{member.name}`", "", "```python", code, "```", "", *markdown(member.text), *more]
+    apart = " (class)" if anchor(member, members).endswith("-class") else ""
+    return [f"## `{member.name}`{apart}", "", "```python", code, "```", "", *markdown(member.text), *more]
 
 
 def class_lines(node: ast.ClassDef, module: str) -> list[str]:
@@ -180,7 +188,7 @@ def markdown(text: str) -> list[str]:
 def first(text: str) -> str:
     """The first sentence of a text."""
     line = " ".join(text.split("\n\n")[0].split())
-    return line.split(". ")[0].removesuffix(".") + "." if line else ""
+    return re.split(r"(?<! al)\. ", line)[0].removesuffix(".") + "." if line else ""
 
 
 def plain(kind: str) -> str:

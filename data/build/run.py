@@ -73,7 +73,7 @@ class BuildSummary:
 
 
 def build_dataset(config: BuildConfig) -> BuildSummary:
-    """Read the sources and write the dataset folder.
+    """Read sources of any known kind and write one dataset folder.
 
     ValueError names the file (and line) of the first thing wrong and its remedy; with `keep_going` only where a source
     as a whole cannot be read or nothing is left. OSError where the disk is full. Neither leaves a manifest.

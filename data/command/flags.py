@@ -20,6 +20,7 @@ from typing import Any
 WIDEST = 110
 COLUMN = 26
 """Where the texts begin, in letters."""
+LAST = ("json", "dry_run")
 WORDS = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
 
 
@@ -41,10 +42,10 @@ class Flag:
 
     @property
     def word(self) -> str:
-        """--keep-going, or --no-mirror of a switch that is on, or FOLDER of what needs no flag."""
+        """--keep-going, or --[no-]mirror of a switch that is on, or FOLDER of what needs no flag."""
         if self.positional:
             return self.value
-        no = "no-" if not self.value and self.default == "on" else ""
+        no = "[no-]" if not self.value and self.default == "on" else ""
         return f"--{no}{self.name.replace('_', '-')}"
 
     @property
@@ -55,11 +56,12 @@ class Flag:
     @property
     def text(self) -> str:
         """Its help in one paragraph, with the default."""
-        return f"{self.help} [default: {self.default}]" if self.default and self.value else self.help
+        return f"{self.help} [default: {self.default}]" if self.default else self.help
 
 
 def flags_of(kind: type[Any], given: Any = None) -> list[Flag]:
-    """The flags of a configuration's class, in its order. given: an instance whose values are the defaults."""
+    """The flags of a configuration's class: what is needed, its own, those of classes that it is made from, and how
+    it is told at the end. given: an instance whose values are the defaults."""
     hints, texts = typing.get_type_hints(kind, include_extras=True), field_texts(kind)
     flags = []
     for field in dataclasses.fields(kind):
@@ -86,7 +88,8 @@ def flags_of(kind: type[Any], given: Any = None) -> list[Flag]:
                 help=texts.get(field.name, ""), positional=positional, optional=type(None) in typing.get_args(hint),
             )
         )  # fmt: skip
-    return flags
+    own = kind.__annotations__
+    return sorted(flags, key=lambda f: (not f.positional, not f.required, f.name in LAST, f.name not in own))
 
 
 def field_texts(kind: type[Any]) -> dict[str, str]:

@@ -46,7 +46,7 @@ class MergeSummary:
 
 
 def merge_datasets(config: MergeConfig) -> MergeSummary:
-    """Write the records of all folders. Equal names get a number; splits stay as they are.
+    """Write the records of several datasets as one. Equal names get a number; splits stay as they are.
 
     ValueError where a patient (or group) is in different splits of two datasets, unless the first is to be followed:
     of a merge by accident nobody would notice that the test split has been trained on.

@@ -103,7 +103,7 @@ class Answer(NamedTuple):
 
 
 def networks(judge: Judge | None = None, witness: Witness | None = None, reader: Reader | None = None) -> Networks:
-    """The networks of this package, those given."""
+    """What measures obedience: the networks of this package that are given, each opened by its `load`."""
     return Networks(agreement={"judge": judge} if judge else {}, judge=judge, witness=witness, reader=reader)
 
 

@@ -91,7 +91,9 @@ def picture_set(
 
 
 def find_copies(samples: PictureSet, held_out: PictureSet, train: PictureSet, *, seed: int = 0) -> dict[str, Any]:
-    """Copies, near-duplicates and the nearest pairs, as JSON. ValueError where the sets do not fit each other.
+    """Copies of training images among samples, near-duplicates, and the nearest pairs, as JSON.
+
+    ValueError where the sets do not fit each other.
 
     copies: a row per modality and detector; near-duplicates likewise; verdicts: per modality, "no conclusion" where
     detectors disagree or the counts do not carry one; pairs: the samples nearest to a training image, in units of

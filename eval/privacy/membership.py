@@ -70,7 +70,9 @@ def infer_membership(
     batch_size: int = 16,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """The attack on a generator, per modality and over all, as JSON. ValueError where no modality has enough images.
+    """Membership inference: does a generator's loss tell what it was trained on? Per modality and over all, as JSON.
+
+    ValueError where no modality has enough images.
 
     members: images that it was trained on; others: images like them that it was not. reference: a generator that was
     trained on neither, such as the base without its adapter; it is attacked too, and gives each score its scale.

@@ -58,7 +58,8 @@ Outcome = NDArray[np.float32]
 
 
 def measure_usefulness(config: UsefulnessConfig, train: Train | None = None) -> dict[str, Any]:
-    """Measure, and write report.html, report.json and report.md; returns what the JSON holds.
+    """Train classifiers with and without samples, and write report.html, report.json and report.md; returns what the
+    JSON holds.
 
     train: the user's own classifier, as `vesalius.eval.usefulness.classifiers` has it, in place of --classifier.
     ValueError as `measure`.

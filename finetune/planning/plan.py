@@ -54,7 +54,7 @@ NUM_READ = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run will need.
+    """What a fine-tuning run will need: memory, time, money, and what to change where it does not fit.
 
     measured: whether seconds were measured on the card itself. peak and room: bytes, the most that the run holds and
     what the card has; memory: what makes that peak. flops: of one step, forward and backward. seconds: of the whole

@@ -63,7 +63,10 @@ class AdapterReport:
 
 
 def check_adapter(config: AdapterCheckConfig) -> AdapterReport:
-    """Look at an adapter of any make. ValueError where it is none, is damaged, or was trained on another base."""
+    """Load an adapter of any make here and in plain diffusers, and compare.
+
+    ValueError where it is none, is damaged, or was trained on another base.
+    """
     config.check()
     lora = read_lora(config.adapter)
     base = open_base(config.base)

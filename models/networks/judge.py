@@ -90,7 +90,10 @@ class TextEncoder(nn.Module):
 
 
 class Judge(nn.Module):
-    """Image and text encoders with heads. `digest` names the weights in every score."""
+    """A small image-text pair with heads, which says whether a picture agrees with a text and which findings it shows.
+
+    `load` opens it. `digest` names the weights in every score.
+    """
 
     def __init__(self, config: JudgeConfig, tokenizer: Any, digest: str = "") -> None:
         super().__init__()

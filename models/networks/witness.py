@@ -58,7 +58,10 @@ class WitnessConfig:
 
 
 class Witness(nn.Module):
-    """A vision transformer (Dosovitskiy et al. 2021) and linear heads. `digest` names the weights."""
+    """A second network that is used for evaluation only and never filters a sample. `load` opens it.
+
+    A vision transformer (Dosovitskiy et al. 2021) and linear heads. `digest` names the weights.
+    """
 
     mean: torch.Tensor
     deviation: torch.Tensor

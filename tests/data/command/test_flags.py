@@ -75,7 +75,7 @@ FLAGS = {flag.name: flag for flag in flags_of(Some)}
         ("kind", "--kind one|two", "one"),
         ("names", "--names TEXT ...", ""),
         ("veto", "--veto FILE ...", ""),
-        ("mirror", "--no-mirror", "on"),
+        ("mirror", "--[no-]mirror", "on"),
         ("json", "--json", ""),
         ("rate", "--rate NUMBER", "0.0001"),
         ("sizes.width", "--sizes.width N", "8"),
