@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread per test process: two processes share two cores better than four threads do.
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help install install-dev quickstart test test-slow fuzz lint type bench dependencies release clean
+.PHONY: help install install-dev quickstart test test-slow fuzz lint type docs bench dependencies release clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -46,6 +46,11 @@ lint: install-dev  ## ruff
 
 type: install-dev  ## mypy
 	$(BIN)/mypy
+
+# The notice of Material's end of life would stand above every build; the choice is in mkdocs.yml.
+docs: install  ## the documentation as a site, build/site; a warning is an error
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: install  ## images/s beside plain code in one run, what drawing costs, files/s and memory of a build
 	$(BIN)/python -m benchmarks.generate

@@ -143,7 +143,7 @@ def processor_s() -> float:
 
 def speed(config: Speed, compressed: float) -> dict[str, Any]:
     from vesalius.data.build.config import BuildConfig
-    from vesalius.data.build.run import build
+    from vesalius.data.build.run import build_dataset
     from vesalius.data.command.workers import num_workers
 
     workers = num_workers(config.workers, 1_000_000)
@@ -157,7 +157,9 @@ def speed(config: Speed, compressed: float) -> dict[str, Any]:
             "plain": lambda: plain(paths, out),
             "plain, 16 bits": lambda: plain(paths[:FEW], out, deep=True),
             "decode": lambda: decode_all(paths, workers),
-            "vesalius": lambda: build(BuildConfig(sources=(root / "dicom",), out=out, workers=workers, json=True)),
+            "vesalius": lambda: build_dataset(
+                BuildConfig(sources=(root / "dicom",), out=out, workers=workers, json=True)
+            ),
         }
         sizes: dict[str, float] = {}
         for _ in range(config.repeats):

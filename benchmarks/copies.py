@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from vesalius.eval.privacy.limits import PictureSet, measure
+from vesalius.eval.privacy.limits import PictureSet, find_copies
 from vesalius.eval.privacy.nearest import CROPS, PixelDetector
 
 WIDTHS = {"judge": 96, "witness": 320}
@@ -48,7 +48,7 @@ def run(config: CopiesConfig) -> dict[str, float]:
     samples, held_out = (chance(n, 4, generator) for n in (config.num, config.held_out))
     train = chance(config.num, len(CROPS), generator)
     before, begun = _peak(), time.process_time()
-    measure(samples, held_out, train)
+    find_copies(samples, held_out, train)
     ours, peak = time.process_time() - begun, _peak()
     begun = time.process_time()
     for name in samples.views:

@@ -21,6 +21,7 @@ from vesalius.data.command.ending import RESUMABLE as RESUMABLE
 from vesalius.data.command.ending import USAGE as USAGE
 from vesalius.data.command.ending import Stopped as Stopped
 from vesalius.data.command.ending import ended, fail, heed_signals
+from vesalius.data.command.flags import asks_for_help, help_text, without_none
 
 
 class Verb(NamedTuple):
@@ -189,7 +190,8 @@ def find_verb(words: list[str]) -> tuple[Verb | None, list[str]]:
 
 
 def parse(verb: Verb, words: list[str]) -> Any:
-    """The configuration that a verb's words say: a recipe file first where one is given, flags over it."""
+    """The configuration that a verb's words say: a recipe file first where one is given, flags over it. `--help` is
+    told here, and ends the process."""
     import tyro
 
     kind: type[Any] = load(verb.config)
@@ -204,13 +206,12 @@ def parse(verb: Verb, words: list[str]) -> Any:
         for f in dataclasses.fields(kind)
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     }
-    return tyro.cli(
-        kind,
-        args=words,
-        prog=f"vesalius {verb.words}{' [RECIPE.toml]' if verb.words in RECIPES else ''}",
-        description=kind.__doc__,
-        default=kind(**{**required, **values}),
-    )
+    called = f"vesalius {verb.words}{' [RECIPE.toml]' if verb.words in RECIPES else ''}"
+    settled = kind(**{**required, **values})
+    if asks_for_help(words):
+        print(help_text(called, kind, settled))
+        sys.exit(DONE)
+    return tyro.cli(kind, args=without_none(words, kind), prog=called, description=kind.__doc__, default=settled)
 
 
 def load(place: str) -> Any:

@@ -48,9 +48,9 @@ def _records(
 
 
 def build(config: BuildConfig) -> int:
-    from vesalius.data.build.run import build
+    from vesalius.data.build.run import build_dataset
 
-    summary = build(config)
+    summary = build_dataset(config)
     if config.json:
         print_json(summary)
     else:
@@ -69,14 +69,14 @@ def build(config: BuildConfig) -> int:
 
 
 def check(config: CheckConfig) -> int:
-    from vesalius.data.check.run import check, measured
+    from vesalius.data.check.run import check_dataset, measured
 
     tokenizer = None
     if config.base is not None:
         from vesalius.models.text import open_tokenizer
 
         tokenizer = open_tokenizer(config.base)
-    summary = check(config, tokenizer)
+    summary = check_dataset(config, tokenizer)
     if config.json:
         print_json({**dataclasses.asdict(summary), "ok": summary.ok})
     else:

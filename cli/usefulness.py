@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 def usefulness(config: UsefulnessConfig) -> int:
     """Measure; with --dry-run only what that would take."""
-    from vesalius.eval.usefulness.run import usefulness
+    from vesalius.eval.usefulness.run import measure_usefulness
 
-    result = usefulness(config)
+    result = measure_usefulness(config)
     if config.json:
         print_json(result)
     elif config.dry_run:

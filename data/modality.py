@@ -23,28 +23,27 @@ SHOWN = ("lung", "soft tissue", "bone")
 
 @dataclass(frozen=True, kw_only=True)
 class Modality:
-    """One imaging technique.
-
-    name: the word used in records, prompts and manifests.
-    channels: 1 for grey images (stored and shown as three equal channels), 3 for colour.
-    fit: how a non-square image becomes square: "pad" keeps the whole body, "crop" keeps the scale of texture.
-    words: lower-case names that users and headers give it; the longest match in a prompt wins.
-    dicom: values of the DICOM attribute Modality (0008,0060).
-    window: (centre, width) in Hounsfield units used when a file carries none; None where units are arbitrary.
-    windows: names of the windows (`vesalius.data.hounsfield`) that a model sees in red, green and blue where units are
-        known; where they are not the image is grey and `grey_word` begins its prompts.
-    flips: mirrorings that keep an image plausible when its text names no side.
-    """
+    """One imaging technique."""
 
     name: str
+    """the word used in records, prompts and manifests"""
     channels: Literal[1, 3]
+    """1 for grey images (stored and shown as three equal channels), 3 for colour"""
     fit: Literal["pad", "crop"]
+    """how a non-square image becomes square: "pad" keeps the whole body, "crop" keeps the scale of texture"""
     words: tuple[str, ...]
+    """lower-case names that users and headers give it; the longest match in a prompt wins"""
     dicom: tuple[str, ...] = ()
+    """values of the DICOM attribute Modality (0008,0060)"""
     window: tuple[float, float] | None = None
+    """(centre, width) in Hounsfield units used when a file carries none; None where units are arbitrary"""
     windows: tuple[str, ...] = ()
+    """names of the windows (`vesalius.data.hounsfield`) that a model sees in red, green and blue where units are
+    known"""
     grey_word: str = ""
+    """what a prompt begins with where they are not known, and the image is grey"""
     flips: tuple[Flip, ...] = ()
+    """mirrorings that keep an image plausible when its text names no side"""
 
 
 MODALITIES: dict[str, Modality] = {
@@ -107,6 +106,7 @@ MODALITIES: dict[str, Modality] = {
         ),
     )
 }  # fmt: skip
+"""All modalities by name."""
 
 _BY_WORD = {w: m for m in MODALITIES.values() for w in (m.name.lower(), *m.words)}
 _BY_DICOM = {code: m for m in MODALITIES.values() for code in m.dicom}

@@ -38,46 +38,59 @@ MARKS = (".build", "phantom.json", "derived.json", ".generate")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One finding that an image shows, or that its report denies.
-
-    side is the patient's, not the viewer's. size_mm is the longest diameter in millimetres. count is of like lesions.
-    """
+    """One finding that an image shows, or that its report denies."""
 
     kind: str
+    """what it is, in one or a few words: nodule, pleural effusion"""
     side: Side | None = None
+    """left or right of the patient, not of the viewer; or bilateral"""
     size_mm: float | None = None
+    """longest diameter in millimetres"""
     count: int = 1
+    """how many alike"""
     present: bool = True
+    """false: the text denies it"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One image on disk with its text.
-
-    file_name: path of the image relative to its split's folder (on disk) or to the dataset folder (in memory).
-    text: the report, or the caption where there is no report. caption: a short line for the same image, or None.
-    depth: generation depth; real and phantom records are 0, a sample is 1 + the deepest record its adapter saw.
-    hounsfield: whether the image file holds Hounsfield units (`vesalius.data.hounsfield`).
-    extra: any further columns, kept as they are.
-    """
+    """One image on disk with its text: a row of a dataset's `metadata.jsonl`."""
 
     file_name: str
+    """path of the image, relative to its split's folder on disk, and to the dataset folder in memory"""
     text: str
+    """the report, or the caption where there is no report"""
     modality: str
+    """name of a modality: CT, MRI, pathology, X-ray ..."""
     caption: str | None = None
+    """a short line for the same image"""
     organ: str | None = None
+    """part of the body"""
     label: str | None = None
+    """class of the image, as its source names it"""
     findings: tuple[Finding, ...] = ()
+    """what the image shows, or its report denies; JSON text on disk, so that the column has one type"""
     patient_id: str | None = None
+    """whose image it is, by a pseudonym; all images of one patient lie in one split"""
     split: str = "train"
+    """train, val or test; on disk the name of its folder"""
     origin: Origin = "real"
+    """real, phantom or synthetic"""
     depth: int = 0
+    """generation depth: 0 of real and phantom records; of a sample 1 + the deepest record that its adapter saw"""
     license: str | None = None
+    """licence of image and text, as the source writes it"""
     source: str | None = None
+    """where it comes from: the name of a dataset or collection, or `vesalius generate`"""
     mask: str | None = None
+    """path of an image of the same size that marks the findings, 0 where there is none"""
     sha256: str | None = None
+    """digest of the image's bytes, in hex"""
     hounsfield: bool = False
+    """whether the image file holds Hounsfield units (`vesalius.data.hounsfield`)"""
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """any further columns, kept as they are; on disk they stand beside the others, or as JSON text where not every row
+    has them"""
 
     def to_json(self) -> dict[str, Any]:
         """The row on disk: `file_name` and `text` first, empty fields left out, `extra` spread at the end."""
@@ -262,7 +275,10 @@ def load_records(folder: Path | str, split: str | None = None) -> list[Record]:
 
 
 def stream_records(folder: Path | str, split: str | None = None) -> Iterator[Record]:
-    """The same one by one, in memory that does not grow with the dataset. ValueError as `load_records`, on the way."""
+    """The records of a dataset folder (or of one split) one by one, in memory that does not grow.
+
+    ValueError as `load_records`, on the way.
+    """
     root, seen, empty = Path(folder), set[str](), True
     for place, name in metadata_files(root):
         for number, row in numbered_rows(place):

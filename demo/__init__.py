@@ -1,19 +1,11 @@
 """The browser application for educators and raters."""
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vesalius.demo.config import DemoConfig
-    from vesalius.demo.server import launch
+    from vesalius.demo.config import DemoConfig as DemoConfig
+    from vesalius.demo.server import launch as launch
+else:
+    from vesalius.data.command.exports import exports
 
-__all__ = ["DemoConfig", "launch"]
-_HOME = {"DemoConfig": "config", "launch": "server"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    __all__, __getattr__, __dir__ = exports(__name__)

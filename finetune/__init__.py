@@ -1,33 +1,21 @@
-"""Records to adapters: LoRA on a frozen base."""
+"""Records to adapters: LoRA on a frozen base, or all its weights."""
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vesalius.finetune.cloud.config import CloudConfig
-    from vesalius.finetune.cloud.task import render_task
-    from vesalius.finetune.config import FinetuneConfig
-    from vesalius.finetune.lora import RunSummary, finetune
+    from vesalius.finetune.cloud.config import CloudConfig as CloudConfig
+    from vesalius.finetune.cloud.task import Rendered as Rendered
+    from vesalius.finetune.cloud.task import render_task as render_task
+    from vesalius.finetune.config import FinetuneConfig as FinetuneConfig
+    from vesalius.finetune.lora import RunSummary as RunSummary
+    from vesalius.finetune.lora import finetune as finetune
+    from vesalius.finetune.planning.config import PlanConfig as PlanConfig
+    from vesalius.finetune.planning.plan import Plan as Plan
+    from vesalius.finetune.planning.plan import plan as plan
+    from vesalius.finetune.running.runs import Run as Run
+    from vesalius.finetune.running.runs import RunsConfig as RunsConfig
+    from vesalius.finetune.running.runs import list_runs as list_runs
+else:
+    from vesalius.data.command.exports import exports
 
-__all__ = [
-    "CloudConfig",
-    "FinetuneConfig",
-    "RunSummary",
-    "finetune",
-    "render_task",
-]
-_HOME = {
-    "CloudConfig": "cloud.config",
-    "FinetuneConfig": "config",
-    "RunSummary": "lora",
-    "finetune": "lora",
-    "render_task": "cloud.task",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    __all__, __getattr__, __dir__ = exports(__name__)

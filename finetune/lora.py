@@ -58,10 +58,14 @@ class RunSummary:
     """What a run came to. finished is False where a signal stopped it; the same line continues it."""
 
     out: Path
+    """the run folder"""
     step: int
+    """updates that were made"""
     finished: bool
     validation: tuple[tuple[int, float], ...]
+    """(step, loss) of each validation"""
     seconds: float
+    """that it took, this time"""
 
 
 def finetune(config: FinetuneConfig) -> RunSummary:

@@ -46,13 +46,17 @@ class Request:
     """
 
     prompt: str
+    """what is drawn"""
     seed: int
+    """of this one picture"""
     modality: str | None = None
     file_name: str = ""
+    """what it will be called, relative to a samples folder; empty outside of one"""
     findings: tuple[Finding, ...] = ()
     size: Shape | None = None
     group: str = ""
     source: Source | None = None
+    """a picture to start from in place of noise"""
 
     def __post_init__(self) -> None:
         """A list is taken for a size."""

@@ -20,44 +20,60 @@ WORK = ".generate"
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One generated image.
-
-    file_name: relative to the samples folder. text: the prompt. seed: of this one picture; with the same recipe it
-    draws the same picture in any batch. height and width: in pixels, 0 where that is not known. findings: what the
-    prompt asks for, where that is known. depth: 1 + that of the deepest record that the adapter was trained on. raw16:
-    the same picture in Hounsfield units (`vesalius.data.hounsfield`), relative to the samples folder, of CT that has
-    them. group: samples of one group and seed were asked for the same but for one thing; "" where there is none.
-    source: name of the picture that it was drawn from, "" where from noise alone; strength: how far that was taken back
-    into noise, 0 where there is none; the digests are those of that file and of the mask. reuse:
-    every how many steps the deep levels of the denoiser ran.
-    """
+    """One generated image with the recipe of its making: a row of a samples folder's `metadata.jsonl`."""
 
     file_name: str
+    """path of the picture, relative to the samples folder"""
     text: str
+    """the prompt"""
     modality: str
+    """name of the modality that was drawn"""
     seed: int
+    """of this one picture; with the same recipe it draws the same picture in any batch"""
     steps: int
+    """denoising steps"""
     guidance: float
+    """classifier-free guidance scale; 1 is without"""
     findings: tuple[Finding, ...] = ()
+    """what the prompt asks for, where that is known; JSON text on disk"""
     negative: str = ""
+    """what the picture should not show"""
     height: int = 0
+    """in pixels; 0 where that is not known"""
     width: int = 0
+    """in pixels; 0 where that is not known"""
     scheduler: str = ""
+    """how the noise was taken away"""
     precision: str = "fp32"
+    """fp32 or bf16"""
     reuse: int = 1
+    """every how many steps the deep levels of the denoiser ran"""
     base: str = ""
+    """name of the base: nano, a hub id, or the last part of a folder's path"""
     base_digest: str = ""
+    """sha256 of the base's files"""
     adapter_digest: str | None = None
+    """sha256 of the adapter's weights, of several with their shares; null without one"""
     depth: int = 1
+    """1 + that of the deepest record that base, adapter or source picture was made from"""
     group: str = ""
+    """samples of one group and seed were asked for the same but for one thing (`--vary`); empty where there is none"""
     source: str = ""
+    """name of the picture that it was drawn from; empty where from noise alone"""
     source_sha256: str = ""
+    """digest of that file"""
     mask_sha256: str = ""
+    """digest of the mask within which it was drawn"""
     strength: float = 0.0
+    """how far the source was taken back into noise, up to 1; 0 where there is none"""
     sha256: str = ""
+    """digest of the picture's bytes, in hex"""
     raw16: str | None = None
+    """path of the same picture in Hounsfield units (16-bit PNG), of CT whose model knows them; else null"""
     raw16_sha256: str | None = None
+    """digest of that file"""
     synthetic: bool = True
+    """always true"""
 
     def to_json(self) -> dict[str, Any]:
         """The row on disk. Findings are JSON text, since tables want one type per column."""
@@ -80,6 +96,7 @@ class Sample:
 
     @staticmethod
     def from_json(row: dict[str, Any]) -> Sample:
+        """The inverse of `to_json`. TypeError or ValueError where a value is not of the declared kind, or lacks."""
         names = {f.name for f in dataclasses.fields(Sample)}
         findings = tuple(Finding(**f) for f in json.loads(row.get("findings") or "[]"))
         row = {"height": row.get("size", 0), "width": row.get("size", 0), **row}  # as it was told of squares once
@@ -132,7 +149,10 @@ def load_samples(folder: Path | str) -> list[Sample]:
 
 
 def stream_samples(folder: Path | str) -> Iterator[Sample]:
-    """The same one by one, in memory that does not grow with them. ValueError as `load_samples`, on the way."""
+    """The samples of a folder one by one, in memory that does not grow.
+
+    ValueError as `load_samples`, on the way.
+    """
     path = Path(folder) / "metadata.jsonl"
     if not path.is_file() and (Path(folder) / "manifest.json").is_file():
         raise ValueError(f"{folder}: holds a dataset, not a samples folder; draw with `vesalius generate --sink png`")

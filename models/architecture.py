@@ -12,23 +12,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Sizes of one Stable-Diffusion-shaped model.
-
-    image_size: pixels along an edge; the latent grid is image_size / 2 ** (len(autoencoder_channels) - 1).
-    context: tokens in one chunk of text, begin and end marks included.
-    """
+    """Sizes of one Stable-Diffusion-shaped model."""
 
     image_size: int = 128
+    """pixels along an edge; the latent grid is image_size / 2 ** (len(autoencoder_channels) - 1)"""
     latent_channels: int = 12
+    """channels of the latents"""
     autoencoder_channels: tuple[int, ...] = (16, 48, 96)
+    """of each level of the autoencoder"""
     denoiser_channels: tuple[int, ...] = (48, 144, 224)
+    """of each level of the denoiser"""
     denoiser_heads: int = 4
+    """heads of its attention"""
     layers_per_block: int = 1
+    """residual layers of each of its levels"""
     text_width: int = 256
+    """numbers of a token's embedding"""
     text_layers: int = 3
+    """layers of the text encoder"""
     text_heads: int = 4
+    """heads of its attention"""
     vocabulary: int = 3072
+    """tokens that the tokenizer knows"""
     context: int = 256
+    """tokens in one chunk of text, begin and end marks included"""
 
     @property
     def latent_size(self) -> int:

@@ -30,6 +30,7 @@ class Base:
     """
 
     name: str
+    """nano, a folder, or a hub id"""
     digest: str
     pipeline: Any
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vesalius.data.check.run import CheckConfig, check
+from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.finetune.feeding.trainset import choose_trainset
@@ -66,7 +66,7 @@ def test_the_loop_closes(config: ImproveConfig, data: Path) -> None:
     assert len(records) == len(accepted)
     assert {r.origin for r in records} == {"synthetic"}
     assert {r.depth for r in records} == {2}  # nano-fast learnt from what nano drew
-    assert check(CheckConfig(folder=second / "accepted", json=True)).ok
+    assert check_dataset(CheckConfig(folder=second / "accepted", json=True)).ok
 
     # records -> second adapter, fresh from the base, with half the weight on what is no sample
     again = read_card(second / "run")

@@ -1,4 +1,5 @@
-"""The README is run: its Python as written, its command lines parsed, its recipe read, its file tree compared."""
+"""The README is run: its Python as written, its file tree compared. Of every page of the documentation the command
+lines are parsed and the links followed."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,9 @@ from vesalius.cli.main import VERBS, find_verb, parse
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", "cli")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+CARDS = sorted((ROOT / "models").glob("*/README.md"))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *CARDS)
+RECIPES = ROOT / "docs" / "how-to" / "fine-tune.md"
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -25,11 +29,14 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
 
 
-def lines(command: str) -> list[list[str]]:
-    """The words of every line of the documentation that calls a command."""
-    found = [line for page in PAGES for block in blocks(page.read_text("utf-8"), "bash") for line in block.splitlines()]
-    # What a launcher starts as a module is the same line.
-    plain = (re.sub(r"^accelerate launch .* -m vesalius\.cli\.main", "vesalius", line.strip()) for line in found)
+def lines(command: str, pages: Sequence[Path] = PAGES) -> list[list[str]]:
+    """The words of every line of some pages, or of the whole documentation, that calls a command."""
+    texts = [block for page in pages for block in blocks(page.read_text("utf-8"), "bash")]
+    found = [line for text in texts for line in re.sub(r" \\\n +", " ", text).splitlines()]
+    # What a launcher starts as a module, or a pipe feeds, is the same line.
+    plain = (
+        re.sub(r"^(accelerate launch .* -m vesalius\.cli\.main|.*\| vesalius)", "vesalius", s.strip()) for s in found
+    )
     return [words for words in (shlex.split(line, comments=True) for line in plain) if words[:1] == [command]]
 
 
@@ -48,11 +55,11 @@ def test_the_python_of_the_readme_runs_as_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.words)
 def test_the_readme_shows_every_verb(verb: object) -> None:
-    assert verb in [find_verb(words[1:])[0] for words in lines("vesalius")]
+    assert verb in [find_verb(words[1:])[0] for words in lines("vesalius", [ROOT / "README.md"])]
 
 
 def test_every_command_line_of_the_documentation_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (recipe,) = blocks(README, "toml")
+    (recipe,) = blocks(RECIPES.read_text("utf-8"), "toml")
     (tmp_path / "recipe.toml").write_text(recipe)
     (tmp_path / "runs").symlink_to(ROOT / "runs")
     monkeypatch.chdir(tmp_path)
@@ -60,6 +67,40 @@ def test_every_command_line_of_the_documentation_is_understood(tmp_path: Path, m
         verb, rest = find_verb(words[1:])
         assert verb is not None, words
         assert parse(verb, rest) is not None, words
+
+
+def test_every_verb_that_a_sentence_names_is_there() -> None:
+    named = {name for page in PAGES for name in re.findall(r"`vesalius ([a-z][^`\n]*)`", page.read_text("utf-8"))}
+    assert {"data build", "cloud render"} <= named
+    groups = {verb.words.split()[0] for verb in VERBS}
+    assert [name for name in sorted(named - groups) if find_verb(name.split())[0] is None] == []
+
+
+def test_every_module_and_script_of_the_documentation_is_there() -> None:
+    told = "\n".join(page.read_text("utf-8") for page in PAGES)
+    ours = re.findall(r"\bpython -m ((?:vesalius|benchmarks)\.[\w.]*\w)", told)
+    modules = {name.removeprefix("vesalius.") for name in ours}
+    scripts = set(re.findall(r"\b(?:python|bash) (\w[\w/-]*\.(?:py|sh))\b", told))
+    assert {"benchmarks.cost", "finetune.base.denoiser"} <= modules
+    assert {"runs/train-nano.sh", "runs/contact_sheet.py"} <= scripts
+    files = {f"{name.replace('.', '/')}.py" for name in modules} | scripts
+    assert [name for name in sorted(files) if not (ROOT / name).is_file()] == []
+
+
+def test_every_name_of_the_code_that_the_documentation_says_is_there() -> None:
+    told = "\n".join(page.read_text("utf-8") for page in PAGES)
+    named = re.compile(rf"\bvesalius\.((?:{'|'.join(STAGES)})\.[\w.]*\w)")
+    wrong = []
+    for name in sorted(set(named.findall(told))):
+        parts, place = name.split("."), ROOT
+        while parts and (place / parts[0]).is_dir():
+            place /= parts.pop(0)
+        module = place / f"{parts[0]}.py" if parts else place / "__init__.py"
+        source = module if module.is_file() else place / "__init__.py"
+        rest = parts[1:] if parts and module.is_file() else parts
+        if not all(re.search(rf"\b{part}\b", source.read_text("utf-8")) for part in rest[:1]):
+            wrong.append(name)
+    assert wrong == []
 
 
 def test_every_make_target_of_the_documentation_is_there() -> None:

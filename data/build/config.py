@@ -15,57 +15,58 @@ from vesalius.data.sources.slices import check_slices
 
 @dataclass(frozen=True, kw_only=True)
 class BuildConfig(Settled):
-    """What to read, where to write, and how to split."""
+    """Read images and their texts from any known source into one checked dataset folder. The same line goes on after a
+    stop."""
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders or files to read: metadata.jsonl folders, CSV tables, DICOM, folders named for classes."""
+    """folders or files to read: metadata.jsonl folders, CSV tables, DICOM, folders named for classes"""
     out: Path
-    """Dataset folder to write; new, empty, or left by the same command when it was stopped."""
+    """dataset folder to write; new, empty, or left by the same command when it was stopped"""
     keep_going: bool = False
-    """Set bad rows aside in quarantine.jsonl and build from the rest, instead of stopping at the first."""
+    """set bad rows aside in quarantine.jsonl and build from the rest, instead of stopping at the first"""
     val: float = 0.1
-    """Share of patients in the validation split, where the sources name no split."""
+    """share of patients in the validation split, where the sources name no split"""
     test: float = 0.1
-    """Share of patients in the test split, where the sources name no split."""
+    """share of patients in the test split, where the sources name no split"""
     seed: int = 0
-    """Seed of the split: a patient's split depends on it and on the patient alone, so it survives additions."""
+    """seed of the split: a patient's split depends on it and on the patient alone, so it survives additions"""
     resplit: bool = False
-    """Ignore the splits that the sources name, and split by patient."""
+    """ignore the splits that the sources name, and split by patient"""
     size: int = 0
-    """Longest side of the stored images in pixels, never enlarged; 0 keeps each as it is."""
+    """longest side of the stored images in pixels, never enlarged; 0 keeps each as it is"""
     modality: str | None = None
-    """Modality of sources that do not say theirs, such as folders named for classes, and NIfTI."""
+    """modality of sources that do not say theirs, such as folders named for classes, and NIfTI"""
     slices: str = "all"
-    """Of a series or volume: middle, every:N or all. Slices are counted by their position; blank ones do not count."""
+    """of a series or volume: middle, every:N or all. Slices are counted by their position; blank ones do not count."""
     plane: Literal["axial", "coronal", "sagittal"] | None = None
-    """Plane of the slices of NIfTI volumes; none: across their longest voxel edge, axial where all are alike."""
+    """plane of the slices of NIfTI volumes; none: across their longest voxel edge, axial where all are alike"""
     mpp: float | None = 1.0
-    """Microns per pixel of the tiles of slides, whose edge is --size (256 where that is 0); none: the slide's own."""
+    """microns per pixel of the tiles of slides, whose edge is --size (256 where that is 0); none: the slide's own"""
     tiles: int = 16
-    """Most tiles of tissue from one slide, spread evenly over it; 0: all."""
+    """most tiles of tissue from one slide, spread evenly over it; 0: all"""
     stain: Literal["macenko"] | None = None
-    """Bring the stain of pathology, which must be H&E, to Macenko's reference; none: it is left as it is."""
+    """bring the stain of pathology, which must be H&E, to Macenko's reference; none: it is left as it is"""
     reports: Path | None = None
-    """Table, text, Structured Report, or folder of them: paired by accession number, study UID or file name."""
+    """table, text, Structured Report, or folder of them: paired by accession number, study UID or file name"""
     salt: str = OPEN_SALT
-    """Secret that keys the hash of identifiers and the shift of dates; set your own before you share the dataset. The
+    """secret that keys the hash of identifiers and the shift of dates; set your own before you share the dataset. The
     patients that tables name are hashed under your own alone."""
     mapping: Path | None = None
     """CSV to write with what stands for each patient, study and series; keep it secret. none: not written."""
     allow_burned_in: bool = False
-    """Take DICOM images that say, or in which tesseract finds, that text is burned into their pixels."""
+    """take DICOM images that say, or in which tesseract finds, that text is burned into their pixels"""
     keep_identifiers: bool = False
-    """Keep the names, numbers, addresses and dates that texts hold, columns that name people, and the names of files,
-    all of which else are taken out."""
+    """keep the names, numbers, addresses and dates that texts hold, columns that name people, and the names of files,
+    all of which else are taken out"""
     read_findings: bool = False
-    """Read the findings of rows that list none from their texts, by rules for English and Chinese reports; what these
-    leave open goes into the column `uncertain`."""
+    """read the findings of rows that list none from their texts, by rules for English and Chinese reports; what these
+    leave open goes into the column `uncertain`"""
     workers: int = 0
-    """Processes that decode images; 0: one for each core. The dataset is the same for any number."""
+    """processes that decode images; 0: one for each core. The dataset is the same for any number."""
     json: bool = False
-    """Print the summary as JSON, without progress."""
+    """print the summary as JSON, without progress"""
     dry_run: bool = False
-    """Read the sources without their pixels, report, and write nothing."""
+    """read the sources without their pixels, report, and write nothing"""
 
 
 def check_config(config: BuildConfig) -> None:

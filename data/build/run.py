@@ -53,21 +53,27 @@ class BuildSummary:
     """
 
     path: Path
+    """the dataset folder"""
     num_records: int
+    """records in all"""
     splits: dict[str, int]
+    """records by split"""
     modalities: dict[str, int]
+    """records by modality"""
     quarantined: tuple[Refused, ...] = ()
     num_quarantined: int = 0
     notes: tuple[str, ...] = ()
+    """what one should know of the sources"""
     removed: dict[str, int] = dataclasses.field(default_factory=dict)
     uncertain: dict[str, int] = dataclasses.field(default_factory=dict)
     num_reused: int = 0
     unchanged: bool = False
     dry_run: bool = False
+    """nothing was written"""
 
 
-def build(config: BuildConfig) -> BuildSummary:
-    """Read the sources and write the dataset folder.
+def build_dataset(config: BuildConfig) -> BuildSummary:
+    """Read sources of any known kind and write one dataset folder.
 
     ValueError names the file (and line) of the first thing wrong and its remedy; with `keep_going` only where a source
     as a whole cannot be read or nothing is left. OSError where the disk is full. Neither leaves a manifest.

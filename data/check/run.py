@@ -38,37 +38,44 @@ MOST_LINES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig(Settled):
-    """What to check."""
+    """Read a dataset folder, every row and every image, and tell what must be mended before anything learns from it."""
 
     folder: tyro.conf.Positional[Path]
-    """Dataset folder, as `vesalius data build` or `vesalius data phantom` writes it, or shards of `data export`."""
+    """dataset folder, as `vesalius data build` or `vesalius data phantom` writes it, or shards of `data export`"""
     page: Path | None = None
-    """HTML page to write: counts, charts, and small pictures of what is suspicious."""
+    """HTML page to write: counts, charts, and small pictures of what is suspicious"""
     base: str | None = "nano"
-    """Base model in whose tokens the lengths of texts are told; None: in words."""
+    """base model in whose tokens the lengths of texts are told; none: in words"""
     json: bool = False
-    """Print the summary as JSON, without progress."""
+    """print the summary as JSON, without progress"""
     dry_run: bool = False
-    """Only look: do not write card.md and croissant.json into the folder."""
+    """only look: do not write card.md and croissant.json into the folder"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSummary:
     """What a check found. problems: what must be mended, each with its file; warnings: what one should know.
 
-    Counts are of records: by split, by modality, by label within each modality ("CT / malignant"), and by origin.
     num_repeated: images that repeat another pixel by pixel; num_alike: pairs that look alike; num_alike_across: those
     of them in two splits. num_flawed: nearly blank or clipped images. num_implausible: records that cannot be.
     """
 
     folder: tyro.conf.Positional[Path]
+    """that was checked"""
     num_records: int
+    """records in all"""
     splits: dict[str, int]
+    """records by split"""
     modalities: dict[str, int]
+    """records by modality"""
     labels: dict[str, int]
+    """by modality and label"""
     origins: dict[str, int]
+    """by origin"""
     num_patients: int
+    """patients, as far as they are named"""
     texts: TextLengths
+    """how long the texts are"""
     num_repeated: int = 0
     num_alike: int = 0
     num_alike_across: int = 0
@@ -79,10 +86,11 @@ class CheckSummary:
 
     @property
     def ok(self) -> bool:
+        """Whether there are no problems."""
         return not self.problems
 
 
-def check(config: CheckConfig, tokenizer: Tokenizer | None = None) -> CheckSummary:
+def check_dataset(config: CheckConfig, tokenizer: Tokenizer | None = None) -> CheckSummary:
     """Read every row and every image of a dataset folder, or of shards. ValueError where it is no dataset at all.
 
     tokenizer: counts the tokens of texts; without one words are counted. Writes card.md and croissant.json beside the

@@ -11,7 +11,16 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-DONE, USAGE, CHECK, PARTIAL, RESUMABLE = 0, 2, 3, 4, 75
+DONE = 0
+"""done"""
+USAGE = 2
+"""usage or bad input; the message says what to mend"""
+CHECK = 3
+"""a check found problems: `data check`, `plan` of what does not fit, `adapter check`, `doctor`"""
+PARTIAL = 4
+"""partly done: some rows were set aside, or some pictures left out"""
+RESUMABLE = 75
+"""stopped by a signal or a budget, or waiting for a review; the same line continues"""
 
 C = TypeVar("C")
 
@@ -81,11 +90,17 @@ def run_module(kind: type[C], work: Callable[[C], Any]) -> NoReturn:
     """
     import tyro
 
+    from vesalius.data.command.flags import asks_for_help, help_text, without_none
+
     heed_signals()
     spec = getattr(sys.modules["__main__"], "__spec__", None)
+    called, words = f"python -m {spec.name}" if spec else sys.argv[0], sys.argv[1:]
+    if asks_for_help(words):
+        print(help_text(called, kind))
+        sys.exit(DONE)
 
     def run() -> int:
-        config = tyro.cli(kind, prog=f"python -m {spec.name}" if spec else None)
+        config = tyro.cli(kind, args=without_none(words, kind), prog=called)
         return RESUMABLE if work(config) is False else DONE
 
     sys.exit(ended(run))

@@ -36,13 +36,17 @@ class MergeSummary:
     """What a merge wrote: records by split, records that were in several datasets, and records in another split."""
 
     path: Path
+    """the new dataset folder"""
     splits: dict[str, int]
+    """records by split"""
     num_repeated: int
+    """records that were in several datasets"""
     num_moved: int
+    """records that lie in another split than before, that of their patient"""
 
 
 def merge_datasets(config: MergeConfig) -> MergeSummary:
-    """Write the records of all folders. Equal names get a number; splits stay as they are.
+    """Write the records of several datasets as one. Equal names get a number; splits stay as they are.
 
     ValueError where a patient (or group) is in different splits of two datasets, unless the first is to be followed:
     of a merge by accident nobody would notice that the test split has been trained on.

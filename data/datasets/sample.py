@@ -44,8 +44,11 @@ class SampleSummary:
     """What a sample holds: records by split, and by value of what was balanced."""
 
     path: Path
+    """the new dataset folder"""
     splits: dict[str, int]
+    """records by split"""
     values: dict[str, int]
+    """records by value of the balanced field"""
 
 
 def sample_dataset(config: SampleConfig) -> SampleSummary:

@@ -73,12 +73,15 @@ class ExportSummary:
     """What an export wrote: records by split, and the number of files."""
 
     path: Path
+    """the folder of shards"""
     splits: dict[str, int]
+    """records by split"""
     num_shards: int
+    """files"""
 
 
 def export_shards(config: ExportConfig) -> ExportSummary:
-    """Write the shards. ValueError where `out` is not free, or an image of a row is missing."""
+    """Write a dataset as shards. ValueError where `out` is not free, or an image of a row is missing."""
     if config.shard_mb < 1:
         raise ValueError(f"shard_mb {config.shard_mb}: expected a size in megabytes from 1")
     if config.out.resolve().is_relative_to(config.folder.resolve()):

@@ -58,7 +58,9 @@ class Mention:
     """
 
     kind: str
+    """name of the finding, as phantoms and judge have it"""
     status: Status
+    """present, absent or uncertain"""
     side: Side | None = None
     size_mm: float | None = None
     count: int | None = 1

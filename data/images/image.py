@@ -235,7 +235,7 @@ def recipe_texts(recipe: dict[str, Any]) -> dict[str, str]:
 
 
 def write_png(path: Path, image: Uint8, recipe: dict[str, Any] | None = None) -> None:
-    """Write a PNG whole or not at all."""
+    """Write HWC uint8, 1 channel or 3, as a PNG, whole or not at all. recipe: what `read_recipe` gives back."""
     write_atomic(path, png_bytes(image, recipe))
 
 

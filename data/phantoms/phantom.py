@@ -59,7 +59,9 @@ class Phantom:
     text: str
     caption: str
     modality: str
+    """CT, MRI or pathology"""
     organ: str
+    """part of the body"""
     findings: tuple[Finding, ...]
     words: dict[str, str]
 

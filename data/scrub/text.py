@@ -110,9 +110,10 @@ class Scrubbed:
 
     text: str
     removed: Counter[str]
+    """how many of each kind were taken out"""
 
 
-def scrub(text: str) -> Scrubbed:
+def scrub_text(text: str) -> Scrubbed:
     """Take out what names a person. A text without identifiers comes back as it is, to the last blank."""
     removed = Counter(marks=text.count(GAP))  # no text has any use for a NUL
     text = text.replace(GAP, "")
@@ -132,7 +133,7 @@ def scrub(text: str) -> Scrubbed:
 @lru_cache(maxsize=4096)
 def _scrub_short(text: str) -> Scrubbed:
     """As `scrub`. The lines that are made of headers and labels are few, and come again with every slice."""
-    return scrub(text)
+    return scrub_text(text)
 
 
 def _counted(
@@ -156,7 +157,7 @@ def scrub_record(record: Record) -> tuple[Record, Counter[str]]:
     removed: Counter[str] = Counter()
 
     def clean(text: str) -> str:
-        result = _scrub_short(text) if len(text) <= SHORT else scrub(text)
+        result = _scrub_short(text) if len(text) <= SHORT else scrub_text(text)
         removed.update(result.removed)
         return result.text
 

@@ -61,7 +61,10 @@ class WordMaps:
 
 
 def attention_maps(generator: Generator, request: Request, **sampling: Any) -> dict[str, Float32]:
-    """The map of each word, float32 [H, W] in [0, 1], as `watch_words`, which tells more."""
+    """Draw a request, and map for each word of its prompt which region attended to it: float32 [H, W] in [0, 1].
+
+    sampling: steps, guidance and negative, as `Generator.draw_all`. `watch_words` tells more.
+    """
     watched = watch_words(generator, request, **sampling)
     return dict(zip(watched.words, watched.maps, strict=True))
 

@@ -45,13 +45,15 @@ def measure(context: Context) -> dict[str, Any]:
         ours, theirs, others = (context.features(which, detector) for which in WHICH)
         named = {"detector": detector.name, "digest": detector.digest}
         if pooled is not None:
-            found, _ = compare(
+            found, _ = compare_features(
                 *(f[places] for f, places in zip((ours, theirs, others), pooled, strict=True)), seed=seed
             )
             rows.append({"modality": ALL, **named, **found})
         for modality in families:
             mine, real = context.samples.of_family(modality), context.real.of_family(modality)
-            found, spread = compare(ours[mine], theirs[real], others[context.beside.of_family(modality)], seed=seed)
+            found, spread = compare_features(
+                ours[mine], theirs[real], others[context.beside.of_family(modality)], seed=seed
+            )
             rows.append({"modality": modality, **named, **found})
             for row in compare_strata(context, modality, (ours, theirs, others), spread):
                 groups.append({**row, "detector": detector.name})
@@ -79,7 +81,7 @@ def sections(result: Mapping[str, Any], context: Context) -> list[Section]:
     return fidelity_sections(result)
 
 
-def compare(
+def compare_features(
     samples: torch.Tensor, real: torch.Tensor, others: torch.Tensor | None = None, *, seed: int = 0
 ) -> tuple[dict[str, Any], Spread | None]:
     """All distances and shares of two sets of features, float32 [N, C] and [M, C], each beside its floor.

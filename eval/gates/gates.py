@@ -161,18 +161,21 @@ class Thresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A sample, its scores, and why it was refused (None: accepted).
-
-    refused_by: all gates that object, of which the first gives the reason. abstained: gates that could not tell.
-    """
+    """A sample, its scores, and why it was refused: a row of a round's `verdicts.jsonl`."""
 
     sample: Sample
+    """the sample, of which its row tells all columns"""
     scores: Scores
+    """number by name, as `vesalius.eval.Scorer` makes them"""
     reason: str | None
+    """why it was refused, which begins with the gate's name; null: it was accepted"""
     refused_by: tuple[str, ...] = ()
+    """all gates that object, of which the first gives the reason"""
     abstained: tuple[str, ...] = ()
+    """gates that could not tell"""
 
     def to_json(self) -> dict[str, Any]:
+        """The row on disk: file name and sha256 of the sample, the verdict, and each score under its own name."""
         return {
             "file_name": self.sample.file_name, "sha256": self.sample.sha256, "reason": self.reason,
             "refused_by": list(self.refused_by), "abstained": list(self.abstained), **self.scores,

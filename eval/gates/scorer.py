@@ -58,8 +58,8 @@ class Scorer:
         originals: torch.Tensor | None = None,
         quiet: bool = False,
     ) -> None:
-        """reading: `JudgeReading` of the references, where it is at hand. originals: rows of
-        `vesalius.eval.privacy.copies.Original` of them; without them no pixels are compared."""
+        """reading: `JudgeReading` of the references, float32 [N, C], where it is at hand. originals: rows of
+        `vesalius.eval.privacy.copies.Original` of them, float32 [N, K]; without them no pixels are compared."""
         self.judge, self.references, self.originals = judge, list(references), originals
         if reading is None:
             images = read_images(references, judge.config.image_size, "reading reference images", quiet=quiet)
@@ -91,7 +91,8 @@ class Scorer:
         )  # fmt: skip
 
     def score(self, cases: Sequence[Case], reading: torch.Tensor, suspects: torch.Tensor | None = None) -> list[Scores]:
-        """The same from what `JudgeReading` and, where copies are searched for by pixels too, `Suspect` made."""
+        """The same from what `JudgeReading` made, float32 [N, C], and, where copies are searched for by pixels too,
+        `vesalius.eval.privacy.copies.Suspect`."""
         cases = [self.known(c) for c in cases]
         measures, embedded, modality, attributes = JudgeReading(self.judge).split(reading)
         rows: list[Scores] = []

@@ -32,9 +32,13 @@ class Case:
     """
 
     path: Path
+    """the image file"""
     text: str
+    """prompt, or caption"""
     modality: str
+    """its name"""
     findings: tuple[Finding, ...] = ()
+    """what the text asks for or denies, where that is known"""
     label: str | None = None
     organ: str | None = None
     shows: tuple[str, ...] = ()

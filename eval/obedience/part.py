@@ -15,7 +15,7 @@ from vesalius.eval.report import Section
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """What `vesalius.eval.obedience.questions.measure` finds, by networks that did not gate the samples (`--gated-by`).
+    """What `measure_obedience` finds, by networks that did not gate the samples (`--gated-by`).
 
     Prompts and captions without findings of their own are asked for those that their text states (`told_by_text`).
     """

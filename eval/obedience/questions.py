@@ -103,7 +103,7 @@ class Answer(NamedTuple):
 
 
 def networks(judge: Judge | None = None, witness: Witness | None = None, reader: Reader | None = None) -> Networks:
-    """The networks of this package, those given."""
+    """What measures obedience: the networks of this package that are given, each opened by its `load`."""
     return Networks(agreement={"judge": judge} if judge else {}, judge=judge, witness=witness, reader=reader)
 
 
@@ -305,7 +305,7 @@ def answers_seen(
     return found + (reader_answers(cases, seen.measured, uncounted) if seen.measured else [])
 
 
-def measure(
+def measure_obedience(
     cases: Sequence[Case],
     images: torch.Tensor,
     real: Sequence[Case],
@@ -320,8 +320,9 @@ def measure(
     captions, as JSON; shares of the questions with Wilson's interval. Beside the reader stands its rate on phantoms
     that have the very findings (`phantoms_of`).
 
-    gated_by: names of the networks that accepted these samples; they measure nothing. phantoms: modalities whose
-    samples are like phantoms, which the reader can measure. ValueError where counts differ, or no network is left.
+    images, real_images: uint8 [N, 3, H, W], a picture for each case. gated_by: names of the networks that accepted
+    these samples; they measure nothing. phantoms: modalities whose samples are like phantoms, which the reader can
+    measure. ValueError where counts differ, or no network is left.
     """
     for name, each, stack in (("samples", cases, images), ("real images", real, real_images)):
         if len(each) != len(stack) or not len(each):

@@ -40,7 +40,8 @@ class Pair:
 
 
 def compare(config: CompareConfig) -> dict[str, Any]:
-    """Compare, and write report.html and report.json; returns what the JSON holds.
+    """Compare the pictures of two folders, pair by pair, and write report.html and report.json; returns what the JSON
+    holds.
 
     ValueError where a picture has no partner, or sizes differ and no modality says how to bring them to one.
     """

@@ -19,7 +19,7 @@ class CompareConfig(Settled):
     truth: tyro.conf.Positional[Path]
     """folder of images to compare with, under the names of the drawn ones or of what these were drawn from"""
     masks: Path | None = None
-    """folder of masks under the names of --truth's images, white where it was drawn anew; none: all of it was"""
+    """folder of masks under the names of the images of TRUTH, white where it was drawn anew; none: all of it was"""
     modality: str | None = None
     """of a folder that does not say it, such as pathology, whose stain is measured too"""
     out: Path

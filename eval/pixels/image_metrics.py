@@ -18,7 +18,7 @@ from vesalius.eval.scorecard.reconstruction import ms_ssim, psnr, scale_weights
 
 SCALES = 5
 UNITS = {"PSNR": "dB", "PSNR inside": "dB", "PSNR outside": "dB", "equal outside": "%"}
-"""Units of `compare`; the others have none."""
+"""Units of `compare_images`; the others have none."""
 
 
 def ssim_map(drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -39,12 +39,14 @@ def ssim_map(drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def compare(drawn: torch.Tensor, truth: torch.Tensor, masks: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+def compare_images(
+    drawn: torch.Tensor, truth: torch.Tensor, masks: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
     """Metrics of each pair of pictures, NCHW uint8 of one size, float32 [N] each; 100 dB where the two are equal.
 
     masks: bool [N, H, W], where the first was drawn anew. Then also the metrics inside and outside of them (NaN where
     there is no such pixel), and "equal outside", the share of pixels outside that are the very same. MS-SSIM has no
-    inside: its coarse windows reach over every border.
+    inside: its coarse windows reach over every border. ValueError where shapes differ.
     """
     if drawn.shape != truth.shape or (masks is not None and masks.shape != (len(truth), *truth.shape[2:])):
         raise ValueError(
@@ -92,7 +94,7 @@ def measure(
         if one.shape != two.shape or (mask is not None and mask.shape != two.shape[1:]):
             told = [" x ".join(map(str, each.shape)) for each in (one, two, *([] if mask is None else [mask]))]
             raise ValueError(f"{name}: {' and '.join(told)} (channels x height x width) cannot be compared; resize one")
-        row = compare(one[None], two[None], None if mask is None else mask[None])
+        row = compare_images(one[None], two[None], None if mask is None else mask[None])
         pairs.append({"name": name, **{k: None if v.isnan() else float(v) for k, v in row.items()}})
     found: dict[str, Any] = {"num": len(pairs), "smallest": min(min(t.shape[1:]) for t in truth), "pairs": pairs}
     metrics = dict.fromkeys(name for pair in pairs for name in pair if name != "name")

@@ -1,6 +1,6 @@
 """Copies: the training image nearest to each sample, against a limit that real images set which no training saw.
 
-    found = measure(samples, held_out, train)
+    found = find_copies(samples, held_out, train)
 
 A distance has no meaning by itself, so each modality has a limit of its own: the 1st percentile of the distances from
 held-out real images to the training images (those of the same patient are passed over). Everything here is a pure
@@ -90,8 +90,10 @@ def picture_set(
     return PictureSet(views=views, modalities=modalities, patients=patients, names=names)
 
 
-def measure(samples: PictureSet, held_out: PictureSet, train: PictureSet, *, seed: int = 0) -> dict[str, Any]:
-    """Copies, near-duplicates and the nearest pairs, as JSON. ValueError where the sets do not fit each other.
+def find_copies(samples: PictureSet, held_out: PictureSet, train: PictureSet, *, seed: int = 0) -> dict[str, Any]:
+    """Copies of training images among samples, near-duplicates, and the nearest pairs, as JSON.
+
+    ValueError where the sets do not fit each other.
 
     copies: a row per modality and detector; near-duplicates likewise; verdicts: per modality, "no conclusion" where
     detectors disagree or the counts do not carry one; pairs: the samples nearest to a training image, in units of

@@ -1,7 +1,7 @@
 """Membership inference: can the denoiser's loss tell training images from others (Yeom et al. 2018, for diffusion
 models Matsumoto et al. 2023, arXiv 2302.03262, and Carlini et al. 2023, arXiv 2301.13188, section 5)?
 
-    found = measure(generator, members, others, reference=Generator("nano"))
+    found = infer_membership(generator, members, others, reference=Generator("nano"))
 
 An image that was memorised is denoised better than one that was not. The loss is taken at fixed timesteps with fixed
 noise, under the image's own caption. Images differ in how hard they are, so the score is the loss in units of the
@@ -45,12 +45,14 @@ DRAWS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class PictureGroup:
     """Images of which one asks whether they were trained on: uint8 [N, 3, H, W] at the base's size, their captions,
     modalities and patients (None where not known; empty where none is)."""
 
     images: torch.Tensor
+    """uint8 [N, 3, H, W]"""
     texts: Sequence[str]
+    """a caption each"""
     modalities: Sequence[str]
     patients: Sequence[str | None] = ()
 
@@ -58,17 +60,19 @@ class Group:
         return len(self.texts)
 
 
-def measure(
+def infer_membership(
     generator: Generator,
-    members: Group,
-    others: Group,
+    members: PictureGroup,
+    others: PictureGroup,
     *,
     reference: Generator | None = None,
     seed: int = 0,
     batch_size: int = 16,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """The attack on a generator, per modality and over all, as JSON. ValueError where no modality has enough images.
+    """Membership inference: does a generator's loss tell what it was trained on? Per modality and over all, as JSON.
+
+    ValueError where no modality has enough images.
 
     members: images that it was trained on; others: images like them that it was not. reference: a generator that was
     trained on neither, such as the base without its adapter; it is attacked too, and gives each score its scale.
@@ -82,7 +86,7 @@ def measure(
             f"{len(members)} and {len(others)} in all; give more"
         )
 
-    def loss(model: Generator, group: Group, what: str) -> Floats:
+    def loss(model: Generator, group: PictureGroup, what: str) -> Floats:
         told = {"precision": model.precision, "device": model.device, "batch_size": batch_size, "seed": seed}
         return losses(model.base, group.images, group.texts, what=what, quiet=quiet, **told)  # type: ignore[arg-type]
 
@@ -102,7 +106,7 @@ def measure(
     return result
 
 
-def check(name: str, group: Group) -> None:
+def check(name: str, group: PictureGroup) -> None:
     """ValueError where a group's parts do not fit each other."""
     if not len(group) == len(group.images) == len(group.modalities) or len(group.patients) not in (0, len(group)):
         raise ValueError(
@@ -111,7 +115,7 @@ def check(name: str, group: Group) -> None:
         )
 
 
-def _enough(modality: str, *groups: Group) -> bool:
+def _enough(modality: str, *groups: PictureGroup) -> bool:
     return all(sum(m == modality for m in group.modalities) >= MIN_IMAGES for group in groups)
 
 
@@ -165,7 +169,7 @@ def losses(
 
 
 def rows_of(
-    inside: Floats, outside: Floats, members: Group, others: Group, modalities: Sequence[str], seed: int
+    inside: Floats, outside: Floats, members: PictureGroup, others: PictureGroup, modalities: Sequence[str], seed: int
 ) -> list[dict[str, Any]]:
     """A row per modality that both groups have, and of several one over all, from losses [N, T]."""
     rows, joined = [], list[tuple[Floats, Floats, list[str], list[str]]]()
@@ -182,7 +186,7 @@ def rows_of(
     return rows
 
 
-def _patients(group: Group, rows: Sequence[int]) -> list[str]:
+def _patients(group: PictureGroup, rows: Sequence[int]) -> list[str]:
     """Who is drawn together by the bootstrap: patients where they are known, else each image."""
     known = [group.patients[i] if group.patients else None for i in rows]
     return [f"image {i}" if p is None else f"patient {p}" for i, p in zip(rows, known, strict=True)]

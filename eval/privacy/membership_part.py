@@ -20,7 +20,7 @@ MOST = 300
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """What `vesalius.eval.privacy.membership.measure` finds, or {"note": why it was not measured}."""
+    """What `vesalius.eval.privacy.membership.infer_membership` finds, or {"note": why it was not measured}."""
     try:
         base, adapter = made_by(context)
         generator = Generator(base, adapter or None, precision="auto")
@@ -29,7 +29,7 @@ def measure(context: Context) -> dict[str, Any]:
         members, others = (
             group(context, cases, generator.base.image_size) for cases in (context.train.cases, context.real.cases)
         )
-        return membership.measure(
+        return membership.infer_membership(
             generator, members, others, reference=reference, seed=context.config.seed, quiet=context.config.json
         )
     except ValueError as error:
@@ -66,7 +66,7 @@ def fits(context: Context, generator: Generator, base: str) -> None:
             raise ValueError(f"{what} is not what drew the samples (its files have changed); name that with {option}")
 
 
-def group(context: Context, cases: Sequence[Case], size: int) -> membership.Group:
+def group(context: Context, cases: Sequence[Case], size: int) -> membership.PictureGroup:
     """Pictures of the samples' modalities with captions, at the base's size, at most `MOST` of each modality."""
     rng = np.random.default_rng(context.config.seed)
     chosen: list[int] = []
@@ -75,7 +75,7 @@ def group(context: Context, cases: Sequence[Case], size: int) -> membership.Grou
         chosen += rng.permutation(mine)[:MOST].tolist() if mine else []
     kept = [cases[i] for i in sorted(chosen)]
     images = read_images(kept, size, "reading images", quiet=context.config.json)
-    return membership.Group(
+    return membership.PictureGroup(
         images=images, texts=[c.text for c in kept], modalities=[c.modality for c in kept],
         patients=[c.patient for c in kept],
     )  # fmt: skip

@@ -14,7 +14,7 @@ from vesalius.eval.report import Figure, Section, Table
 def sections(
     result: Mapping[str, Any], samples: Sequence[Path], train: Sequence[Path], texts: Sequence[str] = ()
 ) -> list[Section]:
-    """Two sections of what `vesalius.eval.privacy.limits.measure` found.
+    """Two sections of what `vesalius.eval.privacy.limits.find_copies` found.
 
     samples, train: where the pictures lie that were searched, and searched in, in their order. texts: the prompts.
     """

@@ -13,9 +13,9 @@ from vesalius.eval.report import Section
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """What `vesalius.eval.privacy.limits.measure` finds; CT with Hounsfield units is apart from that without."""
+    """What `vesalius.eval.privacy.limits.find_copies` finds; CT with Hounsfield units is apart from that without."""
     sets = [set_of(context, which) for which in ("samples", "real", "train")]
-    return privacy.measure(*sets, seed=context.config.seed)
+    return privacy.find_copies(*sets, seed=context.config.seed)
 
 
 def set_of(context: Context, which: Which) -> privacy.PictureSet:

@@ -29,21 +29,34 @@ SCALES = ("confidence", "realism", "agreement")
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a reader said of an item. confidence, realism, agreement: 1 to 5. seconds: until the answer was fixed."""
+    """What a reader said of an item: a line of the file that the page of a study saves."""
 
     study: str
+    """digest that names the study"""
     item: str
+    """name of the place in the order"""
     picture: str
+    """sha256 of the picture that was shown"""
     reader: str
+    """who answered"""
     answer: str
+    """real or synthetic"""
     confidence: int
+    """1 to 5"""
     realism: int
+    """1 to 5"""
     agreement: int
+    """of picture and text, 1 to 5"""
     artefact: str
+    """what gave it away, in one word"""
     comment: str = ""
+    """in the reader's own words"""
     seconds: float = 0.0
+    """until the answer was fixed"""
     time: str = ""
+    """when, as ISO 8601"""
     format: str = FORMAT
+    """name and version of this form"""
 
 
 FIELDS = (

@@ -24,7 +24,7 @@ class ReadersMakeConfig(Settled):
     num: int = 40
     """different images, half of them real"""
     repeats: float = 0.2
-    """share of them that is shown a second time, to see whether a reader agrees with himself"""
+    """share of them that is shown a second time, to see whether a reader agrees with themselves"""
     split: Literal["train", "val", "test"] = "test"
     """split of --real that the real images are of"""
     size: int | None = None

@@ -56,14 +56,21 @@ class StudySummary:
     """What was made. strata: images by "modality, label", half of them real. notes: what a reader could exploit."""
 
     path: Path
+    """the study's folder"""
     study: str
+    """digest that names it"""
     num: int
+    """different images"""
     num_repeats: int
+    """images that come a second time"""
     size: int
+    """pixels along an edge"""
     num_bytes: int
+    """size of the page"""
     strata: dict[str, int]
     notes: tuple[str, ...]
     unchanged: bool = False
+    """it was there already"""
 
 
 def make_study(config: ReadersMakeConfig) -> StudySummary:

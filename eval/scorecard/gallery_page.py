@@ -134,7 +134,8 @@ def markdown(folder: str, sheets: dict[str, list[Shot]], scales: dict[str, Scale
     lines = [
         "# Gallery", "",
         f"{LABEL}. What the base `{Path(first.base).name}` (digest {first.base_digest[:12]}) draws at {first.height} "
-        f"px in {first.steps} steps with guidance {first.guidance:g}, seed {seed}.", "",
+        f"px in {first.steps} steps with guidance {first.guidance:g}, seed {seed}. Made by "
+        "`python -m vesalius.eval.scorecard.gallery`.", "",
         f"Nobody chose these pictures: the prompts are the commonest training captions of each modality, the "
         f"{num} samples of each are the first that were drawn, and the last sheet shows the "
         f"{len(sheets[FAILURES])} that agree least with their prompts. CT with Hounsfield units is shown through one "
@@ -162,7 +163,7 @@ def markdown(folder: str, sheets: dict[str, list[Shot]], scales: dict[str, Scale
         title = title_of(name)
         alt = f"{len(shots)} synthetic samples, {title}"
         lines += [f"## {title}", "", f"![{alt}]({folder}/{sheet_file(name)})", ""]
-        lines += ["<details><summary>Prompts and nearest training images</summary>", ""]
+        lines += ["<details markdown><summary>Prompts and nearest training images</summary>", ""]
         lines += [
             "| Prompt | Seed | Agreement | Judge | Texture | Nearest training image |",
             "|---|---:|---:|---:|---:|---|",

@@ -57,8 +57,9 @@ Outcome = NDArray[np.float32]
 """Of the test images: probabilities [N, K], Dice [N, K], or ranks [N, 1]."""
 
 
-def usefulness(config: UsefulnessConfig, train: Train | None = None) -> dict[str, Any]:
-    """Measure, and write report.html, report.json and report.md; returns what the JSON holds.
+def measure_usefulness(config: UsefulnessConfig, train: Train | None = None) -> dict[str, Any]:
+    """Train classifiers with and without samples, and write report.html, report.json and report.md; returns what the
+    JSON holds.
 
     train: the user's own classifier, as `vesalius.eval.usefulness.classifiers` has it, in place of --classifier.
     ValueError as `measure`.

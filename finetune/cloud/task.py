@@ -34,9 +34,12 @@ class Rendered:
     """A task file: its text, whether it was there already, and the line that starts it."""
 
     out: Path
+    """the file"""
     start: str
+    """the line that starts the task"""
     text: str
     unchanged: bool
+    """the file was there already"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ NUM_READ = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run will need.
+    """What a fine-tuning run will need: memory, time, money, and what to change where it does not fit.
 
     measured: whether seconds were measured on the card itself. peak and room: bytes, the most that the run holds and
     what the card has; memory: what makes that peak. flops: of one step, forward and backward. seconds: of the whole
@@ -64,27 +64,43 @@ class Plan:
     """
 
     gpu: str
+    """name of the card in `CARDS`, or cpu"""
     card: str
+    """the same in words"""
     measured: bool
     base: str
+    """name of the base"""
     precision: str
+    """of computing"""
     steps: int
+    """optimizer updates"""
     batch_size: int
+    """images per update"""
     rank: int
+    """of the adapter"""
     num_train: int
+    """training images"""
     num_held_out: int
+    """images of the validation loss"""
     num_trained: int
+    """numbers that are trained"""
     flops: dict[str, float]
     seconds_per_step: float | None
+    """of training; none where it does not fit"""
     seconds: dict[str, float]
     hours: float | None
+    """of the whole run"""
     price: float | None
+    """of an hour, in USD"""
     money: float | None
+    """what the run costs, in USD"""
     memory: dict[str, int]
     peak: int
     room: int
     fits: bool
+    """whether the peak stays within the room"""
     checkpoint: int
+    """bytes of one checkpoint"""
     disk: int
     remedies: tuple[str, ...]
     assumptions: tuple[str, ...]

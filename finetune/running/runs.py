@@ -45,12 +45,16 @@ class Run:
     """
 
     path: Path
+    """the run folder"""
     state: State
     step: int = 0
+    """updates so far"""
     steps: int = 0
+    """updates in all"""
     best: float | None = None
     best_step: int | None = None
     base: str = ""
+    """name of the base"""
     num_bytes: int = 0
     age: float = 0.0
     problem: str | None = None

@@ -13,17 +13,18 @@ from vesalius.data.texts.prompt import clean
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ask:
-    """One prompt of a round. stratum: the part of what is asked for that it belongs to, as `CT: nodule, left`.
-
-    findings: what it asks for and denies, where that is known. source: where it is from: captions, phantoms, the name
-    of a file, or "hard: " and what is hard about it.
-    """
+    """One prompt of a round: a line of its `prompts.jsonl`."""
 
     text: str
+    """the prompt"""
     modality: str
+    """that it asks for"""
     findings: tuple[Finding, ...] = ()
+    """what it asks for and denies, where that is known"""
     stratum: str
+    """the part of what is asked for that it belongs to, as `CT: nodule, left`"""
     source: str = ""
+    """captions, phantoms, the name of a file, or `hard: ` and what is hard about it"""
 
 
 def key_of(modality: str, text: str) -> str:

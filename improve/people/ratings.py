@@ -60,26 +60,34 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class Rating:
-    """What one person said of one picture, or of two.
-
-    realism, agreement (with the text): 1 to 5, 5 the best. teach: whether they would teach with it. preference: of a
-    pair, whether the first (`sha256`) or the second (`other`) is better, or neither. repeat: shown to them before, to
-    see how well they agree with themselves. origin: real, phantom or synthetic, where it is known.
-    """
+    """What one person said of one picture, or of two: a line of a file of ratings."""
 
     sha256: str
+    """digest of the picture that was rated"""
     rater: str
+    """who rated it"""
     level: Level = ""
+    """student, resident, fellow, attending, other, or empty"""
     realism: int | None = None
+    """1 to 5, 5 the best"""
     agreement: int | None = None
+    """with the text, 1 to 5, 5 the best"""
     artefact: Artefact | None = None
+    """how much is wrong with the picture: none, minor or major"""
     teach: bool | None = None
+    """whether they would teach with it"""
     other: str | None = None
+    """digest of the second picture, of a pair"""
     preference: Preference | None = None
+    """of a pair, which is better: first, second or tie"""
     repeat: bool = False
+    """whether it was shown to them before, to see how well they agree with themselves"""
     time: str = ""
+    """when, as ISO 8601"""
     comment: str = ""
+    """in their own words"""
     origin: str = ""
+    """real, phantom or synthetic, where it is known"""
 
     def to_json(self) -> dict[str, Any]:
         """The line on disk; what was not said is left out."""

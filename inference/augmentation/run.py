@@ -43,10 +43,14 @@ class AugmentSummary:
     """
 
     path: Path
+    """the new dataset folder"""
     samples: Path
     splits: dict[str, int]
+    """records by split"""
     there: dict[str, int]
+    """training records by value of the balanced field"""
     drawn: dict[str, int]
+    """synthetic ones by the same"""
     num_without: int = 0
     memory: MemoryPlan | None = None
 

@@ -66,17 +66,20 @@ class MemoryPlan:
     budget and peak: bytes of the process, or on a GPU of its memory; the peak is estimated. precision: of computing;
     weights of products are in it too. casts: the denoiser's wait in the type of their file, and each layer's are cast
     for its pass. slicing: pictures are decoded one by one, which changes nothing. tile: edge of the tiles of latents
-    that are decoded one by one; None: whole pictures. parts_leave: text encoders and autoencoder have their turns in
-    memory. costs: what all that costs, in words.
+    that are decoded one by one; None: whole pictures. costs: what all that costs, in words.
     """
 
     device: str
+    """cpu or cuda"""
     budget: int
     peak: int
     precision: Literal["fp32", "bf16"]
     batch_size: int
+    """pictures drawn at once"""
     attention: Literal["sdpa", "xformers"]
+    """kernel of attention"""
     offload: Offload
+    """which weights come and go: none, whole parts, or layers"""
     casts: bool
     slicing: bool
     tile: int | None
@@ -84,6 +87,7 @@ class MemoryPlan:
 
     @property
     def parts_leave(self) -> bool:
+        """Whether networks come and go while a picture is drawn."""
         return self.offload != "none"
 
     def line(self) -> str:

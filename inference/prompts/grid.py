@@ -42,7 +42,9 @@ class Grid:
     """The prompts of a grid, and the combinations that cannot be, each with the reason."""
 
     prompts: tuple[Prompt, ...]
+    """in order, each with the findings that it asks for"""
     left_out: tuple[str, ...] = ()
+    """a sentence for each combination that cannot be"""
 
     def note(self) -> str | None:
         """One line on what was left out."""

@@ -59,7 +59,9 @@ class GenerateSummary:
     """
 
     path: Path
+    """the samples folder"""
     num_prompts: int
+    """different prompts"""
     num_samples: int
     num_shards: int
     num_drawn: int = 0

@@ -165,7 +165,7 @@ class Service:
 
 
 def build_service(service: Service) -> FastAPI:
-    """The application, without pages of documentation, which would load scripts from elsewhere."""
+    """The image service as a FastAPI application; without pages of documentation, which would load scripts."""
     app = FastAPI(title="Vesalius", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.post("/v1/images/generations")

@@ -31,28 +31,34 @@ EMBEDDED = ("nano-fast",)
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How to draw. scheduler: class and settings, as in diffusers' scheduler_config.json."""
+    """How to draw with an adapter."""
 
     steps: int
+    """denoising steps"""
     guidance: float
+    """classifier-free guidance scale"""
     scheduler: dict[str, Any]
+    """class and settings, as in diffusers' scheduler_config.json"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterCard:
-    """Provenance of an adapter.
-
-    depth: the deepest generation depth among its training records. steps: optimizer updates. sampling: how it was made
-    to be drawn with; None: as its base.
-    """
+    """Provenance of an adapter: `adapter.json` beside its weights."""
 
     base: str
+    """name of the base that it was trained on"""
     base_digest: str
+    """sha256 of that base's files"""
     data_digest: str
+    """sha256 over what it was trained on"""
     depth: int
+    """deepest generation depth among its training records"""
     steps: int
+    """optimizer updates"""
     modalities: tuple[str, ...] = ()
+    """that it was trained on"""
     sampling: Sampling | None = None
+    """how it was made to be drawn with: steps, guidance, scheduler; null: as its base"""
 
     def check_base(self, folder: Path, base: str, digest: str) -> None:
         """ValueError where the adapter in a folder was trained on another base than that of a name and digest."""
@@ -123,7 +129,8 @@ def part_folders(folder: Path) -> dict[str, Path]:
 
 
 def read_card(run: Path | str) -> AdapterCard | None:
-    """The provenance of an adapter, or None for one that another tool made."""
+    """The provenance of an adapter, or None for one that another tool made. ValueError where there is no adapter, or
+    its card is damaged."""
     path = adapter_folder(run) / "adapter.json"
     if not path.is_file():
         return None

@@ -33,15 +33,23 @@ class AdapterReport:
     """
 
     path: Path
+    """what was looked at"""
     format: str
+    """PEFT, diffusers or kohya"""
     base: str | None
     num_bytes: int
+    """size of its weights"""
     ranks: tuple[int, ...]
+    """that its layers have"""
     alphas: tuple[float, ...]
+    """that its layers have"""
     targets: tuple[str, ...]
     parts: dict[str, int]
+    """adapted layers by network"""
     num_layers: int
+    """adapted layers"""
     num_matched: int
+    """of them, that fit the base"""
     unmatched: tuple[str, ...]
     differences: dict[str, float]
     effect: float
@@ -50,11 +58,15 @@ class AdapterReport:
 
     @property
     def ok(self) -> bool:
+        """Whether there are no problems."""
         return not self.problems
 
 
 def check_adapter(config: AdapterCheckConfig) -> AdapterReport:
-    """Look at an adapter of any make. ValueError where it is none, is damaged, or was trained on another base."""
+    """Load an adapter of any make here and in plain diffusers, and compare.
+
+    ValueError where it is none, is damaged, or was trained on another base.
+    """
     config.check()
     lora = read_lora(config.adapter)
     base = open_base(config.base)

@@ -45,9 +45,13 @@ class AdapterExport:
     drawn with, which a LoRA file has no place for."""
 
     path: Path
+    """the file"""
     format: str
+    """diffusers or kohya"""
     num_layers: int
+    """adapted layers"""
     num_bytes: int
+    """size of the file"""
     unchanged: bool
     sampling: str | None
 

@@ -27,23 +27,35 @@ class AdapterFuse:
     """What was baked: the new base, and the parts that changed."""
 
     path: Path
+    """folder of the new base"""
     base: str
+    """name of the old one"""
     adapter_digest: str
+    """sha256 of the adapter's weights"""
     weight: float
+    """how much of it was added"""
     parts: tuple[str, ...]
+    """networks that changed"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FusedCard:
-    """Provenance of a base that holds an adapter: how deep its training data was, and how it wants to be drawn with."""
+    """Provenance of a base that holds an adapter: `fused.json` in its folder."""
 
     base: str
+    """name of the base that was fused"""
     base_digest: str
+    """sha256 of that base's files"""
     adapter_digest: str
+    """sha256 of the adapter's weights"""
     weight: float
+    """how much of the adapter: 1 is as it was trained"""
     depth: int
+    """deepest generation depth of what either was trained on"""
     modalities: tuple[str, ...] = ()
+    """that the adapter was trained on"""
     sampling: Sampling | None = None
+    """how it wants to be drawn with; null: as its base"""
 
 
 def fuse_adapter(config: AdapterFuseConfig) -> AdapterFuse:

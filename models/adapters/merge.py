@@ -36,9 +36,12 @@ class AdapterMerge:
     """
 
     path: Path
+    """folder of the new adapter"""
     rank: int
     num_layers: int
+    """adapted layers"""
     shares: dict[str, float]
+    """weight by adapter"""
     error: float
 
 

@@ -39,7 +39,9 @@ class Detector(Protocol):
     resize: str
     window: Window
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor: ...  # uint8 [N, 3, H, W] -> float32 [N, C]
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 [N, 3, H, W] -> features, float32 [N, C]; H and W are `image_size`."""
+        ...
 
 
 class JudgeDetector:
@@ -113,3 +115,4 @@ class TextureDetector:
 DETECTORS: dict[str, Callable[[], Detector]] = {
     "judge": JudgeDetector, "witness": WitnessDetector, "texture": TextureDetector,
 }  # fmt: skip
+"""The embedded feature networks by name, each of which is made when it is called."""

@@ -90,7 +90,10 @@ class TextEncoder(nn.Module):
 
 
 class Judge(nn.Module):
-    """Image and text encoders with heads. `digest` names the weights in every score."""
+    """A small image-text pair with heads, which says whether a picture agrees with a text and which findings it shows.
+
+    `load` opens it. `digest` names the weights in every score.
+    """
 
     def __init__(self, config: JudgeConfig, tokenizer: Any, digest: str = "") -> None:
         super().__init__()
@@ -100,6 +103,7 @@ class Judge(nn.Module):
 
     @cached_property
     def attribute_index(self) -> dict[str, int]:
+        """The place of each attribute among the outputs of the finding head."""
         return {name: i for i, name in enumerate(self.config.attributes)}
 
     def tokenize(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -92,7 +92,10 @@ class Component:
 
 
 class Reader(nn.Module):
-    """A U-Net (Ronneberger et al. 2015) at half size with added skips. `digest` names the weights in every score."""
+    """Measures the findings of phantoms, and of pictures like them: kind, side, size, count. `load` opens it.
+
+    A U-Net (Ronneberger et al. 2015) at half size with added skips. `digest` names the weights in every score.
+    """
 
     def __init__(self, config: ReaderConfig, digest: str = "") -> None:
         super().__init__()

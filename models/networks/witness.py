@@ -32,16 +32,24 @@ FINDINGS = "findings/"
 
 @dataclass(frozen=True, kw_only=True)
 class WitnessConfig:
-    """Sizes, and the classes of each head. grid: cells along an edge of the coarse map that the heads see."""
+    """Sizes, and the classes of each head."""
 
     image_size: int = 128
+    """pixels along an edge"""
     patch: int = 16
+    """pixels along an edge of a patch"""
     width: int = 160
+    """numbers of a patch's embedding"""
     depth: int = 4
+    """layers"""
     attention_heads: int = 4
+    """heads of attention of each layer"""
     grid: int = 4
+    """cells along an edge of the coarse map that the heads see"""
     local: int = 32
+    """numbers of each of its cells"""
     heads: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """classes of each head; training finds them"""
 
     @property
     def cells(self) -> int:
@@ -50,7 +58,10 @@ class WitnessConfig:
 
 
 class Witness(nn.Module):
-    """A vision transformer (Dosovitskiy et al. 2021) and linear heads. `digest` names the weights."""
+    """A second network that is used for evaluation only and never filters a sample. `load` opens it.
+
+    A vision transformer (Dosovitskiy et al. 2021) and linear heads. `digest` names the weights.
+    """
 
     mean: torch.Tensor
     deviation: torch.Tensor

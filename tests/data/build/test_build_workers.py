@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.build.run import BuildSummary, build
+from vesalius.data.build.run import BuildSummary, build_dataset
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.check.run import CheckConfig, check
+from vesalius.data.check.run import CheckConfig, check_dataset
 
 COMMAND = """
 import sys
 from pathlib import Path
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.build.config import BuildConfig
-build(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True, workers=int(sys.argv[3])))
+build_dataset(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True, workers=int(sys.argv[3])))
 """
 
 
@@ -40,7 +40,7 @@ def source(folder: Path, count: int) -> Path:
 
 
 def run(folder: Path, out: Path, workers: int, keep_going: bool = False) -> BuildSummary:
-    return build(BuildConfig(sources=(folder,), out=out, workers=workers, keep_going=keep_going, json=True))
+    return build_dataset(BuildConfig(sources=(folder,), out=out, workers=workers, keep_going=keep_going, json=True))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -94,10 +94,10 @@ def test_killed_build_goes_on_to_the_same_folder(tmp_path: Path, workers: int, p
         job.wait()
     assert kills
     assert (
-        not (tmp_path / "out" / "manifest.json").exists() or check(CheckConfig(folder=tmp_path / "out", json=True)).ok
+        not (tmp_path / "out" / "manifest.json").exists() or check_dataset(CheckConfig(folder=tmp_path / "out", json=True)).ok
     )
     summary = run(folder, out=tmp_path / "out", workers=workers)
     assert summary.num_reused or summary.unchanged
     run(folder, out=tmp_path / "fresh" / "out", workers=1)
     assert tree(tmp_path / "out") == tree(tmp_path / "fresh" / "out")
-    assert check(CheckConfig(folder=tmp_path / "out", json=True, dry_run=True)).ok
+    assert check_dataset(CheckConfig(folder=tmp_path / "out", json=True, dry_run=True)).ok

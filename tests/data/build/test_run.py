@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from vesalius.data.build.run import BuildSummary, build
+from vesalius.data.build.run import BuildSummary, build_dataset
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.check.run import CheckConfig, check
+from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.record import load_records
 
 
@@ -36,7 +36,7 @@ def source(folder: Path, count: int = 20, **columns: Any) -> Path:
 
 
 def run(*sources: Path, out: Path, **fields: Any) -> BuildSummary:
-    return build(BuildConfig(sources=sources, out=out, json=True, **fields))
+    return build_dataset(BuildConfig(sources=sources, out=out, json=True, **fields))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -63,7 +63,7 @@ def test_built_folder_opens_with_datasets_and_passes_its_check(tmp_path: Path) -
     names = {"train": "train", "val": "validation", "test": "test"}
     assert {k: v.num_rows for k, v in opened.items()} == {names[k]: v for k, v in summary.splits.items()}
     assert opened["train"][0]["image"].mode == "L"
-    assert check(CheckConfig(folder=tmp_path / "out", json=True)).ok
+    assert check_dataset(CheckConfig(folder=tmp_path / "out", json=True)).ok
     record = next(r for r in load_records(tmp_path / "out") if r.text == "Case 3." and r.label == "x")
     assert record.extra["age"] == 1
     assert record.extra["note"] == 1
@@ -129,7 +129,7 @@ def test_train_is_never_empty(tmp_path: Path) -> None:
     summary = run(folder, out=tmp_path / "out", val=0.0, test=0.9999)
     assert summary.splits == {"train": 2, "test": 2}
     assert "one was moved" in summary.notes[0]
-    assert check(CheckConfig(folder=tmp_path / "out", json=True)).ok
+    assert check_dataset(CheckConfig(folder=tmp_path / "out", json=True)).ok
     with pytest.raises(ValueError, match="none in train; correct their splits, or pass --resplit"):
         run(source(tmp_path / "b", 2, split="test"), out=tmp_path / "out2")
     assert not (tmp_path / "out2" / "manifest.json").exists()
@@ -194,7 +194,7 @@ def test_keep_going_sets_bad_rows_aside_with_reasons(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()]
     assert {r["row"] for r in rows} == {11, 12, 13, 14}
     assert "corrupt or truncated" in next(r["reason"] for r in rows if r["row"] == 14)
-    assert check(CheckConfig(folder=tmp_path / "out", json=True)).ok
+    assert check_dataset(CheckConfig(folder=tmp_path / "out", json=True)).ok
     again = run(tmp_path / "a", out=tmp_path / "out", keep_going=True)
     assert again.unchanged
     assert again.quarantined == summary.quarantined
@@ -269,9 +269,9 @@ def test_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
 COMMAND = """
 import sys
 from pathlib import Path
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.build.config import BuildConfig
-build(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True))
+build_dataset(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True))
 """
 
 
@@ -322,4 +322,4 @@ def test_real_data_builds_and_passes_its_check(tmp_path: Path) -> None:
     summary = run(root / "ct", out=tmp_path / "out", size=64)
     assert summary.modalities == {"CT": summary.num_records}
     assert set(summary.splits) == {"train", "val", "test"}
-    assert check(CheckConfig(folder=tmp_path / "out", json=True)).ok
+    assert check_dataset(CheckConfig(folder=tmp_path / "out", json=True)).ok

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
-from vesalius.data.check.run import CheckConfig, CheckSummary, check
+from vesalius.data.build.run import build_dataset
+from vesalius.data.check.run import CheckConfig, CheckSummary, check_dataset
 from vesalius.data.datasets.shards import ExportConfig, export_shards
 from vesalius.data.phantoms.phantom import draw_phantom
 from vesalius.data.record import digest_file, load_records
@@ -30,12 +30,12 @@ def folder(tmp_path: Path) -> Path:
             {"file_name": f"{i}.png", "text": f"Case {i}.", "modality": "CT", "patient_id": f"p{i}", "split": split}
         )
     (source / "metadata.jsonl").write_text("\n".join(json.dumps(r) for r in rows))
-    build(BuildConfig(sources=(source,), out=tmp_path / "out", json=True))
+    build_dataset(BuildConfig(sources=(source,), out=tmp_path / "out", json=True))
     return tmp_path / "out"
 
 
 def run(folder: Path) -> CheckSummary:
-    return check(CheckConfig(folder=folder, json=True))
+    return check_dataset(CheckConfig(folder=folder, json=True))
 
 
 def edit(folder: Path, split: str, number: int, **columns: str) -> None:
@@ -139,7 +139,7 @@ def test_a_copy_that_was_saved_anew_in_another_split_is_a_problem(folder: Path, 
     picture.save(tmp_path / "copy.jpg", quality=60)
     with Image.open(tmp_path / "copy.jpg") as copy:
         two = redraw(folder, "test", 0, copy.resize((100, 100)))
-    summary = check(CheckConfig(folder=folder, page=tmp_path / "page.html", json=True))
+    summary = check_dataset(CheckConfig(folder=folder, page=tmp_path / "page.html", json=True))
     assert (summary.num_alike, summary.num_alike_across, summary.num_repeated) == (1, 1, 0)
     assert any(f"{folder / one} (train) looks like {two} (test)" in p for p in summary.problems)
     page = (tmp_path / "page.html").read_text()
@@ -172,17 +172,17 @@ def test_texts_are_measured_in_the_tokens_of_a_tokenizer(folder: Path) -> None:
         def __call__(self, text: str) -> SimpleNamespace:
             return SimpleNamespace(input_ids=list(text))
 
-    texts = check(CheckConfig(folder=folder, json=True), Letters()).texts
+    texts = check_dataset(CheckConfig(folder=folder, json=True), Letters()).texts
     assert (texts.unit, texts.median, texts.longest) == ("tokens", 7, 8)  # "Case 3." and "Case 11."
     assert texts.share_cut == 0
     edit(folder, "val", 0, text="nine tokens and more")
-    assert check(CheckConfig(folder=folder, json=True), Letters()).texts.share_cut == pytest.approx(1 / 12)
+    assert check_dataset(CheckConfig(folder=folder, json=True), Letters()).texts.share_cut == pytest.approx(1 / 12)
     assert run(folder).texts.unit == "words"
 
 
 def test_the_page_holds_everything_in_itself_and_escapes_texts(folder: Path, tmp_path: Path) -> None:
     edit(folder, "val", 0, text="<script>alert(1)</script> MRI", label="<b>x</b>")
-    check(CheckConfig(folder=folder, page=tmp_path / "deep" / "page.html", json=True))
+    check_dataset(CheckConfig(folder=folder, page=tmp_path / "deep" / "page.html", json=True))
     page = (tmp_path / "deep" / "page.html").read_text()
     assert "<script" not in page
     assert "<b>" not in page
@@ -192,7 +192,7 @@ def test_the_page_holds_everything_in_itself_and_escapes_texts(folder: Path, tmp
 
 def test_card_and_croissant_are_written_and_a_dry_run_writes_nothing(folder: Path, tmp_path: Path) -> None:
     before = sorted(folder.rglob("*"))
-    check(CheckConfig(folder=folder, json=True, dry_run=True))
+    check_dataset(CheckConfig(folder=folder, json=True, dry_run=True))
     assert sorted(folder.rglob("*")) == before
     assert run(folder).ok
     card = (folder / "card.md").read_text()

@@ -14,7 +14,7 @@ from vesalius.data.command.ending import DONE, PARTIAL, RESUMABLE, USAGE, ended
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = [
-    p for stage in ("eval", "finetune") for p in sorted((ROOT / stage).glob("*.py")) if "__main__" in p.read_text()
+    p for stage in ("eval", "finetune") for p in sorted((ROOT / stage).rglob("*.py")) if "__main__" in p.read_text()
 ]
 
 

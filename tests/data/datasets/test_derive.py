@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vesalius.data.check.run import CheckConfig, check
+from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.datasets.filter import FilterConfig, filter_dataset
 from vesalius.data.datasets.merge import MergeConfig, merge_datasets
 from vesalius.data.datasets.sample import SampleConfig, equal_shares, sample_dataset
@@ -46,7 +46,7 @@ def merge(*folders: Path, out: Path, follow_first: bool = False) -> tuple[int, i
 
 
 def ok(folder: Path) -> bool:
-    return check(CheckConfig(folder=folder, json=True)).ok
+    return check_dataset(CheckConfig(folder=folder, json=True)).ok
 
 
 def test_equal_names_with_other_images_are_both_kept(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_sample_is_balanced_and_the_larger_holds_the_smaller(tmp_path: Path) -
         assert Counter(r.label for r in drawn) == summary.values
         assert len(drawn) == num
         assert abs(summary.values["rare"] - summary.values["common"]) <= 1
-        assert ok(out) or "split" in str(check(CheckConfig(folder=out, json=True)).warnings)
+        assert ok(out) or "split" in str(check_dataset(CheckConfig(folder=out, json=True)).warnings)
         names.append({r.file_name for r in drawn})
     assert names[0] < names[1]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vesalius.data.check.run import CheckConfig, check
+from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.datasets.filter import FilterConfig, filter_dataset
 from vesalius.data.record import load_records
 
@@ -15,7 +15,7 @@ def test_the_kept_records_are_a_whole_dataset_with_the_same_splits(phantoms: Pat
     kept = load_records(tmp_path / "mri")
     assert sum(counts.values()) == len(kept) == len(expected)
     assert {(r.file_name, r.text, r.findings) for r in kept} == {(r.file_name, r.text, r.findings) for r in expected}
-    assert check(CheckConfig(folder=tmp_path / "mri", json=True)).ok
+    assert check_dataset(CheckConfig(folder=tmp_path / "mri", json=True)).ok
     assert all((tmp_path / "mri" / r.mask).is_file() for r in kept if r.mask)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from vesalius.data.check.run import CheckConfig, check
+from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.datasets.shards import ExportConfig, ExportSummary, export_shards, fetch, stream_members
 from vesalius.data.datasets.streamed import shards_of
 from vesalius.data.images.image import write_png
@@ -31,8 +31,8 @@ def test_records_and_images_come_back(phantoms: Path, tmp_path: Path, kind: Kind
     assert {r.file_name: r for r, _ in after} == before
     assert all(content == (phantoms / r.file_name).read_bytes() for r, content in after)
     assert summary.splits == {s: sum(r.split == s for r in before.values()) for s in summary.splits}
-    found = check(CheckConfig(folder=tmp_path / "out", json=True))
-    folder = check(CheckConfig(folder=phantoms, json=True, dry_run=True))
+    found = check_dataset(CheckConfig(folder=tmp_path / "out", json=True))
+    folder = check_dataset(CheckConfig(folder=phantoms, json=True, dry_run=True))
     assert dataclasses.replace(found, folder=phantoms) == folder
     assert found.ok
     name = next(iter(before))
@@ -80,10 +80,10 @@ def test_damaged_and_missing_shards_are_named(phantoms: Path, tmp_path: Path, ki
     path = tmp_path / "out" / shard
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match=f"{path}: damaged"):
-        check(CheckConfig(folder=tmp_path / "out", json=True))
+        check_dataset(CheckConfig(folder=tmp_path / "out", json=True))
     path.unlink()
     with pytest.raises(ValueError, match=f"{path}: missing"):
-        check(CheckConfig(folder=tmp_path / "out", json=True))
+        check_dataset(CheckConfig(folder=tmp_path / "out", json=True))
 
 
 def test_verbs_that_want_a_folder_say_that_these_are_shards(phantoms: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.hounsfield import from_stored
 from vesalius.data.images.burned_in import can_search
 from vesalius.data.images.encode import encode
@@ -150,7 +150,7 @@ def test_whole_suite_builds_in_one_go_with_each_file_in_the_set_or_in_quarantine
         size=64,
         allow_burned_in=True,
     )
-    summary = build(config)
+    summary = build_dataset(config)
     quarantined = {Path(refused.file).name for refused in summary.quarantined}
     assert quarantined == set(REASONS)
     frames = {Path(r["file"]).name: int(r.get("NumberOfFrames") or 1) for r in manifest()}

@@ -19,7 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from vesalius.data.build.config import BuildConfig
 from vesalius.data.build.pseudonyms import Pseudonyms
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.command.workers import Crashed, Workers
 from vesalius.data.dicom import series
 from vesalius.data.dicom.frames import read_dicom_hu
@@ -225,7 +225,7 @@ def test_identifiers_become_hashes_and_dates_are_shifted(tmp_path: Path) -> None
 def test_mapping_is_written_where_asked_and_nowhere_else(tmp_path: Path) -> None:
     slice_file(tmp_path / "in" / "a.dcm", 40)
     sources, out = (tmp_path / "in",), tmp_path / "out"
-    build(BuildConfig(sources=sources, out=out, salt="s", json=True, mapping=tmp_path / "map.csv"))
+    build_dataset(BuildConfig(sources=sources, out=out, salt="s", json=True, mapping=tmp_path / "map.csv"))
     (record,) = load_records(out)
     with (tmp_path / "map.csv").open(newline="") as file:
         rows = {(kind, original): value for kind, original, value in csv.reader(file)}
@@ -233,7 +233,7 @@ def test_mapping_is_written_where_asked_and_nowhere_else(tmp_path: Path) -> None
     assert rows["study", "9.8.7"] == record.extra["study"]
     assert not any(b"MRN-7" in p.read_bytes() for p in out.rglob("*") if p.is_file())
     with pytest.raises(ValueError, match="lies inside --out, which is shared"):
-        build(BuildConfig(sources=sources, out=tmp_path / "o2", mapping=tmp_path / "o2" / "map.csv"))
+        build_dataset(BuildConfig(sources=sources, out=tmp_path / "o2", mapping=tmp_path / "o2" / "map.csv"))
 
 
 def dicomdir(folder: Path, *names: list[str]) -> Path:

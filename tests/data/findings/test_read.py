@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.findings.en import ENGLISH
 from vesalius.data.findings.read import LANGUAGES, Mention, as_findings, findings_in, left_open
 from vesalius.data.findings.words import UNSIDED, Words
@@ -190,7 +190,7 @@ def test_build_reads_findings_only_where_asked_and_only_of_rows_that_list_none(t
     effusion, no_mass = Finding(kind="pleural effusion", side="left"), Finding(kind="mass", present=False)
     for asked, want in ((False, [(), (), (mass,)]), (True, [(effusion, no_mass), (), (mass,)])):
         out = tmp_path / f"out-{asked}"
-        build(BuildConfig(sources=(tmp_path / "in",), out=out, json=True, read_findings=asked))
+        build_dataset(BuildConfig(sources=(tmp_path / "in",), out=out, json=True, read_findings=asked))
         assert [r.findings for r in sorted(load_records(out), key=lambda r: str(r.patient_id))] == want
 
 
@@ -228,7 +228,7 @@ def test_build_lists_and_counts_what_texts_leave_open(tmp_path: Path, texts: tup
         lines.append(json.dumps({"file_name": f"{i}.png", "text": text, "modality": "X-ray", "split": split}) + "\n")
     (tmp_path / "in" / "metadata.jsonl").write_text("".join(lines))
     config = BuildConfig(sources=(tmp_path / "in",), out=tmp_path / "out", json=True, read_findings=True)
-    summaries = [build(dataclasses.replace(config, dry_run=True)), build(config), build(config)]
+    summaries = [build_dataset(dataclasses.replace(config, dry_run=True)), build_dataset(config), build_dataset(config)]
     assert [s.uncertain for s in summaries] == [{"pneumonia": 2, "pleural effusion": 1}] * 3
     note = (
         "left open by the texts, so in the column `uncertain` and not among the findings: "

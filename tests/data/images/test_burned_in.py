@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from pydicom.data import get_testdata_file
 
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.images.burned_in import can_search, words_in
 from vesalius.data.images.encode import encode
 from vesalius.data.sources.draft import Draft
@@ -56,7 +56,7 @@ def test_images_that_were_not_searched_are_counted(
     can_search.cache_clear()
     request.addfinalizer(can_search.cache_clear)
     scan(tmp_path / "a.dcm", "", "US")
-    summary = build(BuildConfig(sources=(tmp_path / "a.dcm",), out=tmp_path / "out", json=True))
+    summary = build_dataset(BuildConfig(sources=(tmp_path / "a.dcm",), out=tmp_path / "out", json=True))
     assert "1 image of kinds that often have text burned in was not searched" in summary.notes[0]
 
 

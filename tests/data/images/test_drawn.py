@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.hounsfield import hu_png
 from vesalius.data.images.drawn import drawn_depth
 from vesalius.data.images.image import png_bytes, recipe_texts
@@ -110,7 +110,7 @@ def test_a_drawing_without_its_row_is_never_taken_for_real(tmp_path: Path, table
         rows = [{"file_name": f"images/{n}.png", "text": "Mass.", "modality": "CT", "origin": "real"} for n in "ab"]
         (source / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     modality = None if table else "CT"
-    summary = build(
+    summary = build_dataset(
         BuildConfig(sources=(source,), out=tmp_path / "out", modality=modality, val=0, test=0, workers=1, json=True)
     )
     told = sorted((r.origin, r.depth) for r in load_records(tmp_path / "out"))

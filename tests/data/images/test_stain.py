@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.images.image import Uint8, png_bytes, read_image
 from vesalius.data.images.stain import macenko
 from vesalius.data.record import load_records
@@ -73,7 +73,7 @@ def test_a_build_normalises_pathology_alone_and_sets_glass_aside(tmp_path: Path)
     (tmp_path / "metadata.jsonl").write_text("".join(rows))
     out = tmp_path.parent / "out"
     config = {"sources": (tmp_path / "metadata.jsonl",), "keep_going": True, "json": True}
-    summary = build(BuildConfig(**config, out=out, stain="macenko"))  # type: ignore[arg-type]
+    summary = build_dataset(BuildConfig(**config, out=out, stain="macenko"))  # type: ignore[arg-type]
     assert [r.reason.partition(": ")[2].partition(",")[0] for r in summary.quarantined] == [
         f"{tmp_path / 'g.png'}: its stain cannot be normalised"
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vesalius.data.scrub.text import scrub
+from vesalius.data.scrub.text import scrub_text
 
 ENGLISH = """
 Hodgkin lymphoma with mediastinal nodes.
@@ -238,7 +238,7 @@ HE染色，×400。
 
 @pytest.mark.parametrize("sentence", [*ENGLISH, *CHINESE])
 def test_a_sentence_that_names_nobody_stays_as_it_is(sentence: str) -> None:
-    assert scrub(sentence).text == sentence
+    assert scrub_text(sentence).text == sentence
 
 
 def test_there_are_enough_sentences_and_none_twice() -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from vesalius.data.scrub.text import scrub
+from vesalius.data.scrub.text import scrub_text
 
 # sentence | identifiers that must be gone | words that must stay
 ENGLISH = """
@@ -248,7 +248,7 @@ def parts(line: str) -> tuple[str, list[str], str]:
 @pytest.mark.parametrize("line", [*ENGLISH, *CHINESE])
 def test_a_sentence_loses_its_identifiers_and_nothing_else(line: str) -> None:
     sentence, gone, stays = parts(line)
-    found = scrub(sentence)
+    found = scrub_text(sentence)
     assert gone
     for identifier in gone:
         assert identifier in sentence

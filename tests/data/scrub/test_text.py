@@ -15,9 +15,9 @@ from PIL import Image
 
 from vesalius.cli.main import main
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.record import Record, load_records
-from vesalius.data.scrub.text import scrub, scrub_record
+from vesalius.data.scrub.text import scrub_record, scrub_text
 
 REPORT = """PATIENT: DOE, JANE
 MRN: 1234567    DOB: 03/04/1950
@@ -48,7 +48,7 @@ texts = st.lists(st.sampled_from(PIECES), max_size=30).map("".join) | st.text(ma
 
 
 def test_a_report_keeps_its_findings_and_loses_who_and_when() -> None:
-    assert scrub(REPORT).text == (
+    assert scrub_text(REPORT).text == (
         "INDICATION: over-89-year-old woman with cough for weeks.\n"
         "COMPARISON: CT.\n"
         "FINDINGS: A 12 mm nodule in the left upper lobe, unchanged since an earlier date. No effusion.\n"
@@ -59,7 +59,7 @@ def test_a_report_keeps_its_findings_and_loses_who_and_when() -> None:
 
 
 def test_a_chinese_report_keeps_its_findings_and_loses_who_and_when() -> None:
-    assert scrub(CHINESE).text == (
+    assert scrub_text(CHINESE).text == (
         "性别：女  年龄：89岁以上\n"
         "检查所见：左肺上叶见一枚结节，直径约12 mm，与此前片比较无变化。\n"
         "诊断印象：左肺上叶结节，建议3个月后复查。"
@@ -75,35 +75,35 @@ def test_a_chinese_report_keeps_its_findings_and_loses_who_and_when() -> None:
     ],
 )
 def test_a_section_whose_first_words_go_keeps_its_heading(text: str, left: str) -> None:
-    assert scrub(text).text == left
+    assert scrub_text(text).text == left
 
 
 def test_sentences_from_which_findings_are_read_name_nobody() -> None:
     told = (Path(__file__).parents[1] / "findings" / "findings_sentences.tsv").read_text(encoding="utf-8").splitlines()
     sentences = [line.split("\t")[0].replace("\\n", "\n") for line in told]
     assert len(sentences) > 200
-    assert [s for s in sentences if scrub(s).text != s] == []
+    assert [s for s in sentences if scrub_text(s).text != s] == []
 
 
 def test_captions_of_real_images_lose_ages_over_89_alone(real_data: Path) -> None:
     rows = (json.loads(line) for table in real_data.glob("*/metadata.jsonl") for line in table.open(encoding="utf-8"))
     removed = Counter[str]()
     for text in {row["text"] for row in rows}:
-        removed += scrub(text).removed
+        removed += scrub_text(text).removed
     assert set(removed) <= {"ages over 89"}
 
 
 def test_what_was_taken_out_is_counted_by_kind() -> None:
     counts = {"names": 4, "record numbers": 1, "dates": 5, "ages over 89": 1, "marks": 1, "phone numbers": 1}
-    assert scrub(REPORT).removed == counts
-    assert not scrub("A 12 mm nodule.").removed
+    assert scrub_text(REPORT).removed == counts
+    assert not scrub_text("A 12 mm nodule.").removed
 
 
 @given(texts)
 @settings(max_examples=600, deadline=None)
 def test_scrubbing_twice_is_scrubbing_once(text: str) -> None:
-    once = scrub(text).text
-    again = scrub(once)
+    once = scrub_text(text).text
+    again = scrub_text(once)
     assert again.text == once
     assert not again.removed
 
@@ -111,7 +111,7 @@ def test_scrubbing_twice_is_scrubbing_once(text: str) -> None:
 @given(texts)
 @settings(max_examples=300, deadline=None)
 def test_a_text_grows_by_no_more_than_threefold(text: str) -> None:
-    found = scrub(text)
+    found = scrub_text(text)
     assert len(found.text) <= 3 * len(text)
     assert found.text == text or found.removed
 
@@ -120,7 +120,7 @@ def test_a_text_grows_by_no_more_than_threefold(text: str) -> None:
 @settings(max_examples=300, deadline=None)
 def test_without_digits_capitals_and_labels_nothing_changes(pieces: list[str]) -> None:
     text = " ".join(pieces).replace("dr", "")
-    assert scrub(text).text == text
+    assert scrub_text(text).text == text
 
 
 @given(
@@ -134,7 +134,7 @@ def test_without_digits_capitals_and_labels_nothing_changes(pieces: list[str]) -
 )
 @settings(max_examples=300, deadline=None)
 def test_every_day_in_every_form_goes(month: int, day: int, year: int, form: str, sentence: str) -> None:
-    found = scrub(sentence.format(form.format(y=year, m=month, d=day)))
+    found = scrub_text(sentence.format(form.format(y=year, m=month, d=day)))
     assert str(year) not in found.text
     assert found.removed == {"dates": 1}
 
@@ -155,7 +155,7 @@ def test_time_is_linear_in_the_length(piece: str) -> None:
     def seconds(length: int) -> float:
         text = (piece * (length // len(piece) + 1))[:length]
         start = time.process_time()
-        scrub(text)
+        scrub_text(text)
         return time.process_time() - start
 
     assert seconds(96_000) < 20 * min(seconds(12_000) for _ in range(3)) + 0.1
@@ -164,7 +164,7 @@ def test_time_is_linear_in_the_length(piece: str) -> None:
 def test_a_million_letters_take_seconds() -> None:
     text = (REPORT + CHINESE) * (1_000_000 // len(REPORT + CHINESE) + 1)
     start = time.process_time()
-    scrub(text)
+    scrub_text(text)
     assert time.process_time() - start < 60
 
 
@@ -198,14 +198,14 @@ def test_a_build_scrubs_its_texts_and_tells_how_many_of_each_kind(
 ) -> None:
     folder = source(tmp_path / "in", REPORT, CHINESE, "Normal chest.")
     out = tmp_path / "out"
-    summary = build(BuildConfig(sources=(folder,), out=out, json=True))
+    summary = build_dataset(BuildConfig(sources=(folder,), out=out, json=True))
     assert summary.removed["names"] == 7
     written = "".join(p.read_text() for p in out.rglob("*") if p.suffix in (".jsonl", ".json", ".md"))
     for identifier in ("DOE", "Grant", "1234567", "Novak", "张三", "李四", "王五", "123456", "12 May"):
         assert identifier not in written
     assert "Normal chest." in {r.text for r in load_records(out)}
     assert "7 names" in (out / "README.md").read_text()
-    again = build(BuildConfig(sources=(folder,), out=out, json=True))
+    again = build_dataset(BuildConfig(sources=(folder,), out=out, json=True))
     assert (again.unchanged, again.removed) == (True, summary.removed)
     capsys.readouterr()
     assert main(["data", "build", str(folder), "--out", str(out)]) == 0
@@ -216,7 +216,7 @@ def test_a_build_scrubs_its_texts_and_tells_how_many_of_each_kind(
 
 def test_identifiers_are_kept_where_asked_for(tmp_path: Path) -> None:
     folder = source(tmp_path / "in", REPORT, "Normal chest.")
-    summary = build(BuildConfig(sources=(folder,), out=tmp_path / "out", json=True, keep_identifiers=True))
+    summary = build_dataset(BuildConfig(sources=(folder,), out=tmp_path / "out", json=True, keep_identifiers=True))
     assert not summary.removed
     assert REPORT in {r.text for r in load_records(tmp_path / "out")}
 
@@ -224,9 +224,9 @@ def test_identifiers_are_kept_where_asked_for(tmp_path: Path) -> None:
 def test_a_text_of_which_nothing_is_left_is_refused_with_its_line(tmp_path: Path) -> None:
     folder = source(tmp_path / "in", "Normal chest.", "Patient: Jane Doe")
     with pytest.raises(ValueError, match=r"metadata.jsonl:2: nothing is left .*--keep-identifiers") as told:
-        build(BuildConfig(sources=(folder,), out=tmp_path / "out", json=True))
+        build_dataset(BuildConfig(sources=(folder,), out=tmp_path / "out", json=True))
     assert "Jane" not in str(told.value)
-    kept = build(BuildConfig(sources=(folder,), out=tmp_path / "out", json=True, keep_going=True))
+    kept = build_dataset(BuildConfig(sources=(folder,), out=tmp_path / "out", json=True, keep_going=True))
     assert (kept.num_records, kept.num_quarantined) == (1, 1)
 
 

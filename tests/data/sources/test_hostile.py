@@ -15,8 +15,8 @@ from pydicom.data import get_testdata_file
 
 from vesalius.data.build.config import BuildConfig
 from vesalius.data.build.pseudonyms import Pseudonyms
-from vesalius.data.build.run import build
-from vesalius.data.check.run import CheckConfig, check
+from vesalius.data.build.run import build_dataset
+from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.command.progress import Progress
 from vesalius.data.datasets.filter import FilterConfig, filter_dataset
 from vesalius.data.datasets.shards import ExportConfig, export_shards
@@ -44,7 +44,7 @@ def dataset(tmp_path: Path, **columns: Any) -> Path:
 
 def built(tmp_path: Path, **fields: Any) -> Path:
     out = tmp_path / "out"
-    build(BuildConfig(sources=(tmp_path / "source",), out=out, json=True, val=0, test=0, **fields))
+    build_dataset(BuildConfig(sources=(tmp_path / "source",), out=out, json=True, val=0, test=0, **fields))
     return out
 
 
@@ -144,7 +144,7 @@ def test_file_that_changes_between_the_passes_is_not_taken(tmp_path: Path, monke
         return fill(*args)
 
     monkeypatch.setattr(module, "_fill", changed)
-    summary = build(BuildConfig(sources=(source,), out=tmp_path / "out", json=True, keep_going=True))
+    summary = build_dataset(BuildConfig(sources=(source,), out=tmp_path / "out", json=True, keep_going=True))
     assert summary.num_records == 1
     assert "changed while the build ran" in summary.quarantined[0].reason
 
@@ -163,7 +163,7 @@ def test_export_and_filter_take_no_file_from_elsewhere(tmp_path: Path, name: str
         export_shards(ExportConfig(folder=out, out=tmp_path / "shards", json=True))
     with pytest.raises(ValueError, match=told):
         filter_dataset(FilterConfig(folder=out, out=tmp_path / "part", json=True))
-    assert len(check(CheckConfig(folder=out, json=True, base=None)).problems) == 2
+    assert len(check_dataset(CheckConfig(folder=out, json=True, base=None)).problems) == 2
 
 
 def test_check_waits_for_no_pipe_and_reads_no_huge_file(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_check_waits_for_no_pipe_and_reads_no_huge_file(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with huge.open("r+b") as file:
         file.truncate(10_000_000_000)
-    problems = " ".join(check(CheckConfig(folder=out, json=True, base=None)).problems)
+    problems = " ".join(check_dataset(CheckConfig(folder=out, json=True, base=None)).problems)
     assert "no such file" in problems
     assert "holds 10000000000 bytes" in problems
 
@@ -205,7 +205,7 @@ def test_check_of_a_damaged_manifest_says_so(tmp_path: Path, splits: Any) -> Non
     dataset(tmp_path)
     out = built(tmp_path)
     (out / "manifest.json").write_text(json.dumps({"splits": splits, "build": None}))
-    assert "it names no splits" in check(CheckConfig(folder=out, json=True, base=None)).problems[0]
+    assert "it names no splits" in check_dataset(CheckConfig(folder=out, json=True, base=None)).problems[0]
 
 
 def test_progress_of_unknown_length_tells_no_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:

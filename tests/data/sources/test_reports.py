@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import BasicTextSRStorage, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.dicom.frames import read_report
 from vesalius.data.record import load_records
 from vesalius.data.sources.reports import Reports
@@ -86,7 +86,7 @@ def built(tmp_path: Path, reports: Path) -> tuple[dict[str, str], tuple[str, ...
         image(tmp_path / "in" / f"{i}.dcm", f"ACC-{i}", f"1.2.{i}")
     image(tmp_path / "in" / "0b.dcm", "ACC-0", "1.2.0")
     config = BuildConfig(sources=(tmp_path / "in",), out=tmp_path / "out", reports=reports, json=True, salt="s")
-    summary = build(config)
+    summary = build_dataset(config)
     from vesalius.data.build.pseudonyms import Pseudonyms
 
     studies = {Pseudonyms("s").hashed("study", f"1.2.{i}"): str(i) for i in range(3)}
@@ -183,7 +183,7 @@ def test_structured_reports_among_the_images_are_paired_and_not_refused(tmp_path
 def test_structured_report_without_its_flag_says_how_to_use_it(tmp_path: Path) -> None:
     path = structured(tmp_path / "sr.dcm", "1.2.1", *nodes())
     with pytest.raises(ValueError, match=r"holds no image \(Basic Text SR Storage\); pass its folder as --reports"):
-        build(BuildConfig(sources=(path,), out=tmp_path / "out"))
+        build_dataset(BuildConfig(sources=(path,), out=tmp_path / "out"))
 
 
 def test_real_structured_reports_are_read_or_say_nothing() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.modality import modality_in
 from vesalius.data.record import Record, load_records
 from vesalius.data.tables.label_text import organ_in, told_by_label
@@ -39,7 +39,7 @@ def texts(label: str, language: str, **fields: Any) -> list[str]:
 
 
 def built(tmp_path: Path, source: Path, name: str = "out", **config: Any) -> list[Record]:
-    build(BuildConfig(sources=(source,), out=tmp_path / name, json=True, **config))
+    build_dataset(BuildConfig(sources=(source,), out=tmp_path / name, json=True, **config))
     return load_records(tmp_path / name)
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vesalius.data.build.run import BuildConfig, build
+from vesalius.data.build.run import BuildConfig, build_dataset
 from vesalius.data.images.encode import encode
 from vesalius.data.images.image import read_image
 from vesalius.data.modality import MODALITIES
@@ -67,11 +67,11 @@ def test_every_cell_of_parquet_is_its_own_row_in_any_order(tmp_path: Path, group
 def test_parquet_is_built_as_any_other_source(tmp_path: Path) -> None:
     saved(tmp_path / "hub" / "data" / "train-00000-of-00001.parquet", rows(6))
     saved(tmp_path / "hub" / "data" / "validation-00000-of-00001.parquet", rows(2))
-    build(BuildConfig(sources=(tmp_path / "hub",), out=tmp_path / "out", json=True))
+    build_dataset(BuildConfig(sources=(tmp_path / "hub",), out=tmp_path / "out", json=True))
     records = load_records(tmp_path / "out")
     assert [r.split for r in records] == ["train"] * 6 + ["val"] * 2
     assert (read_image(tmp_path / "out" / records[4].file_name)[..., 0] == pixels(4)).all()
-    again = build(BuildConfig(sources=(tmp_path / "hub",), out=tmp_path / "out", json=True))
+    again = build_dataset(BuildConfig(sources=(tmp_path / "hub",), out=tmp_path / "out", json=True))
     assert again.unchanged
 
 

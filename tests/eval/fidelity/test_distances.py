@@ -9,7 +9,7 @@ from torchmetrics.image.fid import _compute_fid
 
 from vesalius.eval.fidelity.diversity import reach, spread_with_floor, vendi_score
 from vesalius.eval.fidelity.frechet import frechet_distance, frechet_endless, frechet_floor
-from vesalius.eval.fidelity.part import compare, is_worse
+from vesalius.eval.fidelity.part import compare_features, is_worse
 
 
 def features(seed: int, num: int, size: int = 12, shift: float = 0.0) -> torch.Tensor:
@@ -113,7 +113,7 @@ def test_the_floor_may_be_that_of_other_real_images() -> None:
     """Halves of a split whose few patients all have many images are nearer to each other than new patients are."""
     patients = [features(i, 1).repeat(20, 1) + 0.1 * features(100 + i, 20) for i in range(24)]
     real, others, samples = (torch.cat(patients[i : i + 8]) for i in (0, 8, 16))
-    halves, apart = compare(samples, real)[0], compare(samples, real, others)[0]
+    halves, apart = compare_features(samples, real)[0], compare_features(samples, real, others)[0]
     assert "KID" in halves["halves"]
     assert apart["halves"] == []
     assert is_worse(halves, "distance")

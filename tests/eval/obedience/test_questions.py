@@ -15,7 +15,7 @@ from vesalius.eval.obedience.questions import (
     answers,
     contrasts,
     independent,
-    measure,
+    measure_obedience,
     networks,
     phantom_like,
     phantoms_of,
@@ -41,7 +41,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
 def found(shown: Shown) -> dict[str, object]:
     cases, images = shown
     net = networks(Judge.load(), Witness.load(), Reader.load())
-    return measure(cases, images, cases, images, net, phantoms=ALL)
+    return measure_obedience(cases, images, cases, images, net, phantoms=ALL)
 
 
 def rates(found: dict[str, object], of: str = "all") -> dict[tuple[str, str], float]:
@@ -141,11 +141,11 @@ def test_what_gated_may_not_measure() -> None:
 def test_a_set_that_the_judge_gated_is_measured_by_the_others_alone(shown: Shown) -> None:
     cases, images = shown[0][:30], shown[1][:30]
     net = networks(Judge.load(), Witness.load())
-    gated = measure(cases, images, cases, images, net, gated_by=["judge"])
+    gated = measure_obedience(cases, images, cases, images, net, gated_by=["judge"])
     assert {row["network"] for row in gated["rows"]} == {"witness"}
     assert "gated by the judge" in " ".join(sections(gated)[0].text)
     with pytest.raises(ValueError, match="no other network"):
-        measure(cases, images, cases, images, networks(Judge.load()), gated_by=["judge"])
+        measure_obedience(cases, images, cases, images, networks(Judge.load()), gated_by=["judge"])
 
 
 def test_what_is_read_elsewhere_is_over_all_modalities_and_the_page_folds_the_rest(found: dict[str, object]) -> None:
@@ -184,4 +184,4 @@ def test_findings_that_no_phantom_has_are_passed_over() -> None:
 def test_pictures_that_do_not_fit_the_prompts_are_refused(shown: Shown) -> None:
     cases, images = shown
     with pytest.raises(ValueError, match="54 samples, and 53 pictures"):
-        measure(cases, images[1:], cases, images, networks(reader=Reader.load()))
+        measure_obedience(cases, images[1:], cases, images, networks(reader=Reader.load()))

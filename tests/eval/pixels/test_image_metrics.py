@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from vesalius.data.phantoms.phantom import draw_phantom
-from vesalius.eval.pixels.image_metrics import compare, measure, sections, ssim_map
+from vesalius.eval.pixels.image_metrics import compare_images, measure, sections, ssim_map
 
 
 def pictures(size: int = 64, num: int = 3) -> torch.Tensor:
@@ -43,12 +43,12 @@ def test_structural_similarity_is_that_of_an_independent_computation() -> None:
 
 def test_equal_pictures_are_at_the_top_and_every_corruption_lowers_every_metric() -> None:
     truth = pictures()
-    equal = compare(truth, truth)
+    equal = compare_images(truth, truth)
     assert equal["PSNR"].tolist() == pytest.approx([100] * 3)
     assert equal["SSIM"].tolist() == pytest.approx([1] * 3, abs=1e-5)
     assert equal["MS-SSIM"].tolist() == pytest.approx([1] * 3, abs=1e-4)
-    little, much = compare(noisy(truth, 5), truth), compare(noisy(truth, 40), truth)
-    blurred = compare(torch.nn.functional.avg_pool2d(truth.float(), 5, 1, 2).to(torch.uint8), truth)
+    little, much = compare_images(noisy(truth, 5), truth), compare_images(noisy(truth, 40), truth)
+    blurred = compare_images(torch.nn.functional.avg_pool2d(truth.float(), 5, 1, 2).to(torch.uint8), truth)
     for name in equal:
         assert (much[name] < little[name]).all()
         assert (little[name] < equal[name]).all()
@@ -60,14 +60,14 @@ def test_of_an_inpainting_the_inside_differs_and_the_outside_does_not() -> None:
     masks = torch.zeros(3, 64, 64, dtype=torch.bool)
     masks[:, 20:40, 20:40] = True
     drawn = torch.where(masks[:, None], noisy(truth, 60), truth)
-    found = compare(drawn, truth, masks)
+    found = compare_images(drawn, truth, masks)
     assert found["PSNR outside"].tolist() == pytest.approx([100] * 3)
     assert found["equal outside"].tolist() == [1, 1, 1]
     assert (found["PSNR inside"] < 30).all()
     assert (found["SSIM inside"] < found["SSIM outside"]).all()
     error = (drawn[0].double() / 255 - truth[0].double() / 255).square()[:, 20:40, 20:40].mean()
     assert float(found["PSNR inside"][0]) == pytest.approx(float(-10 * error.log10()), abs=1e-3)
-    spilt = compare(noisy(truth, 3), truth, masks)
+    spilt = compare_images(noisy(truth, 3), truth, masks)
     assert (spilt["equal outside"] < 0.5).all()
     assert (spilt["PSNR outside"] < 60).all()
 

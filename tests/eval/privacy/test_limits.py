@@ -9,7 +9,7 @@ import torch
 
 from vesalius.data.images.image import write_png
 from vesalius.data.phantoms.phantom import draw_phantom
-from vesalius.eval.privacy.limits import PictureSet, measure, picture_set, verdict
+from vesalius.eval.privacy.limits import PictureSet, find_copies, picture_set, verdict
 from vesalius.eval.privacy.page import copies_table, duplicates_table, sections
 from vesalius.eval.report import write_page
 from vesalius.models.detectors.detector import TextureDetector
@@ -57,7 +57,7 @@ def canaries(train: torch.Tensor) -> torch.Tensor:
 
 
 def test_fresh_pictures_copy_no_more_than_unseen_ones(clean: dict[str, PictureSet]) -> None:
-    found = measure(**clean)
+    found = find_copies(**clean)
     for row in found["copies"]:
         assert row["copies"]["low"] <= 0.01
         assert row["close"]["value"] == 0
@@ -68,7 +68,7 @@ def test_fresh_pictures_copy_no_more_than_unseen_ones(clean: dict[str, PictureSe
 
 def test_every_planted_canary_is_found_and_named(pictures: dict[str, torch.Tensor]) -> None:
     planted = torch.cat([pictures["samples"], canaries(pictures["train"])])
-    found = measure(**sets({**pictures, "samples": planted}))
+    found = find_copies(**sets({**pictures, "samples": planted}))
     pairs = {p["names"][0]: p["names"][1] for p in found["pairs"] if p["distance"] < p["limit"]}
     first = NUM["samples"]
     assert {f"samples-{first + i}": f"train-{i}" for i in range(5)}.items() <= pairs.items()
@@ -78,7 +78,7 @@ def test_every_planted_canary_is_found_and_named(pictures: dict[str, torch.Tenso
 
 
 def test_a_set_of_copies_is_called_one(pictures: dict[str, torch.Tensor]) -> None:
-    found = measure(**sets({**pictures, "samples": pictures["train"][:60]}))
+    found = find_copies(**sets({**pictures, "samples": pictures["train"][:60]}))
     assert found["verdicts"]["MRI"] == "more than unseen real images"
     assert all(row["copies"]["value"] == 1 for row in found["copies"])
 
@@ -87,8 +87,8 @@ def test_repeated_samples_are_near_duplicates_and_real_ones_are_beside_them(
     pictures: dict[str, torch.Tensor], clean: dict[str, PictureSet]
 ) -> None:
     few = pictures["samples"][:75]
-    repeated = measure(**sets({**pictures, "samples": torch.cat([few, few])}))["near_duplicates"]
-    for row, once in zip(repeated, measure(**clean)["near_duplicates"], strict=True):
+    repeated = find_copies(**sets({**pictures, "samples": torch.cat([few, few])}))["near_duplicates"]
+    for row, once in zip(repeated, find_copies(**clean)["near_duplicates"], strict=True):
         assert row["samples"]["value"] == 1
         assert once["samples"]["value"] < 0.2
         assert row["real"]["value"] == once["real"]["value"] < 0.2
@@ -97,7 +97,7 @@ def test_repeated_samples_are_near_duplicates_and_real_ones_are_beside_them(
 
 def test_a_leak_between_the_splits_does_not_hide_copies(pictures: dict[str, torch.Tensor]) -> None:
     leaked = torch.cat([pictures["held_out"][:100], pictures["train"][:30]])
-    found = measure(**sets({**pictures, "held_out": leaked, "samples": pictures["train"][:40]}))
+    found = find_copies(**sets({**pictures, "held_out": leaked, "samples": pictures["train"][:40]}))
     for row in found["copies"]:
         assert row["num_same"] == 30
         assert row["copies"]["value"] == 1
@@ -107,7 +107,7 @@ def test_a_limit_that_near_copies_among_the_held_out_pull_down_is_said(pictures:
     noise = torch.randint(-2, 3, pictures["train"][:8].shape, generator=torch.Generator().manual_seed(0))
     near = (pictures["train"][:8].int() + noise).clamp(0, 255).to(torch.uint8)
     leaked = torch.cat([pictures["held_out"][:100], near])
-    found = measure(**sets({**pictures, "held_out": leaked}))
+    found = find_copies(**sets({**pictures, "held_out": leaked}))
     found["pairs"] = []
     (text,) = [line for line in sections(found, [], [])[0].text if "lie so near" in line]
     assert "MRI by pixels" in text
@@ -122,8 +122,8 @@ def test_pictures_of_the_own_patient_set_no_limit() -> None:
     copied = PictureSet(views={"x": [held_out + 0.05]}, modalities=["CT"] * 100)
     known = PictureSet(views={"x": [held_out]}, modalities=["CT"] * 100, patients=people)
     unknown = PictureSet(views={"x": [held_out]}, modalities=["CT"] * 100)
-    assert measure(copied, known, seen)["copies"][0]["copies"]["value"] > 0.9
-    assert measure(copied, unknown, seen)["copies"][0]["copies"]["value"] < 0.2
+    assert find_copies(copied, known, seen)["copies"][0]["copies"]["value"] > 0.9
+    assert find_copies(copied, unknown, seen)["copies"][0]["copies"]["value"] < 0.2
 
 
 def test_detectors_that_disagree_leave_no_conclusion() -> None:
@@ -144,7 +144,7 @@ def test_too_few_held_out_images_are_said_and_the_rest_is_measured(clean: dict[s
     few = PictureSet(
         views={n: [v[:19] for v in views] for n, views in few.views.items()}, modalities=few.modalities[:19]
     )
-    found = measure(clean["samples"], few, clean["train"])
+    found = find_copies(clean["samples"], few, clean["train"])
     assert all("a limit needs 20" in row["note"] for row in found["copies"])
     assert found["pairs"] == found["near_duplicates"] == []
     assert "not measured" in copies_table(found).rows[0][2]
@@ -159,19 +159,19 @@ def test_bad_features_are_refused(clean: dict[str, PictureSet]) -> None:
     good = with_views(x=[torch.zeros(2, 3)])
     holed = with_views(x=[torch.tensor([[0.0, 1, 2], [0, float("nan"), 1]])])
     with pytest.raises(ValueError, match=r"samples: features of second\.png by x are not finite"):
-        measure(holed, good, good)
+        find_copies(holed, good, good)
     with pytest.raises(ValueError, match="training images have features by y"):
-        measure(good, good, with_views(y=[torch.zeros(2, 3)]))
+        find_copies(good, good, with_views(y=[torch.zeros(2, 3)]))
     with pytest.raises(ValueError, match=r"held-out images: features by x are \(2, 4\)"):
-        measure(good, with_views(x=[torch.zeros(2, 4)]), good)
+        find_copies(good, with_views(x=[torch.zeros(2, 4)]), good)
     with pytest.raises(ValueError, match="no training images"):
-        measure(good, good, PictureSet(views={}, modalities=[]))
+        find_copies(good, good, PictureSet(views={}, modalities=[]))
 
 
 def test_the_page_shows_the_nearest_pairs_side_by_side(
     tmp_path: Path, pictures: dict[str, torch.Tensor], clean: dict[str, PictureSet]
 ) -> None:
-    found = measure(**clean)
+    found = find_copies(**clean)
     paths = {}
     for name in ("samples", "train"):
         paths[name] = [tmp_path / f"{name}-{i}.png" for i in range(NUM[name])]

@@ -11,7 +11,16 @@ from sklearn.metrics import roc_curve
 from vesalius.data.images.image import load_stack
 from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
-from vesalius.eval.privacy.membership import TIMES, Group, area_with_interval, losses, measure, row_of, scores, sections
+from vesalius.eval.privacy.membership import (
+    TIMES,
+    PictureGroup,
+    area_with_interval,
+    infer_membership,
+    losses,
+    row_of,
+    scores,
+    sections,
+)
 from vesalius.inference.generator import Generator
 from vesalius.models.base import open_base
 from vesalius.models.objective import denoising_loss, training_scheduler
@@ -19,16 +28,16 @@ from vesalius.models.text import embed
 
 
 @pytest.fixture(scope="module")
-def halves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Group, Group]:
+def halves(tmp_path_factory: pytest.TempPathFactory) -> tuple[PictureGroup, PictureGroup]:
     """12 and 24 brain MRI phantoms that differ in nothing but chance."""
     folder = tmp_path_factory.mktemp("members") / "data"
     write_phantoms(PhantomConfig(num=120, seed=11, size=32, out=folder, val=0, test=0, json=True))
     records = [r for r in load_records(folder) if r.modality == "MRI"][:36]
     stack = torch.from_numpy(load_stack([(folder / r.file_name, r.modality) for r in records], 32, quiet=True))
 
-    def group(first: int, last: int) -> Group:
+    def group(first: int, last: int) -> PictureGroup:
         rows = records[first:last]
-        return Group(
+        return PictureGroup(
             images=stack[first:last], texts=[(r.caption or r.text)[:80] for r in rows], modalities=["MRI"] * len(rows),
             patients=[r.patient_id for r in rows],
         )  # fmt: skip
@@ -36,7 +45,7 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Group, Group]:
     return group(0, 12), group(12, 36)
 
 
-def overfitted(tiny_base: Path, members: Group) -> Generator:
+def overfitted(tiny_base: Path, members: PictureGroup) -> Generator:
     """A generator whose denoiser learnt the members by heart."""
     base = open_base(str(tiny_base))
     pipeline = base.pipeline
@@ -63,11 +72,11 @@ def overfitted(tiny_base: Path, members: Group) -> Generator:
 
 
 def test_a_base_that_learnt_its_images_by_heart_is_found_and_an_untouched_one_is_not(
-    tiny_base: Path, halves: tuple[Group, Group]
+    tiny_base: Path, halves: tuple[PictureGroup, PictureGroup]
 ) -> None:
     members, others = halves
     untouched = Generator(str(tiny_base), device="cpu")
-    found = measure(overfitted(tiny_base, members), members, others, reference=untouched, quiet=True)
+    found = infer_membership(overfitted(tiny_base, members), members, others, reference=untouched, quiet=True)
     (alone,), (against,), (before,) = found["loss"], found["against_reference"], found["reference"]
     assert alone["auc"]["low"] > 0.5
     assert against["auc"]["low"] > 0.5
@@ -78,7 +87,7 @@ def test_a_base_that_learnt_its_images_by_heart_is_found_and_an_untouched_one_is
     assert [row[1] for row in section.tables[0].rows][2].startswith("the reference itself")
 
 
-def test_a_loss_depends_on_the_image_alone(tiny_base: Path, halves: tuple[Group, Group]) -> None:
+def test_a_loss_depends_on_the_image_alone(tiny_base: Path, halves: tuple[PictureGroup, PictureGroup]) -> None:
     group, base = halves[0], open_base(str(tiny_base))
     whole = losses(base, group.images, group.texts, quiet=True)
     alone = losses(base, group.images[3:4], group.texts[3:4], batch_size=1, quiet=True)
@@ -117,10 +126,14 @@ def test_equal_sets_score_alike_and_no_timestep_outweighs_the_others() -> None:
     assert abs(np.corrcoef(two, losses[:, 0])[0, 1]) > 0.5
 
 
-def test_too_few_images_are_refused_with_their_number(tiny_base: Path, halves: tuple[Group, Group]) -> None:
-    few = Group(images=halves[0].images[:9], texts=halves[0].texts[:9], modalities=["MRI"] * 9)
+def test_too_few_images_are_refused_with_their_number(
+    tiny_base: Path, halves: tuple[PictureGroup, PictureGroup]
+) -> None:
+    few = PictureGroup(images=halves[0].images[:9], texts=halves[0].texts[:9], modalities=["MRI"] * 9)
     generator = Generator(str(tiny_base), device="cpu")
     with pytest.raises(ValueError, match="needs 10 training and 10 held-out images of one modality, got 9 and 24"):
-        measure(generator, few, halves[1], quiet=True)
+        infer_membership(generator, few, halves[1], quiet=True)
     with pytest.raises(ValueError, match="members have 9 images, 8 texts"):
-        measure(generator, Group(images=few.images, texts=few.texts[:8], modalities=["MRI"] * 9), few, quiet=True)
+        infer_membership(
+            generator, PictureGroup(images=few.images, texts=few.texts[:8], modalities=["MRI"] * 9), few, quiet=True
+        )

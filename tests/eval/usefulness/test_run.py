@@ -24,7 +24,7 @@ from vesalius.data.phantoms.phantom import draw_phantom
 from vesalius.data.record import Finding, Record, load_records, write_dataset
 from vesalius.eval.usefulness.classifiers import open_classifier
 from vesalius.eval.usefulness.config import UsefulnessConfig
-from vesalius.eval.usefulness.run import JOURNAL, measure, usefulness
+from vesalius.eval.usefulness.run import JOURNAL, measure, measure_usefulness
 
 Change = Callable[[Uint8, np.random.Generator], Uint8]
 KINDS = ("mass", "normal")
@@ -145,7 +145,7 @@ def test_a_network_gains_by_fresh_images_too(real: Path, fresh: Path, tmp_path: 
 
 
 def test_all_arms_are_trained_and_shown_on_one_page(real: Path, fresh: Path, tmp_path: Path) -> None:
-    result = usefulness(quick(fresh, real, tmp_path / "out", ratios=(0.5, 1.0, 9.0), self_supervised=True))
+    result = measure_usefulness(quick(fresh, real, tmp_path / "out", ratios=(0.5, 1.0, 9.0), self_supervised=True))
     names = [row["arm"] for row in result["regimes"][0]["arms"]]
     assert names == [
         "real alone", "synthetic alone", "real + synthetic x 0.5", "real + synthetic x 1", "real + synthetic x 2",
@@ -269,7 +269,7 @@ def test_a_callable_from_python_is_a_classifier(real: Path, fresh: Path, tmp_pat
 
 def test_masks_are_outlined(phantoms: Path, tmp_path: Path) -> None:
     config = quick(phantoms, phantoms, tmp_path / "out", task="segmentation", ratios=(0.5,), modality=("CT",))
-    result = usefulness(config)
+    result = measure_usefulness(config)
     assert result["metric"] == "dice"
     for row in result["regimes"][0]["arms"]:
         assert 0 <= row["metrics"]["dice"]["value"] <= 1
@@ -374,7 +374,7 @@ def test_test_images_among_the_samples_are_told(real: Path, tmp_path: Path) -> N
 
 def test_images_find_their_texts(phantoms: Path, tmp_path: Path) -> None:
     config = quick(phantoms, phantoms, tmp_path / "out", task="retrieval", ratios=(0.5,))
-    result = usefulness(config)
+    result = measure_usefulness(config)
     assert result["metric"] == "recall_5"
     for row in result["regimes"][0]["arms"]:
         shares = [row["metrics"][f"recall_{k}"]["value"] for k in (1, 5, 10)]

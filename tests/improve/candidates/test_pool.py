@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vesalius.data.check.run import CheckConfig, check
+from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.images.image import Picture, read_hu
 from vesalius.data.record import load_records
 from vesalius.finetune.config import WEIGHT
@@ -37,7 +37,7 @@ def test_accepted_ct_is_added_back_in_hounsfield_units(tmp_path: Path) -> None:
     assert known.sha256 == samples[0].raw16_sha256
     assert known.extra[DIGEST] == samples[0].sha256
     assert unknown.sha256 == samples[1].sha256
-    assert check(CheckConfig(folder=tmp_path / "accepted")).problems == ()
+    assert check_dataset(CheckConfig(folder=tmp_path / "accepted")).problems == ()
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_low_rating_that_comes_later_keeps_a_sample_out_of_later_rounds(accept
     assert pools == (accepted / "round-02" / "pool-01", accepted / "round-02" / "accepted")
     assert [r.extra[DIGEST] for p in pools for r in load_records(p)] == digests(accepted)[1:]
     assert pool_facts(accepted / "round-02")["vetoed"] == {low.sha256: "ratings: realism 1 of 5 by A, student"}
-    assert check(CheckConfig(folder=pools[0])).problems == ()
+    assert check_dataset(CheckConfig(folder=pools[0])).problems == ()
     assert len(load_records(accepted / "round-01" / "accepted")) == 3
 
 

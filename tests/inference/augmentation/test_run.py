@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vesalius.cli.main import DONE, USAGE, main
-from vesalius.data.check.run import CheckConfig, check
+from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.datasets.shards import ExportConfig, export_shards
 from vesalius.data.record import Record, load_records, write_dataset
 from vesalius.data.texts.prompt import prompts_of
@@ -77,7 +77,7 @@ def test_what_was_there_is_there_as_it_was(phantoms: Path, augmented: Path) -> N
 
 
 def test_an_augmented_dataset_is_whole_and_says_how_it_was_made(augmented: Path) -> None:
-    summary = check(CheckConfig(folder=augmented, json=True))
+    summary = check_dataset(CheckConfig(folder=augmented, json=True))
     assert summary.ok, summary.problems
     assert summary.origins["synthetic"] > 0
     made = json.loads((augmented / "manifest.json").read_text())["derived"]

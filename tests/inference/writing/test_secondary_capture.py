@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.dicom.frames import read_dicom, read_dicom_hu
 from vesalius.data.images.image import Picture
 from vesalius.data.modality import MODALITIES
@@ -123,7 +123,7 @@ def test_a_run_writes_dicom_that_a_build_takes_for_synthetic(windowed_base: Path
     # The folder with its rows, and the bare files that a colleague might send
     shutil.copytree(tmp_path / "s" / "images", tmp_path / "bare")
     for source in ("s", "bare"):
-        build(BuildConfig(sources=(tmp_path / source,), out=tmp_path / f"from-{source}", workers=1, json=True))
+        build_dataset(BuildConfig(sources=(tmp_path / source,), out=tmp_path / f"from-{source}", workers=1, json=True))
         records = load_records(tmp_path / f"from-{source}")
         assert {r.modality: r.hounsfield for r in records} == {"CT": True, "MRI": False, "pathology": False}
         assert {(r.origin, r.depth) for r in records} == {("synthetic", 1)}
@@ -132,5 +132,5 @@ def test_a_run_writes_dicom_that_a_build_takes_for_synthetic(windowed_base: Path
 
 def test_a_build_of_a_png_samples_folder_is_synthetic_too(windowed_base: Path, tmp_path: Path) -> None:
     draw_samples(GenerateConfig(prompt=PROMPTS, out=tmp_path / "s", base=str(windowed_base), steps=2, json=True))
-    build(BuildConfig(sources=(tmp_path / "s",), out=tmp_path / "d", workers=1, json=True))
+    build_dataset(BuildConfig(sources=(tmp_path / "s",), out=tmp_path / "d", workers=1, json=True))
     assert {(r.origin, r.depth) for r in load_records(tmp_path / "d")} == {("synthetic", 1)}
