@@ -48,8 +48,7 @@ type: install-dev  ## mypy
 	$(BIN)/mypy
 
 # The notice of Material's end of life would stand above every build; the choice is in mkdocs.yml.
-docs: install  ## the documentation as a site, build/site; a warning is an error
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+docs: install-dev  ## the documentation as a site, build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: install  ## images/s beside plain code in one run, what drawing costs, files/s and memory of a build

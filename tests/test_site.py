@@ -36,7 +36,7 @@ class Loaded(HTMLParser):
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     if find_spec("mkdocs") is None or find_spec("material") is None:
-        pytest.skip('needs mkdocs-material: pip install -e ".[docs]"')
+        pytest.skip('needs mkdocs-material: pip install -e ".[dev]"')
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     process = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
