@@ -103,13 +103,13 @@ def bootstrap(
     """
     rng = np.random.default_rng(seed)
     members = [None if isinstance(each, int) else _members_of(each) for each in units]
+    sizes = [each if isinstance(each, int) else len(set(each)) for each in units]
 
-    def drawn(each: int | Sequence[str], groups: list[Indices] | None) -> Indices:
-        if groups is None:
-            return rng.integers(each, size=each)
-        return np.concatenate([groups[k] for k in rng.integers(len(groups), size=len(groups))])
+    def drawn(size: int, groups: list[Indices] | None) -> Indices:
+        picked = rng.integers(size, size=size)
+        return picked if groups is None else np.concatenate([groups[k] for k in picked])
 
-    found = [measure(*(drawn(each, groups) for each, groups in zip(units, members, strict=True))) for _ in range(draws)]
+    found = [measure(*(drawn(size, groups) for size, groups in zip(sizes, members, strict=True))) for _ in range(draws)]
     known = [value for value in found if value is not None]
     if len(known) < 0.9 * draws:
         return None
@@ -153,10 +153,13 @@ def _mean(values: Sequence[float]) -> float:
 def kernel_distance(a: torch.Tensor, b: torch.Tensor) -> float:
     """KID: unbiased squared MMD with the kernel (x.y / C + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401). NC each.
 
-    torchmetrics' `poly_mmd` is right for sets of equal size only, and ours differ.
+    The formula as it is written, in memory for whole sets, which what follows must agree with. torchmetrics' `poly_mmd`
+    is right for sets of equal size only, and ours differ.
     """
-    x, y = _Blocks(a, 1), _Blocks(b, 1)
-    return _distance(x.kernels(), y.kernels(), x.kernels(y), len(a), len(b))
+    x, y, (m, n) = a.double(), b.double(), (len(a), len(b))
+    own, theirs, both = ((p @ q.T / x.shape[1] + 1) ** 3 for p, q in ((x, x), (y, y), (x, y)))
+    apart = [(kernel.sum() - kernel.trace()) / (num * (num - 1)) for kernel, num in ((own, m), (theirs, n))]
+    return float(sum(apart) - 2 * both.sum() / (m * n))
 
 
 def kernel_distance_with_interval(a: torch.Tensor, b: torch.Tensor, *, seed: int = 0, draws: int = 50) -> Estimate:
@@ -215,9 +218,8 @@ class _Blocks:
     In float64: the cubic kernel of features of large norm loses the small difference in float32.
     """
 
-    def __init__(self, features: torch.Tensor, most: int, rng: np.random.Generator | None = None) -> None:
-        order = np.arange(len(features)) if rng is None else rng.permutation(len(features))
-        rows: Float64 = features.numpy()[order].astype(np.float64)
+    def __init__(self, features: torch.Tensor, most: int, rng: np.random.Generator) -> None:
+        rows: Float64 = features.numpy()[rng.permutation(len(features))].astype(np.float64)
         rows /= math.sqrt(rows.shape[1])
         self.rows = np.concatenate([rows, np.ones((len(rows), 1))], 1)  # so that a product is x.y / C + 1
         self.num = min(most, len(features))

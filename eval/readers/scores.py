@@ -72,8 +72,8 @@ def cohen_kappa(first: Sequence[Any], second: Sequence[Any], *, ordered: bool = 
 def resampled(
     num: int, measure: Callable[[NDArray[Any]], float | None], *, seed: int, value: float | None
 ) -> dict[str, Any] | None:
-    """A value with the interval of its measure by bootstrap over `num` items, as JSON; None where there is no value. low
-    and high are None where there is no interval."""
+    """A value with the interval of its measure by bootstrap over `num` items, as JSON; None where there is no value.
+    low and high are None where there is no interval."""
     if value is None:
         return None
     low, high = bootstrap(measure, num, draws=DRAWS, seed=seed) or (None, None)
