@@ -18,76 +18,75 @@ class BuildConfig(Settled):
     """What to read, where to write, and how to split."""
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders or files to read: metadata.jsonl folders, CSV tables, DICOM, folders named for classes."""
+    """folders or files to read: metadata.jsonl folders, CSV tables, DICOM, folders named for classes"""
     out: Path
-    """Dataset folder to write; new, empty, or left by the same command when it was stopped."""
+    """dataset folder to write; new, empty, or left by the same command when it was stopped"""
     keep_going: bool = False
-    """Set bad rows aside in quarantine.jsonl and build from the rest, instead of stopping at the first."""
+    """set bad rows aside in quarantine.jsonl and build from the rest, instead of stopping at the first"""
     val: float = 0.1
-    """Share of patients in the validation split, where the sources name no split."""
+    """share of patients in the validation split, where the sources name no split"""
     test: float = 0.1
-    """Share of patients in the test split, where the sources name no split."""
+    """share of patients in the test split, where the sources name no split"""
     seed: int = 0
-    """Seed of the split: a patient's split depends on it and on the patient alone, so it survives additions."""
+    """seed of the split: a patient's split depends on it and on the patient alone, so it survives additions"""
     resplit: bool = False
-    """Ignore the splits that the sources name, and split by patient."""
+    """ignore the splits that the sources name, and split by patient"""
     size: int = 0
-    """Longest side of the stored images in pixels, never enlarged; 0 keeps each as it is."""
+    """longest side of the stored images in pixels, never enlarged; 0 keeps each as it is"""
     modality: str | None = None
-    """Modality of sources that do not say theirs, such as folders named for classes, and NIfTI."""
+    """modality of sources that do not say theirs, such as folders named for classes, and NIfTI"""
     slices: str = "all"
-    """Of a series or volume: middle, every:N or all. Slices are counted by their position; blank ones do not count."""
+    """of a series or volume: middle, every:N or all. Slices are counted by their position; blank ones do not count."""
     plane: Literal["axial", "coronal", "sagittal"] | None = None
-    """Plane of the slices of NIfTI volumes; none: across their longest voxel edge, axial where all are alike."""
+    """plane of the slices of NIfTI volumes; none: across their longest voxel edge, axial where all are alike"""
     mpp: float | None = 1.0
-    """Microns per pixel of the tiles of slides, whose edge is --size (256 where that is 0); none: the slide's own."""
+    """microns per pixel of the tiles of slides, whose edge is --size (256 where that is 0); none: the slide's own"""
     tiles: int = 16
-    """Most tiles of tissue from one slide, spread evenly over it; 0: all."""
+    """most tiles of tissue from one slide, spread evenly over it; 0: all"""
     stain: Literal["macenko"] | None = None
-    """Bring the stain of pathology, which must be H&E, to Macenko's reference; none: it is left as it is."""
+    """bring the stain of pathology, which must be H&E, to Macenko's reference; none: it is left as it is"""
     reports: Path | None = None
-    """Table, text, Structured Report, or folder of them: paired by accession number, study UID or file name."""
+    """table, text, Structured Report, or folder of them: paired by accession number, study UID or file name"""
     salt: str = OPEN_SALT
-    """Secret that keys the hash of identifiers and the shift of dates; set your own before you share the dataset. The
+    """secret that keys the hash of identifiers and the shift of dates; set your own before you share the dataset. The
     patients that tables name are hashed under your own alone."""
     mapping: Path | None = None
     """CSV to write with what stands for each patient, study and series; keep it secret. none: not written."""
     allow_burned_in: bool = False
-    """Take DICOM images that say, or in which tesseract finds, that text is burned into their pixels."""
+    """take DICOM images that say, or in which tesseract finds, that text is burned into their pixels"""
     keep_identifiers: bool = False
-    """Keep the names, numbers, addresses and dates that texts hold, columns that name people, and the names of files,
-    all of which else are taken out."""
+    """keep the names, numbers, addresses and dates that texts hold, columns that name people, and the names of files,
+    all of which else are taken out"""
     read_findings: bool = False
-    """Read the findings of rows that list none from their texts, by rules for English and Chinese reports; what these
-    leave open goes into the column `uncertain`."""
+    """read the findings of rows that list none from their texts, by rules for English and Chinese reports; what these
+    leave open goes into the column `uncertain`"""
     workers: int = 0
-    """Processes that decode images; 0: one for each core. The dataset is the same for any number."""
+    """processes that decode images; 0: one for each core. The dataset is the same for any number."""
     json: bool = False
-    """Print the summary as JSON, without progress."""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
-    """Read the sources without their pixels, report, and write nothing."""
+    """read the sources without their pixels, report, and write nothing"""
 
-
-def check_config(config: BuildConfig) -> None:
-    """ValueError where a number cannot be, or the dataset would lie inside a source."""
-    if not config.sources:
-        raise ValueError("no SOURCE; name at least one folder or file to read")
-    if min(config.val, config.test) < 0 or config.val + config.test >= 1:
-        raise ValueError(
-            f"val {config.val} and test {config.test}: expected shares from 0 that leave some of 1 for train"
-        )
-    if config.workers < 0:
-        raise ValueError(f"workers {config.workers}: expected a number of processes, or 0 for one on each core")
-    if config.size < 0:
-        raise ValueError(f"size {config.size}: expected the longest side in pixels, or 0 to keep images as they are")
-    if config.tiles < 0 or (config.mpp is not None and not 0.01 <= config.mpp <= 1000):
-        raise ValueError(
-            f"tiles {config.tiles} and mpp {config.mpp}: expected a count from 0, and 0.01 to 1000 microns"
-        )
-    check_slices(config.slices)
-    if config.mapping and config.mapping.resolve().is_relative_to(config.out.resolve()):
-        raise ValueError(f"{config.mapping}: lies inside --out, which is shared; write the mapping elsewhere")
-    out = config.out.resolve()
-    for source in config.sources:
-        if out.is_relative_to(source.resolve()):
-            raise ValueError(f"{config.out}: lies inside the source {source}; choose another --out")
+    def check(self) -> None:
+        """ValueError where a number cannot be, or the dataset would lie inside a source."""
+        if not self.sources:
+            raise ValueError("no SOURCE; name at least one folder or file to read")
+        if min(self.val, self.test) < 0 or self.val + self.test >= 1:
+            raise ValueError(
+                f"val {self.val} and test {self.test}: expected shares from 0 that leave some of 1 for train"
+            )
+        if self.workers < 0:
+            raise ValueError(f"workers {self.workers}: expected a number of processes, or 0 for one on each core")
+        if self.size < 0:
+            raise ValueError(f"size {self.size}: expected the longest side in pixels, or 0 to keep images as they are")
+        if self.tiles < 0 or (self.mpp is not None and not 0.01 <= self.mpp <= 1000):
+            raise ValueError(
+                f"tiles {self.tiles} and mpp {self.mpp}: expected a count from 0, and 0.01 to 1000 microns"
+            )
+        check_slices(self.slices)
+        if self.mapping and self.mapping.resolve().is_relative_to(self.out.resolve()):
+            raise ValueError(f"{self.mapping}: lies inside --out, which is shared; write the mapping elsewhere")
+        out = self.out.resolve()
+        for source in self.sources:
+            if out.is_relative_to(source.resolve()):
+                raise ValueError(f"{self.out}: lies inside the source {source}; choose another --out")

@@ -17,7 +17,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from vesalius.data.build.config import BuildConfig, check_config
+from vesalius.data.build.config import BuildConfig
 from vesalius.data.build.encoding_pass import EncodingPass
 from vesalius.data.build.journal import WORK, Aside, Journal, read_object, reusable, tidy
 from vesalius.data.build.placing import Done, Placing, fresh_folder
@@ -62,7 +62,7 @@ def build(config: BuildConfig) -> BuildSummary:
     ValueError names the file (and line) of the first thing wrong and its remedy; with `keep_going` only where a source
     as a whole cannot be read or nothing is left. OSError where the disk is full. Neither leaves a manifest.
     """
-    check_config(config)
+    config.check()
     with Workers(config.workers) as workers:
         return _build(config, workers)
 

@@ -41,15 +41,15 @@ class CheckConfig(Settled):
     """What to check."""
 
     folder: tyro.conf.Positional[Path]
-    """Dataset folder, as `vesalius data build` or `vesalius data phantom` writes it, or shards of `data export`."""
+    """dataset folder, as `vesalius data build` or `vesalius data phantom` writes it, or shards of `data export`"""
     page: Path | None = None
     """HTML page to write: counts, charts, and small pictures of what is suspicious."""
     base: str | None = "nano"
-    """Base model in whose tokens the lengths of texts are told; None: in words."""
+    """base model in whose tokens the lengths of texts are told; None: in words"""
     json: bool = False
-    """Print the summary as JSON, without progress."""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
-    """Only look: do not write card.md and croissant.json into the folder."""
+    """only look: do not write card.md and croissant.json into the folder"""
 
 
 @dataclass(frozen=True, kw_only=True)

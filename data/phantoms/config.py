@@ -13,24 +13,24 @@ class PhantomConfig(Settled):
     """Make a dataset of phantoms: drawn CT, MRI and pathology images with reports, masks and known findings."""
 
     out: Path
-    """Folder of the dataset; the same line continues it after a stop."""
+    """folder of the dataset; the same line continues it after a stop"""
     num: int = 2000
-    """Number of phantoms, shared evenly between the modalities."""
+    """number of phantoms, shared evenly between the modalities"""
     seed: int = 0
-    """Seed of the first phantom; another seed makes other patients."""
+    """seed of the first phantom; another seed makes other patients"""
     size: int = 128
-    """Pixels on each edge, 32 to 512; a seed gives the same scene at any size."""
+    """pixels on each edge, 32 to 512; a seed gives the same scene at any size"""
     modalities: tuple[str, ...] = ("CT", "MRI", "pathology")
-    """Which modalities to draw."""
+    """which modalities to draw"""
     val: float = 0.1
-    """Share of patients in the validation split."""
+    """share of patients in the validation split"""
     test: float = 0.1
-    """Share of patients in the test split."""
+    """share of patients in the test split"""
     hounsfield: bool = True
-    """Keep the Hounsfield units of CT, in 16-bit images that a model sees as three windows."""
+    """keep the Hounsfield units of CT, in 16-bit images that a model sees as three windows"""
     workers: int = 0
-    """Processes that draw; 0: one a core. The folder does not depend on it."""
+    """processes that draw; 0: one a core. The folder does not depend on it."""
     json: bool = False
-    """Print for machines: no progress line."""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
-    """Check the arguments and write nothing."""
+    """check the arguments and write nothing"""

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vesalius.data.record import hold
 from vesalius.data.texts.prompt import clean
@@ -269,7 +269,9 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
     return dataclasses.replace(summary, num_drawn=plan.num_requests - num_whole, finished=True)
 
 
-def recipe_of(config: GenerateConfig, memory: MemoryPlan | None, more: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def recipe_of(
+    config: GenerateConfig, memory: MemoryPlan | None, more: dict[str, Any]
+) -> tuple[Literal["fp32", "bf16"], dict[str, Any]]:
     """The precision that a run is drawn in, and the settings that decide its pictures, as they stand on disk."""
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in UNSETTLED} | settled(config, memory)
     return fields["precision"], recipe_settings(config, json.loads(json.dumps({**fields, **more}, default=str)))
