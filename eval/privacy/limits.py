@@ -93,21 +93,20 @@ def measure(samples: PictureSet, held_out: PictureSet, train: PictureSet, *, see
                 "modality": modality, "detector": detector,
                 "num_samples": len(ours), "num_held_out": len(real), "num_train": len(seen),
             }  # fmt: skip
-            limit = None
+            limit: float | None = None
             if not len(seen):
                 row["note"] = "no training images of it"
             elif len(real) < MIN_HELD_OUT:
                 row["note"] = f"{len(real)} held-out real images, and a limit needs {MIN_HELD_OUT}"
             else:
-                usual = unseen_distances(real, seen, detector)
+                usual, limit = limit_of(real, seen, detector)
                 row["num_same"] = len(real) - len(usual)
-                if len(usual) < MIN_HELD_OUT:
+                if limit is None:
                     row["note"] = (
                         f"{row['num_same']} of {len(real)} held-out images are training images too, and a limit needs "
                         f"{MIN_HELD_OUT} others"
                     )
                 else:
-                    limit = float(np.percentile(usual, PERCENTILE))
                     near, at = distances_of(ours, seen, detector)
                     row |= copy_row(near.numpy(), usual, limit)
                     for i, (distance, where) in enumerate(zip(near.tolist(), at.tolist(), strict=True)):
@@ -172,14 +171,18 @@ def distances_of(
     )  # fmt: skip
 
 
-def unseen_distances(real: PictureSet, train: PictureSet, detector: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Distances of held-out images to training images of other patients; those that are training images are left out.
+def limit_of(
+    real: PictureSet, train: PictureSet, detector: str
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]], float | None]:
+    """Distances of held-out images to training images of other patients, and the limit that they set; None where they
+    are too few. Those that are training images are left out.
 
     So a leak between splits (the same image twice) cannot lower the limit until nothing is called a copy.
     """
     distances, _ = distances_of(real, train, detector, other_patients=True)
     usual: np.ndarray[Any, np.dtype[np.float64]] = distances[torch.isfinite(distances)].double().numpy()
-    return usual[usual > SAME * np.median(usual)] if len(usual) else usual
+    usual = usual[usual > SAME * np.median(usual)] if len(usual) else usual
+    return usual, float(np.percentile(usual, PERCENTILE)) if len(usual) >= MIN_HELD_OUT else None
 
 
 def copy_row(

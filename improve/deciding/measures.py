@@ -191,10 +191,9 @@ def copy_facts(sets: Sets, notes: list[str]) -> list[Fact]:
             continue
         known[places] = True
         for detector in (privacy.PIXELS, sets.witness.name):
-            usual = privacy.unseen_distances(held_out, seen, detector)
-            if len(usual) < privacy.MIN_HELD_OUT:
+            _, limit = privacy.limit_of(held_out, seen, detector)
+            if limit is None:
                 continue
-            limit = float(np.percentile(usual, privacy.PERCENTILE))
             near, _ = privacy.distances_of(mine, seen, detector)
             copied[np.array(places)[near.numpy() < limit]] = True
     if known.sum() < MIN_ANSWERS:
