@@ -1,0 +1,1 @@
+"""`vesalius data build`: sources of any known kind -> one checked dataset folder, resumable."""
