@@ -89,6 +89,9 @@ def test_the_list_of_packages_is_what_is_on_disk() -> None:
     assert not (ROOT / "__init__.py").exists()
     tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     assert not [name for name in tracked if "/" not in name], "a module at the root would break the editable install"
+    hidden = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", *STAGES, "tests"]
+    unseen = subprocess.run(hidden, cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert not [name for name in unseen if name.endswith(".py")], "a file that git is told to pass over"
 
 
 @pytest.mark.parametrize("stage", STAGES)
