@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.copies [--num 10000] [--held-out 1000]
 
-All pictures are of one modality, which is the slowest; beside it scikit-learn's search of the same nearest pairs, of
-one view by each detector.
+All pictures are of one modality, which is the slowest; beside it scikit-learn's search of nearest pairs, of pictures
+by one thumbnail of each.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
-from vesalius.eval.privacy.limits import PictureSet, find_copies
-from vesalius.eval.privacy.nearest import CROPS, PixelDetector
+from vesalius.eval.privacy.copies import FRAMES, SIZE, THUMBNAIL
+from vesalius.eval.privacy.limits import PIXELS, PictureSet, find_copies
 
 WIDTHS = {"judge": 96, "witness": 320}
 
@@ -33,26 +33,24 @@ class CopiesConfig:
 
 def chance(num: int, views: int, generator: torch.Generator) -> PictureSet:
     """Pictures of one modality, whose features are normally distributed."""
-    shapes = {"pixels": (views, PixelDetector.size**2), **{name: (1, width) for name, width in WIDTHS.items()}}
-    drawn = {
-        name: [torch.randn(num, width, generator=generator) for _ in range(count)]
-        for name, (count, width) in shapes.items()
-    }
-    return PictureSet(views=drawn, modalities=["CT"] * num)
+    widths = {PIXELS: views * THUMBNAIL**2 + SIZE**2, **WIDTHS}
+    drawn = {name: torch.randn(num, width, generator=generator) for name, width in widths.items()}
+    return PictureSet(features=drawn, modalities=["CT"] * num)
 
 
 def run(config: CopiesConfig) -> dict[str, float]:
     from sklearn.metrics import pairwise_distances_argmin_min
 
     generator = torch.Generator().manual_seed(0)
-    samples, held_out = (chance(n, 4, generator) for n in (config.num, config.held_out))
-    train = chance(config.num, len(CROPS), generator)
+    samples, held_out = (chance(n, 1, generator) for n in (config.num, config.held_out))
+    train = chance(config.num, len(FRAMES), generator)
     before, begun = _peak(), time.process_time()
     find_copies(samples, held_out, train)
     ours, peak = time.process_time() - begun, _peak()
     begun = time.process_time()
-    for name in samples.views:
-        pairwise_distances_argmin_min(samples.views[name][0].numpy(), train.views[name][0].numpy())
+    for name, rows in samples.features.items():
+        width = THUMBNAIL**2 if name == PIXELS else rows.shape[1]
+        pairwise_distances_argmin_min(rows[:, :width].numpy(), train.features[name][:, :width].numpy())
     return {
         "seconds": round(ours, 1), "peak_gb": round(peak, 2), "features_gb": round(before, 2),
         "scikit_learn_seconds_of_one_view": round(time.process_time() - begun, 1),

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from vesalius.eval.pixels.compare import compare as compare
     from vesalius.eval.pixels.config import CompareConfig as CompareConfig
     from vesalius.eval.pixels.image_metrics import compare_images as compare_images
+    from vesalius.eval.privacy.copies import Original as Original
+    from vesalius.eval.privacy.copies import Suspect as Suspect
     from vesalius.eval.privacy.limits import PictureSet as PictureSet
     from vesalius.eval.privacy.limits import find_copies as find_copies
-    from vesalius.eval.privacy.limits import picture_set as picture_set
     from vesalius.eval.privacy.membership import PictureGroup as PictureGroup
     from vesalius.eval.privacy.membership import infer_membership as infer_membership
     from vesalius.eval.readers.config import ReadersMakeConfig as ReadersMakeConfig

@@ -47,6 +47,6 @@ class EvalConfig(Settled):
     seed: int = 0
     """seed of the resampling behind the intervals"""
     json: bool = False
-    """print the result as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """check the folders, compute nothing"""

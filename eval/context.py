@@ -24,7 +24,6 @@ from vesalius.eval.gates.scores import Case, JudgeReading, Scores, case_of_recor
 from vesalius.eval.obedience.questions import independent, phantom_like
 from vesalius.eval.obedience.readings import OwnReading, ReaderReading, WitnessReading
 from vesalius.eval.privacy.copies import Original, Suspect
-from vesalius.eval.privacy.nearest import PixelViews
 from vesalius.eval.report import check_out
 from vesalius.eval.strata import with_labels
 from vesalius.inference.sample import Sample, load_samples
@@ -226,12 +225,12 @@ class Context:
         """What the parts that run will ask of a set."""
         parts = set(self.config.parts)
         wanted: list[Detector | Reading] = []
-        if "privacy" in parts and which != "beside":
-            wanted += [PixelViews(mirrored=which != "train"), *self.detectors]
-        if "fidelity" in parts:
+        if parts & {"privacy", "gates"} and which != "beside":
+            wanted.append(Original() if which == "train" else Suspect())
+        if "fidelity" in parts or ("privacy" in parts and which != "beside"):
             wanted += self.detectors
         if "gates" in parts and which != "beside":
-            wanted += [JudgeReading(self.judge), Original() if which == "train" else Suspect()]
+            wanted.append(JudgeReading(self.judge))
         if "obedience" in parts and which in ("samples", "real"):
             wanted += [r for name, r in self.readings.items() if name != "reader" or which == "samples"]
         return wanted

@@ -25,7 +25,7 @@ from vesalius.data.images.image import MAX_PIXELS, Uint8, fit_image, load_square
 from vesalius.data.modality import find_modality
 from vesalius.eval.gates.scores import Case, JudgeReading
 from vesalius.eval.obedience.readings import ReaderReading, WitnessReading
-from vesalius.eval.privacy.nearest import PixelViews
+from vesalius.eval.privacy.copies import Original, Suspect
 from vesalius.models.detectors.detector import Detector, TextureDetector, Window
 
 TOGETHER = 256
@@ -36,7 +36,7 @@ FEW = 16
 """Pictures that a network of this package is shown at once: of more, what its layers make does not fit into a
 processor's cache, and it takes up to twice as long."""
 NETWORKS = (JudgeReading, WitnessReading, ReaderReading)
-OWN = (*NETWORKS, PixelViews, TextureDetector)
+OWN = (*NETWORKS, Suspect, Original, TextureDetector)
 """Detectors that threads may ask at once. On a CPU two threads that take a half of the pictures each are quicker than
 two that share each operator; a user's function need not bear it."""
 HOUNSFIELD = " (HU)"

@@ -30,12 +30,20 @@ def shortened(text: str, most: int) -> str:
 
 def curve_svg(curves: Mapping[str, Points], *, x: str, y: str, title: str) -> str:
     """Curves name -> (xs, ys) as an SVG string for a page."""
-    return _svg(curves, x, y, title, kind="line")
+    import matplotlib
 
+    matplotlib.use("svg")
+    from matplotlib import pyplot
 
-def histogram_svg(values: Mapping[str, Sequence[float]], *, x: str, title: str) -> str:
-    """Overlaid histograms name -> values as an SVG string for a page."""
-    return _svg({k: (v, ()) for k, v in values.items()}, x, "share", title, kind="histogram")
+    figure, axes = pyplot.subplots(figsize=(5.2, 3.0), layout="constrained")
+    for name, (xs, ys) in curves.items():
+        axes.plot(xs, ys, marker="o", markersize=3, label=name)
+    axes.set(xlabel=x, ylabel=y, title=title)
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(curves) > 1:
+        axes.legend(frameon=False, fontsize=8)
+    return _as_text(figure)
 
 
 def intervals_svg(
@@ -61,29 +69,6 @@ def intervals_svg(
     axes.set(xlabel=x, title=title, yticks=range(len(values)), yticklabels=list(values), ylim=(len(values) - 0.4, -0.6))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
-    return _as_text(figure)
-
-
-def _svg(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, title: str, *, kind: str
-) -> str:
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(5.2, 3.0), layout="constrained")
-    for name, (first, second) in series.items():
-        if kind == "line":
-            axes.plot(first, second, marker="o", markersize=3, label=name)
-        elif len(first):
-            axes.hist(first, bins=24, alpha=0.5, density=True, label=f"{name} (n={len(first)})")
-    axes.set(xlabel=x, ylabel=y, title=title)
-    if kind == "line":
-        axes.ticklabel_format(axis="y", useOffset=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    if len(series) > 1:
-        axes.legend(frameon=False, fontsize=8)
     return _as_text(figure)
 
 

@@ -9,7 +9,6 @@ noise a step sees is a pure function of (seed, step, slot of the global batch); 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import sys
@@ -17,20 +16,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from accelerate import Accelerator
 
 from vesalius.data.command.progress import Progress
 from vesalius.data.command.recipe import claim
-from vesalius.data.record import Record, hold, write_atomic, write_json
+from vesalius.data.record import hold, write_json
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.feeding.batch import Batch, draw_batch
-from vesalius.finetune.feeding.buckets import choose_buckets, make_views
-from vesalius.finetune.feeding.masks import lesion_grids
+from vesalius.finetune.feeding.cached import cache_pictures
 from vesalius.finetune.feeding.texts import Texts
 from vesalius.finetune.feeding.trainset import choose_trainset, data_digest
 from vesalius.finetune.learning.schedule import warmup_cosine
@@ -39,6 +35,7 @@ from vesalius.finetune.learning.validation import fixed_questions
 from vesalius.finetune.running.card import write_run_card
 from vesalius.finetune.running.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from vesalius.finetune.running.launch import make_accelerator, watch_signals
+from vesalius.finetune.running.logs import cut_log, log, machine, not_finite
 from vesalius.finetune.running.pictures import choose_requests
 from vesalius.finetune.running.replicas import Replicas
 from vesalius.finetune.running.sharding import sharding_asked, spread
@@ -107,18 +104,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
         write_json(config.out / "machine.json", machine(accelerator, attention))
 
     # Latents once, shared out over the processes
-    autoencoder = base.pipeline.vae.to(device)
-    how: dict[str, Any] = {
-        "folder": config.out / "cache", "device": device, "quiet": quiet, "accelerator": accelerator,
-        "half": half,
-    }  # fmt: skip
-    views, held_out, rivals = (
-        make_views(autoencoder, base.digest, members, choose_buckets(members, base, config.aspect_buckets), num, **how)
-        for members, num in ((trainset.train, config.views), (trainset.held_out, 1), (trainset.rivals, 1))
-    )
-    views = dataclasses.replace(views, rivals=rivals.latents if trainset.rivals else None)
-    cell = base.pipeline.vae_scale_factor
-    masks = lesion_grids(trainset.train, views.buckets, cell) if config.mask_weight != 1 else None
+    pictures = cache_pictures(base, trainset, config, accelerator, half=half, quiet=quiet)
     base.pipeline.vae.to("cpu")  # its work is done; on a small card the denoiser needs the room
 
     # Adapter in fp32 on a frozen base, optimizer, and the newest whole checkpoint
@@ -132,24 +118,13 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
             part.to("cpu" if requests or config.kind == "full" else "meta")
     parameters = trained.parameters
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    step, validation = 0, list[tuple[int, float]]()
     inputs = {"base_digest": base.digest, "data_digest": data_digest([*trainset.train, *trainset.rivals])}
     with accelerator.main_process_first():
         if main:
             mirror.fetch()
-    found = weights.load_checkpoint(config.out)
-    if found is not None:
-        step, tensors, state = found
-        if changed := [k.removesuffix("_digest") for k, v in inputs.items() if state.get(k) != v]:
-            raise ValueError(
-                f"{config.out}: the {' and '.join(changed)} changed since its step {step}; "
-                "give another --out, or bring them back"
-            )
-        trained.load(tensors)
-        restore_optimizer(optimizer, tensors)
-        validation = [(s, v) for s, v in state["validation"]]
+    step, validation = take_up(config, weights, optimizer, inputs)
     num_timesteps: int = scheduler.config.num_train_timesteps
-    questions = fixed_questions(trainset, held_out, config.seed, num_timesteps)
+    questions = fixed_questions(trainset, pictures.held_out, config.seed, num_timesteps)
     if main:
         cut_log(config.out / "losses.jsonl", step)
 
@@ -162,11 +137,13 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     slots = range(accelerator.process_index, config.batch_size, accelerator.num_processes)
     micro = min(config.micro_batch or len(slots), len(slots))
     draw = partial(
-        draw_batch, config=config, trainset=trainset, views=views, masks=masks, num_timesteps=num_timesteps
+        draw_batch, config=config, trainset=trainset, views=pictures.train, masks=pictures.masks,
+        num_timesteps=num_timesteps,
     )  # fmt: skip
     with watch_signals() as stopped, Progress("finetune", config.steps, start=step, quiet=quiet) as bar:
         trained.denoiser.train()
         while True:
+            # Validate
             if (step % config.validate_every == 0 or step == config.steps) and step not in dict(validation):
                 found_loss = weights.validate(scheduler, texts, questions, stopped)
                 if found_loss is None:  # stopped meanwhile: the run that continues begins with it
@@ -174,6 +151,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
                 else:
                     validation.append((step, found_loss))
                     accelerator.log({"validation_loss": found_loss}, step)
+
+            # Save, draw, end
             saves = step > saved and (step % config.save_every == 0 or step == config.steps or stop)
             if weights.takes_part and saves:
                 tensors = weights.gather(trained.tensors() | optimizer_tensors(optimizer))
@@ -184,6 +163,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
                 weights.draw(requests, config.out / "pictures" / f"step-{step:08d}.png", precision)
             if stop or step == config.steps:
                 break
+
+            # Accumulate gradients, and step
             losses, records, micro = backward(draw, step, slots, micro, weights, scheduler, texts, config)
             norm = weights.settle_gradients(parameters, config.clip_norm)
             rate = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
@@ -192,7 +173,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step += 1
-            # One reduction and one wait for the device a step: the mean loss, and whether any process was told to stop
+
+            # Tell, in one reduction and one wait for the device: the mean loss, and whether any process is to stop
             told = torch.full_like(norm, len(stopped))
             total, size, stop = accelerator.reduce(torch.stack([losses.mean(), norm, told]), "mean").tolist()
             if not math.isfinite(total + size):
@@ -221,6 +203,25 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
         out=config.out, step=step, finished=finished, validation=tuple(validation),
         seconds=time.monotonic() - began,
     )  # fmt: skip
+
+
+def take_up(
+    config: FinetuneConfig, weights: Replicas, optimizer: torch.optim.Optimizer, inputs: dict[str, str]
+) -> tuple[int, list[tuple[int, float]]]:
+    """The step of the newest whole checkpoint, whose weights and moments are put in place, and the validation losses
+    until then; 0 and none where there is no checkpoint. ValueError where base or data changed since."""
+    found = weights.load_checkpoint(config.out)
+    if found is None:
+        return 0, []
+    step, tensors, state = found
+    if changed := [k.removesuffix("_digest") for k, v in inputs.items() if state.get(k) != v]:
+        raise ValueError(
+            f"{config.out}: the {' and '.join(changed)} changed since its step {step}; "
+            "give another --out, or bring them back"
+        )
+    weights.trained.load(tensors)
+    restore_optimizer(optimizer, tensors)
+    return step, [(s, v) for s, v in state["validation"]]
 
 
 def backward(
@@ -271,39 +272,8 @@ def backward(
             print(f"vesalius: step {step}: out of memory; from here {micro} images at a time", file=sys.stderr)
 
 
-def not_finite(step: int, loss: float, norm: float, losses: torch.Tensor, records: list[Record]) -> str:
-    """What is said of a step whose loss or gradient is no number, with the records that it came from."""
-    bad = [r.file_name for r, x in zip(records, losses.tolist(), strict=True) if not math.isfinite(x)]
-    return (
-        f"step {step}: loss is {loss} and gradient norm {norm}, at {', '.join(bad[:3]) or 'no one record here'}; "
-        "lower --learning-rate or look there"
-    )
-
-
-def machine(accelerator: Accelerator, attention: str) -> dict[str, Any]:
-    """What a run runs on: device, precision, the attention kernel, and versions."""
-    device = accelerator.device
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "processes": accelerator.num_processes, "precision": str(accelerator.mixed_precision), "attention": attention,
-        **{name: version(name) for name in ("vesalius", "torch", "diffusers", "peft", "accelerate")},
-    }  # fmt: skip
-
-
 def claim_run(config: FinetuneConfig, write: bool) -> None:
     """Take up a run folder with the same configuration, or begin a new one. ValueError where it holds another run."""
     claim(config.out, dataclasses.asdict(config), kind="run", free=FREE_FIELDS, write=write)
     if config.resume == "never" and load_checkpoint(config.out) is not None:
         raise ValueError(f"{config.out}: holds checkpoints and --resume is never; give another --out")
-
-
-def cut_log(path: Path, step: int) -> None:
-    """Drop the lines of a log that a resumed run will write again, a half line of a killed one among them."""
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    # Lines are complete up to a checkpoint, one for each step, so the rest is what came after it.
-    write_atomic(path, "".join(lines[:step]).encode())
-
-
-def log(path: Path, row: dict[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import statistics
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from vesalius.cli.main import VERBS, Verb
+from vesalius.cli.main import VERBS, Verb, load
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", "cli")
@@ -56,6 +57,24 @@ def test_imports_point_upstream(stage: str) -> None:
             assert first not in STAGES, f"{path}: imports {module}, which is vesalius.{module}"
 
 
+def test_no_module_reaches_for_what_another_keeps_to_itself() -> None:
+    """No name with an underscore is imported from another module of ours, nor read off one."""
+    for stage in STAGES:
+        for path in (ROOT / stage).rglob("*.py"):
+            tree, ours = ast.parse(path.read_text(encoding="utf-8")), set[str]()
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vesalius"):
+                    ours |= {alias.asname or alias.name for alias in node.names}
+                    assert not [a.name for a in node.names if is_private(a.name)], f"{path}:{node.lineno}"
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and is_private(node.attr):
+                    assert node.value.id not in ours, f"{path}:{node.lineno}"
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
 def test_data_needs_no_torch() -> None:
     for path in (ROOT / "data").rglob("*.py"):
         assert not {m.partition(".")[0] for m, _ in imports(path)} & {"torch", "diffusers", "transformers"}, path
@@ -70,6 +89,9 @@ def test_the_list_of_packages_is_what_is_on_disk() -> None:
     assert not (ROOT / "__init__.py").exists()
     tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     assert not [name for name in tracked if "/" not in name], "a module at the root would break the editable install"
+    hidden = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", *STAGES, "tests"]
+    unseen = subprocess.run(hidden, cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert not [name for name in unseen if name.endswith(".py")], "a file that git is told to pass over"
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -118,6 +140,12 @@ def test_configuration_modules_import_nothing_heavy() -> None:
     configurations = {p.relative_to(ROOT) for s in STAGES for p in (ROOT / s).rglob("*config*.py")}
     assert set(LIGHT) >= {".".join(p.with_suffix("").parts) for p in configurations}
     assert fresh("; ".join(f"import vesalius.{module}" for module in LIGHT)) == ("", [])
+
+
+@words
+def test_every_verb_names_a_function_of_its_configuration(verb: Verb) -> None:
+    (_, kind), *_ = inspect.get_annotations(load(verb.run)).items()
+    assert kind.rpartition(".")[2] == verb.config.partition(":")[2]
 
 
 @words

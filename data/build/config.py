@@ -64,31 +64,30 @@ class BuildConfig(Settled):
     workers: int = 0
     """processes that decode images; 0: one for each core. The dataset is the same for any number."""
     json: bool = False
-    """print the summary as JSON, without progress"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """read the sources without their pixels, report, and write nothing"""
 
-
-def check_config(config: BuildConfig) -> None:
-    """ValueError where a number cannot be, or the dataset would lie inside a source."""
-    if not config.sources:
-        raise ValueError("no SOURCE; name at least one folder or file to read")
-    if min(config.val, config.test) < 0 or config.val + config.test >= 1:
-        raise ValueError(
-            f"val {config.val} and test {config.test}: expected shares from 0 that leave some of 1 for train"
-        )
-    if config.workers < 0:
-        raise ValueError(f"workers {config.workers}: expected a number of processes, or 0 for one on each core")
-    if config.size < 0:
-        raise ValueError(f"size {config.size}: expected the longest side in pixels, or 0 to keep images as they are")
-    if config.tiles < 0 or (config.mpp is not None and not 0.01 <= config.mpp <= 1000):
-        raise ValueError(
-            f"tiles {config.tiles} and mpp {config.mpp}: expected a count from 0, and 0.01 to 1000 microns"
-        )
-    check_slices(config.slices)
-    if config.mapping and config.mapping.resolve().is_relative_to(config.out.resolve()):
-        raise ValueError(f"{config.mapping}: lies inside --out, which is shared; write the mapping elsewhere")
-    out = config.out.resolve()
-    for source in config.sources:
-        if out.is_relative_to(source.resolve()):
-            raise ValueError(f"{config.out}: lies inside the source {source}; choose another --out")
+    def check(self) -> None:
+        """ValueError where a number cannot be, or the dataset would lie inside a source."""
+        if not self.sources:
+            raise ValueError("no SOURCE; name at least one folder or file to read")
+        if min(self.val, self.test) < 0 or self.val + self.test >= 1:
+            raise ValueError(
+                f"val {self.val} and test {self.test}: expected shares from 0 that leave some of 1 for train"
+            )
+        if self.workers < 0:
+            raise ValueError(f"workers {self.workers}: expected a number of processes, or 0 for one on each core")
+        if self.size < 0:
+            raise ValueError(f"size {self.size}: expected the longest side in pixels, or 0 to keep images as they are")
+        if self.tiles < 0 or (self.mpp is not None and not 0.01 <= self.mpp <= 1000):
+            raise ValueError(
+                f"tiles {self.tiles} and mpp {self.mpp}: expected a count from 0, and 0.01 to 1000 microns"
+            )
+        check_slices(self.slices)
+        if self.mapping and self.mapping.resolve().is_relative_to(self.out.resolve()):
+            raise ValueError(f"{self.mapping}: lies inside --out, which is shared; write the mapping elsewhere")
+        out = self.out.resolve()
+        for source in self.sources:
+            if out.is_relative_to(source.resolve()):
+                raise ValueError(f"{self.out}: lies inside the source {source}; choose another --out")

@@ -10,35 +10,25 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import itertools
 import json
 import os
 import shutil
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from vesalius.data.build.config import BuildConfig, check_config
-from vesalius.data.datasets.card import Tally, write_card
-from vesalius.data.command.counted import counted
-from vesalius.data.sources.draft import Draft, Encoded, Refused
-from vesalius.data.build.encoding_pass import EncodingPass, digest_of, draft_key
-from vesalius.data.findings.read import as_findings, findings_in, left_open
+from vesalius.data.build.config import BuildConfig
+from vesalius.data.build.encoding_pass import EncodingPass
 from vesalius.data.build.journal import WORK, Aside, Journal, read_object, reusable, tidy
 from vesalius.data.build.placing import Done, Placing, fresh_folder
+from vesalius.data.build.survey import MOST_TOLD, Survey, survey_sources
+from vesalius.data.command.counted import counted
 from vesalius.data.command.progress import Progress
-from vesalius.data.sources.reading import notes_of, reading_of
-from vesalius.data.record import SPLITS, digest_file, hold, open_atomic, read_rows, write_dataset, write_json
-from vesalius.data.scrub.text import scrub_drafts, told
-from vesalius.data.sources.walk import drafts_of
-from vesalius.data.datasets.split import hashed_split, patient_key
 from vesalius.data.command.workers import Workers
+from vesalius.data.datasets.card import Tally, write_card
+from vesalius.data.record import SPLITS, digest_file, hold, open_atomic, read_rows, write_dataset, write_json
+from vesalius.data.sources.draft import Encoded, Refused
 
-MOST_TOLD = 1000
-"""Quarantined rows that a summary holds; `quarantine.jsonl` has all."""
-MOST_KINDS = 20
-"""Kinds of finding that a note names."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -78,13 +68,13 @@ def build_dataset(config: BuildConfig) -> BuildSummary:
     ValueError names the file (and line) of the first thing wrong and its remedy; with `keep_going` only where a source
     as a whole cannot be read or nothing is left. OSError where the disk is full. Neither leaves a manifest.
     """
-    check_config(config)
+    config.check()
     with Workers(config.workers) as workers:
         return _build(config, workers)
 
 
 def _build(config: BuildConfig, workers: Workers) -> BuildSummary:
-    survey = _survey(config, workers)
+    survey = survey_sources(config, workers)
     if config.dry_run:
         return BuildSummary(
             path=config.out,
@@ -102,7 +92,7 @@ def _build(config: BuildConfig, workers: Workers) -> BuildSummary:
         return _claim(config, survey) or _fill(config, survey, workers)
 
 
-def _fill(config: BuildConfig, survey: _Survey, workers: Workers) -> BuildSummary:
+def _fill(config: BuildConfig, survey: Survey, workers: Workers) -> BuildSummary:
     """The second pass. OSError, where the disk is full, tells how much room is needed."""
     written = _Written()
     try:
@@ -122,29 +112,6 @@ def _fill(config: BuildConfig, survey: _Survey, workers: Workers) -> BuildSummar
 
 
 @dataclass
-class _Survey:
-    """The first pass: what the sources say before any pixel is read.
-
-    drafts: each draft with its key, put aside (not in a dry run). named: the split that the sources give to a patient,
-    by the hash of its key. refused: the first of num_refused.
-    """
-
-    settings: str
-    drafts: Aside[tuple[str, Draft] | Refused]
-    num_drafts: int = 0
-    num_bytes: int = 0
-    splits: Counter[str] = dataclasses.field(default_factory=Counter)
-    modalities: Counter[str] = dataclasses.field(default_factory=Counter)
-    refused: list[Refused] = dataclasses.field(default_factory=list)
-    num_refused: int = 0
-    content: str = ""
-    named: dict[int, str] = dataclasses.field(default_factory=dict)
-    notes: list[str] = dataclasses.field(default_factory=list)
-    removed: Counter[str] = dataclasses.field(default_factory=Counter)
-    uncertain: Counter[str] = dataclasses.field(default_factory=Counter)
-
-
-@dataclass
 class _Written:
     """How far the second pass is, for the message of a full disk."""
 
@@ -152,81 +119,7 @@ class _Written:
     bytes: int = 0
 
 
-def _read(draft: Draft, uncertain: Counter[str]) -> Draft:
-    """The draft with the findings that its text states, where its row lists none, and those that it leaves open, which
-    are counted."""
-    if draft.record.findings:
-        return draft
-    mentions = findings_in(draft.record.text)
-    possible = left_open(mentions)
-    uncertain.update(possible)
-    extra = {**draft.record.extra, "uncertain": json.dumps(possible)}
-    record = dataclasses.replace(draft.record, findings=as_findings(mentions), extra=extra)
-    return dataclasses.replace(draft, record=record)
-
-
-def _told_open(uncertain: Counter[str]) -> list[str]:
-    kinds = ", ".join(f"{count} {kind}" for kind, count in uncertain.most_common(MOST_KINDS))
-    more = f" and {len(uncertain) - MOST_KINDS} other kinds" if len(uncertain) > MOST_KINDS else ""
-    note = f"left open by the texts, so in the column `uncertain` and not among the findings: {kinds}{more}"
-    return [note] if uncertain else []
-
-
-def _survey(config: BuildConfig, workers: Workers) -> _Survey:
-    free = ("sources", "out", "keep_going", "workers", "json", "dry_run", "mapping")
-    settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
-    settings["sources"] = [str(s.resolve()) for s in config.sources]
-    reading = reading_of(config, workers)
-    survey = _Survey(settings=digest_of(settings), drafts=Aside(config.out))
-    content, unnamed = hashlib.blake2b(digest_size=16), Counter[tuple[int, str]]()
-    unsearched = synthetic = 0
-    read = drafts_of(config.sources, reading)
-    for each in read if config.keep_identifiers else scrub_drafts(read, survey.removed):
-        if isinstance(each, Refused):
-            if not config.keep_going:
-                raise ValueError(each.reason)
-            survey.num_refused += 1
-            survey.refused += [each][: MOST_TOLD - len(survey.refused)]
-            content.update(each.reason.encode())
-            if not config.dry_run:
-                survey.drafts.add(each)
-            continue
-        if config.read_findings:
-            each = _read(each, survey.uncertain)
-        survey.num_drafts += 1
-        survey.num_bytes += each.state()[0]
-        unsearched += each.search_text
-        synthetic += each.record.origin == "synthetic"
-        survey.modalities[each.record.modality] += 1
-        split = None if config.resplit else each.split
-        patient = patient_key(each.record)
-        if split and patient:
-            survey.named.setdefault(hash(patient), split)
-        if split:
-            survey.splits[split] += 1
-        elif config.dry_run:  # counted for its summary alone
-            by_hash = hashed_split(patient, seed=config.seed, val=config.val, test=config.test)[0] if patient else ""
-            unnamed[(hash(patient), by_hash)] += 1
-        key = draft_key(each)
-        content.update(key.encode())
-        if not config.dry_run:
-            survey.drafts.add((key, each))
-            workers.begin(survey.num_drafts, each.kind)
-    for (patient_hash, by_hash), count in unnamed.items():
-        survey.splits[survey.named.get(patient_hash, by_hash) if by_hash else "by content"] += count
-    survey.content = content.hexdigest()
-    survey.notes = [*notes_of(reading, unsearched, synthetic), *told(survey.removed), *_told_open(survey.uncertain)]
-    if config.mapping and not config.dry_run:
-        reading.names.write(config.mapping)
-    if not survey.num_drafts:
-        first = f"; the first: {survey.refused[0].reason}" if survey.refused else ""
-        raise ValueError(
-            f"{config.sources[0]}: nothing is left to build from, {survey.num_refused} rows are bad{first}"
-        )
-    return survey
-
-
-def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
+def _claim(config: BuildConfig, survey: Survey) -> BuildSummary | None:
     """Take the folder, or refuse a foreign one; the summary where it already holds this very dataset, whole."""
     out = config.out
     if out.exists() and not out.is_dir():
@@ -270,7 +163,7 @@ def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
     return None
 
 
-def _write(config: BuildConfig, survey: _Survey, written: _Written, workers: Workers) -> BuildSummary:
+def _write(config: BuildConfig, survey: Survey, written: _Written, workers: Workers) -> BuildSummary:
     out, work = config.out, config.out / WORK
     work.mkdir(parents=True, exist_ok=True)
     write_json(work / "settings.json", {"settings": survey.settings})

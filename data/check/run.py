@@ -47,7 +47,7 @@ class CheckConfig(Settled):
     base: str | None = "nano"
     """base model in whose tokens the lengths of texts are told; none: in words"""
     json: bool = False
-    """print the summary as JSON, without progress"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """only look: do not write card.md and croissant.json into the folder"""
 

@@ -29,7 +29,7 @@ class FilterConfig(Settled):
     label: tuple[str, ...] = ()
     """labels to keep; none: all"""
     json: bool = False
-    """print the counts as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """count only"""
 

@@ -26,7 +26,7 @@ class MergeConfig(Settled):
     follow_first: bool = False
     """where datasets disagree on a patient's split, that of the first one that has the patient holds"""
     json: bool = False
-    """print the counts as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """count only"""
 

@@ -34,7 +34,7 @@ class SampleConfig(Settled):
     seed: int = 0
     """seed of the draw; of two numbers with the same seed the larger sample holds the smaller"""
     json: bool = False
-    """print the counts as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """count only"""
 

@@ -63,7 +63,7 @@ class ExportConfig(Settled):
     shard_mb: int = 256
     """size at which the next shard begins, in megabytes"""
     json: bool = False
-    """print the counts as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """count only"""
 

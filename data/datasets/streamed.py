@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vesalius.data.build.journal import read_object
 from vesalius.data.command.counted import counted
 from vesalius.data.record import Record, check_types, holds_shards, stream_records
-from vesalius.data.sources.inside import MAX_FILE
+from vesalius.data.sources.inner import MAX_FILE, Inner
 from vesalius.data.tables.cells import damage, open_parquet, read_cell
 
 if TYPE_CHECKING:
-    import os
+    pass
 
 FORMAT = "vesalius-shards-1"
 KINDS = (".parquet", ".tar")
@@ -47,34 +47,20 @@ class Spot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Packed:
-    """One image inside a shard, with as much of `pathlib.Path` as readers of images use.
-
-    root: the folder of the shards. inner: the image's name in its record.
-    """
+class Packed(Inner):
+    """One image inside a shard. root: the folder of the shards. inner: the image's name in its record."""
 
     root: Path
     inner: str
     spot: Spot
 
-    def __str__(self) -> str:
-        return f"{self.root / self.spot.shard}/{self.inner}"
-
     @property
-    def name(self) -> str:
-        return PurePosixPath(self.inner).name
-
-    @property
-    def suffix(self) -> str:
-        return PurePosixPath(self.inner).suffix
-
-    def stat(self) -> os.stat_result:
-        return (self.root / self.spot.shard).stat()
+    def outer(self) -> Path:
+        return self.root / self.spot.shard
 
     def open(self, mode: str = "rb") -> BytesIO:
-        """The image's bytes, in memory. ValueError names the shard where it is missing or damaged there."""
         assert mode == "rb"
-        path, spot = self.root / self.spot.shard, self.spot
+        path, spot = self.outer, self.spot
         try:
             content = read_cell(path, spot.column, spot.at) if spot.column else _read_at(path, spot.at, spot.size)
         except _damage(path) as error:

@@ -31,6 +31,6 @@ class PhantomConfig(Settled):
     workers: int = 0
     """processes that draw; 0: one a core. The folder does not depend on it."""
     json: bool = False
-    """print for machines: no progress line"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """check the arguments and write nothing"""

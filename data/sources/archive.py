@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 import stat
 import struct
 import zipfile
@@ -15,10 +14,9 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from vesalius.data.datasets.streamed import Packed
+from vesalius.data.sources.inner import MAX_FILE, Inner
 from vesalius.data.tables.cells import Cell
 
-MAX_MEMBER = 512_000_000
-"""Most bytes that one file of an archive may unpack to; it is held in memory while it is read."""
 MAX_RATIO = 1100
 """Most bytes that an archive may unpack to for each of its own. Deflate reaches 1032: more means overlapping files."""
 DAMAGE = (
@@ -30,28 +28,17 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
-class Member:
-    """One file of a ZIP archive, with as much of `pathlib.Path` as readers of files use."""
+class Member(Inner):
+    """One file of a ZIP archive."""
 
     archive: Path
     inner: str
 
-    def __str__(self) -> str:
-        return f"{self.archive}/{self.inner}"
-
     @property
-    def name(self) -> str:
-        return PurePosixPath(self.inner).name
-
-    @property
-    def suffix(self) -> str:
-        return PurePosixPath(self.inner).suffix
-
-    def stat(self) -> os.stat_result:
-        return self.archive.stat()
+    def outer(self) -> Path:
+        return self.archive
 
     def open(self, mode: str = "rb") -> BytesIO:
-        """The content, in memory. ValueError names the member where it is damaged or too large."""
         assert mode == "rb"
         return BytesIO(_content(self, self.archive.stat().st_mtime_ns))
 
@@ -92,7 +79,7 @@ def _unsafe(info: zipfile.ZipInfo) -> str | None:
         return "encrypted; unpack the archive with its password and name the folder"
     if name.lower().endswith(ARCHIVES) and not name.lower().endswith(".nii.gz"):
         return "an archive inside an archive; unpack the outer one"
-    if info.file_size > MAX_MEMBER:
+    if info.file_size > MAX_FILE:
         return f"says that it unpacks to {info.file_size} bytes; unpack the archive and name the folder"
     return None
 
@@ -102,11 +89,11 @@ def _content(member: Member, mtime_ns: int) -> bytes:
     """The last one is kept, since its first bytes, its header and its pixels are asked for one after another."""
     try:
         with _opened(member.archive, mtime_ns).open(member.inner) as file:
-            content = file.read(MAX_MEMBER + 1)
+            content = file.read(MAX_FILE + 1)
     except (*DAMAGE, KeyError) as error:
         raise ValueError(f"{member}: damaged in its archive ({error}); make the archive again") from None
-    if len(content) > MAX_MEMBER:
-        raise ValueError(f"{member}: unpacks to more than {MAX_MEMBER} bytes; unpack the archive and name the folder")
+    if len(content) > MAX_FILE:
+        raise ValueError(f"{member}: unpacks to more than {MAX_FILE} bytes; unpack the archive and name the folder")
     return content
 
 

@@ -6,11 +6,11 @@ import os
 import re
 from pathlib import Path
 
+from vesalius.data.sources.inner import MAX_FILE
+
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|//|data:")
 _FOREIGN = re.compile(r"[A-Za-z]:[\\/]|\\\\|~[\\/]")
 """Absolute paths of Windows, and of a shell."""
-MAX_FILE = 512_000_000
-"""Most bytes of one file of a dataset; it is held in memory while it is read."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,16 +11,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-MAX_CELL = 512_000_000
-"""Most bytes of one image; it is held in memory while it is read."""
+from vesalius.data.sources.inner import MAX_FILE, Inner
+
 ROWS = 16
 """Rows of images that are in memory together."""
 BUFFER = 1 << 20
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One image of a table that holds its images, with as much of `pathlib.Path` as readers of files use.
+class Cell(Inner):
+    """One image of a table that holds its images.
 
     file: the Parquet or Arrow file. row: from 0. column: its name. inner: the image's own name, or "".
     """
@@ -31,6 +30,10 @@ class Cell:
     column: str
     inner: str = ""
 
+    @property
+    def outer(self) -> Path:
+        return self.file
+
     def __str__(self) -> str:
         return f"{self.column} of row {self.row + 1}"
 
@@ -38,15 +41,7 @@ class Cell:
     def name(self) -> str:
         return self.inner.replace("\\", "/").rpartition("/")[2]
 
-    @property
-    def suffix(self) -> str:
-        return os.path.splitext(self.name)[1]
-
-    def stat(self) -> os.stat_result:
-        return self.file.stat()
-
     def open(self, mode: str = "rb") -> BytesIO:
-        """The image's bytes, in memory. ValueError names the cell where there are none, or the file is damaged."""
         assert mode == "rb"
         try:
             value = read_cell(self.file, self.column, self.row)
@@ -56,8 +51,8 @@ class Cell:
             value = value.get("bytes")
         if not isinstance(value, bytes) or not value:
             raise ValueError(f"{self}: holds no bytes; fill it or delete the row")
-        if len(value) > MAX_CELL:
-            raise ValueError(f"{self}: {len(value) / 1e6:.0f} MB, at most {MAX_CELL // 1_000_000}; tile it first")
+        if len(value) > MAX_FILE:
+            raise ValueError(f"{self}: {len(value) / 1e6:.0f} MB, at most {MAX_FILE // 1_000_000}; tile it first")
         return BytesIO(value)
 
 

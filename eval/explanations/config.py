@@ -38,6 +38,6 @@ class ExplainConfig(Settled):
     device: str = "auto"
     """cpu, cuda, or auto"""
     json: bool = False
-    """print one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """look at what is given, compute nothing"""

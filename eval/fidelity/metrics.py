@@ -1,15 +1,15 @@
 """Metrics of sets, as pure functions of features (float NC), each with an interval or a floor beside it.
 
-Here are shares, means, the kernel distance and nearest neighbours; `frechet` has the Frechet distance, `diversity`
+Here are shares, means and the kernel distance; `frechet` has the Frechet distance, `diversity`
 precision, recall, density, coverage and the Vendi score.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 MIN_IMAGES = 10
 MOST_BLOCKS = 64
 """Blocks of images of which the jackknife draws its halves; where there are fewer images, each is one."""
-ROWS = 512
-"""Images whose distances to a whole set are in memory at once."""
 TILE = 256
 """Images of either set whose kernels are."""
 
@@ -95,25 +93,55 @@ def mean_with_interval(values: Sequence[float]) -> Measure:
     return Measure(value=mean, low=mean - half, high=mean + half, num=num)
 
 
-def paired_auc(positive: torch.Tensor, negative: torch.Tensor, *, seed: int = 0, draws: int = 200) -> Measure:
-    """Area under the ROC curve of two scores of each query, float [N] each; interval by bootstrap over queries."""
-    import torch
+def bootstrap(
+    measure: Callable[..., float | None], *units: int | Sequence[str], draws: int = 1000, seed: int = 0
+) -> tuple[float, float] | None:
+    """The 95 % percentile interval of a measure by bootstrap (Efron 1979); None where over a tenth of draws have none.
 
-    num = len(positive)
+    units: of each set that is drawn from, how many members it has, or to which unit (a patient) each belongs, whose
+    members are drawn together. The measure is given the places drawn, int64, of each set.
+    """
+    rng = np.random.default_rng(seed)
+    members = [None if isinstance(each, int) else _members_of(each) for each in units]
+    sizes = [each if isinstance(each, int) else len(set(each)) for each in units]
+
+    def drawn(size: int, groups: list[Indices] | None) -> Indices:
+        picked = rng.integers(size, size=size)
+        return picked if groups is None else np.concatenate([groups[k] for k in picked])
+
+    found = [measure(*(drawn(size, groups) for size, groups in zip(sizes, members, strict=True))) for _ in range(draws)]
+    known = [value for value in found if value is not None]
+    if len(known) < 0.9 * draws:
+        return None
+    low, high = np.percentile(known, (2.5, 97.5)).tolist()
+    return low, high
+
+
+def _members_of(units: Sequence[str]) -> list[Indices]:
+    places: dict[str, list[int]] = {}
+    for i, unit in enumerate(units):
+        places.setdefault(unit, []).append(i)
+    return [np.array(each) for each in places.values()]
+
+
+def roc_area(positive: NDArray[Any], negative: NDArray[Any]) -> float:
+    """Area under the ROC curve: how often a positive score lies above a negative one, ties half (Mann & Whitney 1947).
+
+    Scikit-learn's is the same and checks its input at every call, which takes a bootstrap most of its time.
+    """
+    lower = np.sort(negative)
+    below, within = (np.searchsorted(lower, positive, side).mean() for side in ("left", "right"))
+    return float(below + within) / (2 * len(lower))
+
+
+def paired_auc(positive: torch.Tensor, negative: torch.Tensor, *, seed: int = 0) -> Measure:
+    """Area under the ROC curve of two scores of each query, float [N] each; interval by bootstrap over queries."""
+    one, two, num = positive.numpy(), negative.numpy(), len(positive)
     if not num:
         raise ValueError("an area under the ROC curve needs at least one pair, got none")
-    generator = torch.Generator().manual_seed(seed)
-
-    def area(picked: torch.Tensor) -> float:
-        """How often a positive score lies above a negative one, ties half (Mann & Whitney 1947)."""
-        lower = negative[picked].sort().values
-        below = torch.searchsorted(lower, positive[picked].contiguous())
-        within = torch.searchsorted(lower, positive[picked].contiguous(), right=True)
-        return float((below + within).double().mean() / (2 * num))
-
-    drawn = torch.tensor([area(torch.randint(num, (num,), generator=generator)) for _ in range(draws)])
-    low, high = drawn.quantile(torch.tensor([0.025, 0.975])).tolist()
-    return Measure(value=area(torch.arange(num)), low=low, high=high, num=num)
+    value = roc_area(one, two)
+    low, high = bootstrap(lambda at: roc_area(one[at], two[at]), num, draws=200, seed=seed) or (value, value)
+    return Measure(value=value, low=low, high=high, num=num)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -125,10 +153,13 @@ def _mean(values: Sequence[float]) -> float:
 def kernel_distance(a: torch.Tensor, b: torch.Tensor) -> float:
     """KID: unbiased squared MMD with the kernel (x.y / C + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401). NC each.
 
-    torchmetrics' `poly_mmd` is right for sets of equal size only, and ours differ.
+    The formula as it is written, in memory for whole sets, which what follows must agree with. torchmetrics' `poly_mmd`
+    is right for sets of equal size only, and ours differ.
     """
-    x, y = _Blocks(a, 1), _Blocks(b, 1)
-    return _distance(x.kernels(), y.kernels(), x.kernels(y), len(a), len(b))
+    x, y, (m, n) = a.double(), b.double(), (len(a), len(b))
+    own, theirs, both = ((p @ q.T / x.shape[1] + 1) ** 3 for p, q in ((x, x), (y, y), (x, y)))
+    apart = [(kernel.sum() - kernel.trace()) / (num * (num - 1)) for kernel, num in ((own, m), (theirs, n))]
+    return float(sum(apart) - 2 * both.sum() / (m * n))
 
 
 def kernel_distance_with_interval(a: torch.Tensor, b: torch.Tensor, *, seed: int = 0, draws: int = 50) -> Estimate:
@@ -171,9 +202,9 @@ def real_floor(real: torch.Tensor, *, seed: int = 0, draws: int = 50) -> Estimat
 
 
 def over_draws(values: Sequence[float], *, num_a: int, num_b: int) -> Estimate:
-    """The mean of a floor over its draws, and between what bounds 95 % of them lie."""
-    low, high = np.quantile(values, (0.025, 0.975))
-    return Estimate(value=float(np.mean(values)), low=float(low), high=float(high), num_a=num_a, num_b=num_b)
+    """The mean of a number over its draws (NaN: a draw that has none), and between what bounds 95 % of them lie."""
+    low, high = np.nanquantile(values, (0.025, 0.975))
+    return Estimate(value=float(np.nanmean(values)), low=float(low), high=float(high), num_a=num_a, num_b=num_b)
 
 
 def _distance(own: Float64, theirs: Float64, both: Float64, m: int, n: int) -> float:
@@ -187,9 +218,8 @@ class _Blocks:
     In float64: the cubic kernel of features of large norm loses the small difference in float32.
     """
 
-    def __init__(self, features: torch.Tensor, most: int, rng: np.random.Generator | None = None) -> None:
-        order = np.arange(len(features)) if rng is None else rng.permutation(len(features))
-        rows: Float64 = features.numpy()[order].astype(np.float64)
+    def __init__(self, features: torch.Tensor, most: int, rng: np.random.Generator) -> None:
+        rows: Float64 = features.numpy()[rng.permutation(len(features))].astype(np.float64)
         rows /= math.sqrt(rows.shape[1])
         self.rows = np.concatenate([rows, np.ones((len(rows), 1))], 1)  # so that a product is x.y / C + 1
         self.num = min(most, len(features))
@@ -223,11 +253,3 @@ class _Blocks:
             mine = blocks[start : start + TILE]
             begins = np.flatnonzero(np.diff(mine, prepend=-1))
             yield start, self.rows[start : start + TILE], begins, mine[begins]
-
-
-def nearest_distances(queries: torch.Tensor, references: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Euclidean distance of each query to its nearest reference, and that one's index; both [N]."""
-    import torch
-
-    parts = [torch.cdist(part.double(), references.double()).min(1) for part in queries.split(ROWS)]
-    return torch.cat([p.values for p in parts]).float(), torch.cat([p.indices for p in parts])

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from vesalius.data.modality import find_modality
 from vesalius.data.texts.prompt import clean
-from vesalius.eval.fidelity.metrics import ROWS
 from vesalius.eval.gates.scores import MEASURES, Case, JudgeReading, Scores, read_images
 from vesalius.eval.obedience.questions import contrasts
 from vesalius.eval.privacy.copies import Suspect, copy_distances
+from vesalius.eval.privacy.nearest import ROWS
 from vesalius.models.networks.judge import Judge, attribute_names
 
 NEIGHBOURS = 5
@@ -134,7 +134,7 @@ class Scorer:
     ) -> None:
         for name in sorted({c.modality for c in cases}):
             mine = [i for i, c in enumerate(cases) if c.modality == name]
-            distances = copy_distances(suspects[mine], originals[self._pool(name)])
+            distances, _ = copy_distances(suspects[mine], originals[self._pool(name)])
             for i, distance in zip(mine, distances.tolist(), strict=True):
                 rows[i]["nearest_pixels"] = distance
 

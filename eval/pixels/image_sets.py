@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from vesalius.data.hounsfield import decode_windows
-from vesalius.eval.fidelity.metrics import MIN_IMAGES, Estimate
+from vesalius.eval.fidelity.metrics import MIN_IMAGES, Estimate, over_draws
 from vesalius.eval.report import Section, Table
 
 Rows = NDArray[np.float64]
@@ -173,11 +173,8 @@ def against_floor(ours: Rows, real: Rows, distance: Distance, *, seed: int = 0) 
         first, second = (real[half[rng.integers(len(half), size=num)]] for half in np.array_split(order, 2))
         values.append(distance(ours[rng.integers(len(ours), size=num)], second))
         floors.append(distance(first, second))
-    made = []
-    for drawn in (values, floors):
-        low, high = np.nanpercentile(drawn, (2.5, 97.5))  # NaN where a draw has nothing stained
-        made.append(Estimate(value=float(np.nanmean(drawn)), low=float(low), high=float(high), num_a=num, num_b=num))
-    return made[0], made[1]
+    # NaN where a draw has nothing stained
+    return over_draws(values, num_a=num, num_b=num), over_draws(floors, num_a=num, num_b=num)
 
 
 def measure(

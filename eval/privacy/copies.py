@@ -1,23 +1,26 @@
 """Is a picture a copy of a training image: mirrored, noisier, brighter, or cropped from anywhere and enlarged?
 
     suspect, original = Suspect(), Original()
-    distances = copy_distances(suspect(pictures), original(training_images))
+    distances, indices = copy_distances(suspect(pictures), original(training_images))
 
-Thumbnails find a few originals, as they are or cropped at usual places; these are laid over the picture roughly, and
-the best of them as well as zoom and shift allow. What is left is told as a distance: its square is 2 - 2 r, with
-Pearson's correlation r of the two.
+The gates and an evaluation's search for copies ask by this one distance. Thumbnails find a few originals, as they are
+or cropped at usual places; these are laid over the picture roughly, the best of them as well as zoom and shift allow.
+What is left is told as a distance: its square is 2 - 2 r, with Pearson's correlation r of the two.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
 
-from vesalius.eval.privacy.nearest import CROPS, PixelDetector, Views, nearest_few
+from vesalius.eval.privacy.nearest import Few, Views, nearest_few
 from vesalius.models.detectors.detector import Window
 
+CROPS = (1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85, 0.825, 0.8)
+"""Shares of the edges that crops of the middle keep."""
 CORNERS = (0.94, 0.88)
 """Shares of the edges that crops of the corners keep."""
 FRAMES = (
@@ -30,6 +33,8 @@ FEW, BEST = 32, 3
 """Originals that thumbnails find, and those of them that are laid over a picture with care."""
 ROUGH, CAREFUL = 4, 8
 """Rounds of laying an original over a picture, at `COARSE` and at `SIZE`."""
+THUMBNAIL = 16
+"""Pixels an edge of thumbnails."""
 SIZE, COARSE = 32, 16
 """Pixels an edge at which pictures are laid over each other; finer ones tell copies no better."""
 LEAST = 0.75
@@ -47,13 +52,11 @@ class Suspect:
     window: Window = "model"
     image_size = 128
 
-    def __init__(self) -> None:
-        self._pixels = PixelDetector()
-        self.digest = f"{self._pixels.digest}, {SIZE}"
+    digest = f"pixels-1, {SIZE}"
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 [N, 3, H, W] -> float32 [N, 256 + SIZE * SIZE]."""
-        return torch.cat([self._pixels(images), _grey(images)], 1)
+        return torch.cat([thumbnails(images), _grey(images)], 1)
 
 
 class Original:
@@ -64,9 +67,7 @@ class Original:
     window: Window = "model"
     image_size = 128
 
-    def __init__(self) -> None:
-        self._pixels = PixelDetector()
-        self.digest = f"{self._pixels.digest}, {len(CROPS)} and corners of {CORNERS}, {SIZE}"
+    digest = f"pixels-1, {len(CROPS)} and corners of {CORNERS}, {SIZE}"
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 [N, 3, H, W] -> float32 [N, V * 256 + SIZE * SIZE]."""
@@ -76,40 +77,69 @@ class Original:
             inner = max(1, round(height * share)), max(1, round(width * share))
             room = height - inner[0], width - inner[1]
             top, left = (round(most * (0.5 + 0.5 * _side(way))) for most, way in zip(room, (down, across), strict=True))
-            views.append(self._pixels(grey[:, :, top : top + inner[0], left : left + inner[1]]))
+            views.append(thumbnails(grey[:, :, top : top + inner[0], left : left + inner[1]]))
         return torch.cat([*views, _grey(grey)], 1)
 
 
-def copy_distances(suspects: torch.Tensor, originals: torch.Tensor) -> torch.Tensor:
-    """Distance of each suspect to the original that it is likest to, float32 [N]; infinite where there are none.
+def thumbnails(images: torch.Tensor) -> torch.Tensor:
+    """Grey thumbnails of 16 x 16 with a mean of 0 and a norm of 1: uint8 [N, 3, H, W], or its grey [N, 1, H, W] ->
+    float32 [N, 256].
 
-    suspects, originals: rows of `Suspect` and `Original`.
+    So the square of a distance is 2 - 2 r, with Pearson's correlation r of two of them: brightness and contrast have no
+    say. A picture without contrast has zeros. No weights, so nothing that a network was not taught is overlooked.
     """
+    flat = _grey(images, THUMBNAIL)
+    flat = flat - flat.mean(1, keepdim=True)
+    flat[flat.square().mean(1) < 0.25] = 0  # half a grey level: what is left is rounding
+    return functional.normalize(flat, dim=1)
+
+
+def copy_distances(
+    suspects: torch.Tensor,
+    originals: torch.Tensor,
+    *,
+    query_patients: Sequence[str | None] = (),
+    reference_patients: Sequence[str | None] = (),
+    same: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distance of each suspect to the original that it is likest to, float32 [N], and that one's index, int64 [N].
+
+    suspects: rows of `Suspect`. originals: rows of `Original`, or of `Suspect` where no crops are looked for. Patients,
+    `same`, and what is told where no original is left are as in `vesalius.eval.privacy.nearest.nearest`.
+    """
+    distances, indices = torch.full((len(suspects),), torch.inf), torch.full((len(suspects),), -1)
     if not (len(originals) and len(suspects)):
-        return torch.full((len(suspects),), torch.inf)
-    thumbnails, greys = _split(suspects)
+        return distances, indices
+    (ours, *_), greys = _split(suspects)
     views, others = _split(originals)
-    found = nearest_few(_turned(thumbnails[0]), views, FEW)
-    parts = zip(*(each.split(TOGETHER) for each in (greys, *found)), strict=True)
-    return torch.cat([torch.empty(0), *(_laid_over(ours, others, *few) for ours, *few in parts)])
+    found = nearest_few(
+        _turned(ours), views, FEW,
+        query_patients=query_patients, reference_patients=reference_patients, same=same,
+    )  # fmt: skip
+    for start in range(0, len(suspects), TOGETHER):
+        rows = slice(start, start + TOGETHER)
+        distances[rows], indices[rows] = _laid_over(greys[rows], others, Few(*(each[rows] for each in found)))
+    return distances, indices
 
 
-def _laid_over(
-    ours: torch.Tensor, others: torch.Tensor, places: torch.Tensor, turns: torch.Tensor, views: torch.Tensor
-) -> torch.Tensor:
-    """Least distance of pictures, [N, 1, SIZE, SIZE], to originals at their places, [N, few], when laid over them."""
-    rows, least = torch.arange(len(ours)), torch.full((len(ours),), torch.inf)
-    coarse, frames = functional.avg_pool2d(ours, SIZE // COARSE), torch.tensor(FRAMES)[views]
-    rough = []
-    for k in range(places.shape[1]):
-        other = functional.avg_pool2d(others[places[:, k]], SIZE // COARSE)
-        apart, frames[:, k] = _search(_turn(coarse, turns[:, k]), other, frames[:, k], ROUGH)
-        rough.append(apart)
-    best = torch.stack(rough, 1).topk(min(BEST, len(rough)), largest=False).indices
-    for k in best.T:
-        apart, _ = _search(_turn(ours, turns[rows, k]), others[places[rows, k]], frames[rows, k], CAREFUL)
-        least = torch.minimum(least, apart)
-    return least
+def _laid_over(ours: torch.Tensor, others: torch.Tensor, found: Few) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least distance of pictures, [N, 1, SIZE, SIZE], to the few originals found for each, when laid over them, and the
+    place of the likest."""
+    coarse, frames = functional.avg_pool2d(ours, SIZE // COARSE), torch.tensor(FRAMES)[found.of_reference]
+    left = found.squares.isfinite()
+    rough = torch.full_like(found.squares, torch.inf)
+    for k in range(rough.shape[1]):
+        other = functional.avg_pool2d(others[found.places[:, k]], SIZE // COARSE)
+        apart, frames[:, k] = _search(_turn(coarse, found.of_query[:, k]), other, frames[:, k], ROUGH)
+        rough[:, k] = torch.where(left[:, k], apart, rough[:, k])
+    rows = torch.arange(len(ours))
+    least, likest = torch.full((len(ours),), torch.inf), torch.full((len(ours),), -1)
+    for k in rough.topk(min(BEST, rough.shape[1]), largest=False).indices.T:
+        places = found.places[rows, k]
+        apart, _ = _search(_turn(ours, found.of_query[rows, k]), others[places], frames[rows, k], CAREFUL)
+        nearer = left[rows, k] & (apart < least)
+        least, likest = torch.where(nearer, apart, least), torch.where(nearer, places, likest)
+    return least, likest
 
 
 def _search(
@@ -175,27 +205,25 @@ def _side(way: float) -> int:
     return (way > 0) - (way < 0)
 
 
-def _grey(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, C, H, W] -> float32 [N, SIZE * SIZE]."""
-    shape = (SIZE, SIZE)
+def _grey(images: torch.Tensor, size: int = SIZE) -> torch.Tensor:
+    """uint8 [N, C, H, W] -> float32 [N, size * size]."""
     parts = [
-        functional.interpolate(part.float().mean(1, keepdim=True), size=shape, mode="bilinear", antialias=True)
+        functional.interpolate(part.float().mean(1, keepdim=True), size=(size, size), mode="bilinear", antialias=True)
         for part in images.split(256)
     ]
-    return torch.cat(parts).flatten(1) if parts else torch.empty(0, SIZE**2)
+    return torch.cat(parts).flatten(1) if parts else torch.empty(0, size**2)
 
 
 def _split(rows: torch.Tensor) -> tuple[Views, torch.Tensor]:
     """Thumbnails by view, and greys [N, 1, SIZE, SIZE], out of rows."""
-    thumbnails, grey = rows[:, : -(SIZE**2)], rows[:, -(SIZE**2) :]
-    return list(thumbnails.split(PixelDetector.size**2, 1)), grey.reshape(len(rows), 1, SIZE, SIZE)
+    views, grey = rows[:, : -(SIZE**2)], rows[:, -(SIZE**2) :]
+    return list(views.split(THUMBNAIL**2, 1)), grey.reshape(len(rows), 1, SIZE, SIZE)
 
 
-def _turned(thumbnails: torch.Tensor) -> Views:
+def _turned(flat: torch.Tensor) -> Views:
     """Thumbnails, each turn of them: a picture's mirror image has a mirrored one."""
-    edge = math.isqrt(thumbnails.shape[1])
-    square = thumbnails.reshape(len(thumbnails), 1, edge, edge)
-    return [square.flip(axes).flatten(1) if axes else thumbnails for axes in TURNS]
+    square = flat.reshape(len(flat), 1, THUMBNAIL, THUMBNAIL)
+    return [square.flip(axes).flatten(1) if axes else flat for axes in TURNS]
 
 
 def _turn(pictures: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:

@@ -4,12 +4,12 @@
 
 A distance has no meaning by itself, so each modality has a limit of its own: the 1st percentile of the distances from
 held-out real images to the training images (those of the same patient are passed over). Everything here is a pure
-function of features; `picture_set` makes them.
+function of features: a network's are compared as they are, pictures by the gates' own search (`copies`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from vesalius.eval.fidelity.metrics import share, share_with_bound
-from vesalius.eval.privacy.nearest import PixelViews, Views, nearest
+from vesalius.eval.privacy.copies import copy_distances
+from vesalius.eval.privacy.nearest import nearest
 
 PERCENTILE = 1.0
 """Of the distances of unseen real images; a perfect generator has so many percent of its samples below it."""
@@ -35,8 +36,9 @@ samples without any have it."""
 LEAKY = 0.25
 """Share of the median distance of unseen real images below which their limit tells of a leak between the splits."""
 NUM_PAIRS = 8
+PIXELS = "pixels"
+"""The detector that is no network: pictures laid over each other."""
 
-Detect = Callable[[torch.Tensor], torch.Tensor]
 Verdict = Literal["more than unseen real images", "no more than unseen real images", "no conclusion"]
 
 
@@ -44,11 +46,12 @@ Verdict = Literal["more than unseen real images", "no more than unseen real imag
 class PictureSet:
     """What a search for copies sees of N pictures.
 
-    views: by detector, features in one or several views. modalities: of each picture. patients: of each, None where not
-    known; empty where none is. names: of each, for messages and reports.
+    features: by detector, float NC; by "pixels" what `Suspect` makes of pictures that are searched, and `Original` of
+    those that are searched in. modalities: of each picture. patients: of each, None where not known; empty where none
+    is. names: of each, for messages and reports.
     """
 
-    views: Mapping[str, Views]
+    features: Mapping[str, torch.Tensor]
     modalities: Sequence[str]
     patients: Sequence[str | None] = ()
     names: Sequence[str] = ()
@@ -56,38 +59,19 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.modalities)
 
+    def at(self, places: Sequence[int]) -> PictureSet:
+        """The pictures at some places."""
+        return PictureSet(
+            features={name: rows[list(places)] for name, rows in self.features.items()},
+            modalities=[self.modalities[i] for i in places],
+            patients=[self.patients[i] for i in places] if self.patients else (),
+            names=[self.names[i] for i in places] if self.names else (),
+        )
+
     def of(self, modality: str) -> tuple[PictureSet, list[int]]:
         """The pictures of a modality, and their places in the whole set."""
         places = [i for i, m in enumerate(self.modalities) if m == modality]
-        part = PictureSet(
-            views={name: [v[places] for v in views] for name, views in self.views.items()},
-            modalities=[modality] * len(places), patients=[self.patients[i] for i in places] if self.patients else (),
-            names=[self.names[i] for i in places] if self.names else (),
-        )  # fmt: skip
-        return part, places
-
-
-def picture_set(
-    images: torch.Tensor,
-    modalities: Sequence[str],
-    detectors: Mapping[str, Detect],
-    *,
-    role: Literal["searched", "searched in"],
-    patients: Sequence[str | None] = (),
-    names: Sequence[str] = (),
-    chunk: int = 512,
-) -> PictureSet:
-    """The features of pictures, uint8 [N, 3, H, W], by each detector and by their pixels.
-
-    role: samples and held-out images are searched, training images are searched in. Thumbnails of the first are
-    mirrored, of the second cropped; networks see each picture as it is.
-    """
-    pixels = PixelViews(mirrored=role == "searched")
-    parts = images.split(chunk) if len(images) else (images,)
-    views: dict[str, Views] = {"pixels": pixels.split(torch.cat([pixels(part) for part in parts]))}
-    for name, detect in detectors.items():
-        views[name] = [torch.cat([detect(part) for part in parts])]
-    return PictureSet(views=views, modalities=modalities, patients=patients, names=names)
+        return self.at(places), places
 
 
 def find_copies(samples: PictureSet, held_out: PictureSet, train: PictureSet, *, seed: int = 0) -> dict[str, Any]:
@@ -106,27 +90,26 @@ def find_copies(samples: PictureSet, held_out: PictureSet, train: PictureSet, *,
     pairs: dict[int, dict[str, Any]] = {}
     for modality in sorted(set(samples.modalities)):
         (ours, places), (real, _), (seen, seen_places) = (s.of(modality) for s in (samples, held_out, train))
-        for detector in samples.views:
+        for detector in samples.features:
             row: dict[str, Any] = {
                 "modality": modality, "detector": detector,
                 "num_samples": len(ours), "num_held_out": len(real), "num_train": len(seen),
             }  # fmt: skip
-            limit = None
+            limit: float | None = None
             if not len(seen):
                 row["note"] = "no training images of it"
             elif len(real) < MIN_HELD_OUT:
                 row["note"] = f"{len(real)} held-out real images, and a limit needs {MIN_HELD_OUT}"
             else:
-                usual = unseen_distances(real, seen, detector)
+                usual, limit = limit_of(real, seen, detector)
                 row["num_same"] = len(real) - len(usual)
-                if len(usual) < MIN_HELD_OUT:
+                if limit is None:
                     row["note"] = (
                         f"{row['num_same']} of {len(real)} held-out images are training images too, and a limit needs "
                         f"{MIN_HELD_OUT} others"
                     )
                 else:
-                    limit = float(np.percentile(usual, PERCENTILE))
-                    near, at = nearest(ours.views[detector], seen.views[detector])
+                    near, at = distances_of(ours, seen, detector)
                     row |= copy_row(near.numpy(), usual, limit)
                     for i, (distance, where) in enumerate(zip(near.tolist(), at.tolist(), strict=True)):
                         pair = {
@@ -155,39 +138,53 @@ def check(name: str, pictures: PictureSet, like: PictureSet) -> None:
     """ValueError where features are not finite, or do not fit the names, modalities and detectors."""
     if not len(pictures):
         raise ValueError(f"the search for copies has no {name}")
-    if set(pictures.views) != set(like.views):
+    if set(pictures.features) != set(like.features):
         raise ValueError(
-            f"{name} have features by {', '.join(sorted(pictures.views))}, and the samples by "
-            f"{', '.join(sorted(like.views))}; compute both by the same detectors"
+            f"{name} have features by {', '.join(sorted(pictures.features))}, and the samples by "
+            f"{', '.join(sorted(like.features))}; compute both by the same detectors"
         )
-    for detector, views in pictures.views.items():
-        for view in views:
-            if len(view) != len(pictures) or view.shape[1:] != like.views[detector][0].shape[1:]:
-                raise ValueError(
-                    f"{name}: features by {detector} are {tuple(view.shape)}, expected {len(pictures)} rows of "
-                    f"{like.views[detector][0].shape[1]}; compute them anew, by the same detector"
-                )
-            if not torch.isfinite(view).all():
-                bad = int((~torch.isfinite(view).all(1)).nonzero()[0])
-                told = pictures.names[bad] if pictures.names else f"number {bad}"
-                raise ValueError(f"{name}: features of {told} by {detector} are not finite; look at that image")
+    for detector, rows in pictures.features.items():
+        width = rows.shape[1] if detector == PIXELS else like.features[detector].shape[1]
+        if rows.shape != (len(pictures), width):
+            raise ValueError(
+                f"{name}: features by {detector} are {tuple(rows.shape)}, expected {len(pictures)} rows of {width}; "
+                "compute them anew, by the same detector"
+            )
+        if not torch.isfinite(rows).all():
+            bad = int((~torch.isfinite(rows).all(1)).nonzero()[0])
+            told = pictures.names[bad] if pictures.names else f"number {bad}"
+            raise ValueError(f"{name}: features of {told} by {detector} are not finite; look at that image")
     for kind in ("patients", "names"):
         if (given := len(getattr(pictures, kind))) not in (0, len(pictures)):
             raise ValueError(f"{name}: {given} {kind} for {len(pictures)} images; give one for each, or none")
 
 
-def unseen_distances(real: PictureSet, train: PictureSet, detector: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Distances of held-out images to training images of other patients; those that are training images are left out.
+def distances_of(
+    queries: PictureSet, references: PictureSet, detector: str, *, other_patients: bool = False, same: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distance of each picture to its nearest reference by a detector, and that one's place. other_patients: those of
+    the picture's own are passed over, where they are known. same: the two are one set."""
+    search = copy_distances if detector == PIXELS else nearest
+    known = other_patients and bool(queries.patients and references.patients)
+    return search(
+        queries.features[detector], references.features[detector],
+        query_patients=queries.patients if known else (), reference_patients=references.patients if known else (),
+        same=same,
+    )  # fmt: skip
+
+
+def limit_of(
+    real: PictureSet, train: PictureSet, detector: str
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]], float | None]:
+    """Distances of held-out images to training images of other patients, and the limit that they set; None where they
+    are too few. Those that are training images are left out.
 
     So a leak between splits (the same image twice) cannot lower the limit until nothing is called a copy.
     """
-    known = bool(real.patients and train.patients)
-    distances, _ = nearest(
-        real.views[detector], train.views[detector],
-        query_patients=real.patients if known else (), reference_patients=train.patients if known else (),
-    )  # fmt: skip
-    usual: np.ndarray[Any, np.dtype[np.float64]] = distances[torch.isfinite(distances)].numpy()
-    return usual[usual > SAME * np.median(usual)] if len(usual) else usual
+    distances, _ = distances_of(real, train, detector, other_patients=True)
+    usual: np.ndarray[Any, np.dtype[np.float64]] = distances[torch.isfinite(distances)].double().numpy()
+    usual = usual[usual > SAME * np.median(usual)] if len(usual) else usual
+    return usual, float(np.percentile(usual, PERCENTILE)) if len(usual) >= MIN_HELD_OUT else None
 
 
 def copy_row(
@@ -221,10 +218,8 @@ def duplicate_row(
     row: dict[str, Any] = {"modality": modality, "detector": detector, "limit": limit, "num": num}
     for name, each in (("samples", samples), ("real", real)):
         rng = np.random.default_rng([seed, len(each)])
-        chosen = torch.from_numpy(np.sort(rng.permutation(len(each))[:num]))
-        patients = [each.patients[i] for i in chosen.tolist()] if each.patients and name == "real" else ()
-        views = [view[chosen] for view in each.views[detector]]
-        distances, _ = nearest(views, views[:1], query_patients=patients, reference_patients=patients, same=True)
+        chosen = each.at(np.sort(rng.permutation(len(each))[:num]).tolist())
+        distances, _ = distances_of(chosen, chosen, detector, other_patients=name == "real", same=True)
         row[name] = asdict(share((distances < limit).tolist()))
     return row
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from vesalius.data.command.progress import progress
 from vesalius.data.images.image import to_tensor_range
 from vesalius.data.texts.prompt import clean
-from vesalius.eval.fidelity.metrics import Measure, share
+from vesalius.eval.fidelity.metrics import Measure, bootstrap, roc_area, share
 from vesalius.eval.report import Section, Table
 from vesalius.models.base import Base
 from vesalius.models.objective import denoising_loss, training_scheduler
@@ -220,26 +220,11 @@ def row_of(
 def area_with_interval(
     positive: Floats, negative: Floats, members: Sequence[str], others: Sequence[str], *, seed: int = 0
 ) -> Measure:
-    """Area under the ROC curve (scikit-learn's), with a 95 % interval by bootstrap over those named."""
-    from sklearn.metrics import roc_auc_score
-
-    rng = np.random.default_rng(seed)
-
-    def area(one: Floats, two: Floats) -> float:
-        truth = np.repeat([1, 0], [len(one), len(two)])
-        return float(roc_auc_score(truth, np.concatenate([one, two])))
-
-    def redrawn(values: Floats, owners: Sequence[str]) -> Floats:
-        places: dict[str, list[int]] = {}
-        for i, owner in enumerate(owners):
-            places.setdefault(owner, []).append(i)
-        groups = list(places.values())
-        drawn: Floats = values[[i for k in rng.integers(len(groups), size=len(groups)) for i in groups[k]]]
-        return drawn
-
-    drawn = [area(redrawn(positive, members), redrawn(negative, others)) for _ in range(DRAWS)]
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return Measure(value=area(positive, negative), low=float(low), high=float(high), num=len(positive) + len(negative))
+    """Area under the ROC curve, with a 95 % interval by bootstrap over those named."""
+    value = roc_area(positive, negative)
+    drawn = bootstrap(lambda i, j: roc_area(positive[i], negative[j]), members, others, draws=DRAWS, seed=seed)
+    low, high = drawn or (value, value)
+    return Measure(value=value, low=low, high=high, num=len(positive) + len(negative))
 
 
 def sections(result: Mapping[str, Any]) -> list[Section]:

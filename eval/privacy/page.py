@@ -62,8 +62,9 @@ def sections(
                 "below it stands that of unseen real images, each by the limit of the others. Close: nearer than "
                 f"{CLOSE:g} of the limit. Intervals are Wilson's; the bound is the one-sided 95 % one of Clopper and "
                 "Pearson.",
-                "By pixels: thumbnails of 16 x 16 without brightness and contrast, samples mirrored and training "
-                "images cropped too. Networks see pictures as they are.",
+                "By pixels: pictures laid over the training images that their thumbnails are likest to, mirrored, "
+                "zoomed and shifted as fits best, without brightness and contrast, as the gates do. Networks see "
+                "pictures as they are.",
                 "More than unseen real images: the interval lies above theirs. No more: the bound is at most "
                 f"{MOST_HIGH:.0%} (149 samples without any) and none is close.",
                 "Near-duplicates: samples with another sample within the limit, beside real images with one of "

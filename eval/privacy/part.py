@@ -8,7 +8,8 @@ from typing import Any
 from vesalius.eval.context import Context, Which
 from vesalius.eval.privacy import limits as privacy
 from vesalius.eval.privacy import page as privacy_page
-from vesalius.eval.privacy.nearest import PixelViews, Views
+from vesalius.eval.privacy.copies import Original, Suspect
+from vesalius.eval.privacy.limits import PIXELS
 from vesalius.eval.report import Section
 
 
@@ -20,12 +21,12 @@ def measure(context: Context) -> dict[str, Any]:
 
 def set_of(context: Context, which: Which) -> privacy.PictureSet:
     """Pictures as a search for copies sees them, by the evaluation's detectors and by pixels."""
-    pixels, images = PixelViews(mirrored=which != "train"), context.set_of(which)
+    pixels, images = Original() if which == "train" else Suspect(), context.set_of(which)
     context.read(which, [pixels, *context.detectors])
-    views: dict[str, Views] = {"pixels": pixels.split(context.features(which, pixels))}
-    views |= {detector.name: [context.features(which, detector)] for detector in context.detectors}
+    features = {PIXELS: context.features(which, pixels)}
+    features |= {detector.name: context.features(which, detector) for detector in context.detectors}
     return privacy.PictureSet(
-        views=views, modalities=images.families, patients=[c.patient for c in images.cases],
+        features=features, modalities=images.families, patients=[c.patient for c in images.cases],
         names=[c.path.name for c in images.cases],
     )  # fmt: skip
 

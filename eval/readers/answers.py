@@ -76,15 +76,6 @@ def checksum(row: Mapping[str, Any]) -> str:
     return f"{value:08x}"
 
 
-def answer_row(answer: Answer) -> dict[str, Any]:
-    """The line on disk."""
-    row = {name: getattr(answer, name) for name in FIELDS}
-    row["seconds"] = (
-        int(answer.seconds) if answer.seconds == int(answer.seconds) else answer.seconds
-    )  # as the page does
-    return {**row, "check": checksum(row)}
-
-
 def read_answers(path: Path) -> list[tuple[str, Answer]]:
     """The answers of a file, each with "file:line". ValueError names the line that is none, and why."""
     if not path.is_file():

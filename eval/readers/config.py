@@ -36,7 +36,7 @@ class ReadersMakeConfig(Settled):
     title: str = "Reader study"
     """what the page is called"""
     json: bool = False
-    """print the summary as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """choose, and say what would be shown; write nothing"""
 
@@ -56,6 +56,6 @@ class ReadersScoreConfig(Settled):
     seed: int = 0
     """seed of the resampling behind the intervals"""
     json: bool = False
-    """print the scores as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """check the answers, compute nothing"""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vesalius.eval.fidelity.metrics import Measure, mean_with_interval, share
+from vesalius.eval.fidelity.metrics import Measure, bootstrap, mean_with_interval, share
 from vesalius.eval.readers.answers import ANSWERS, ARTEFACTS, Answer
 from vesalius.eval.readers.study import Shown
 
@@ -72,14 +72,11 @@ def cohen_kappa(first: Sequence[Any], second: Sequence[Any], *, ordered: bool = 
 def resampled(
     num: int, measure: Callable[[NDArray[Any]], float | None], *, seed: int, value: float | None
 ) -> dict[str, Any] | None:
-    """A value with the percentile interval of a measure by bootstrap over `num` items, whose places it is given (Efron
-    1979); None where there is no value. low and high are None where more than a tenth of the draws have none."""
+    """A value with the interval of its measure by bootstrap over `num` items, as JSON; None where there is no value.
+    low and high are None where there is no interval."""
     if value is None:
         return None
-    rng = np.random.default_rng(seed)
-    drawn = [measure(rng.integers(0, num, num)) for _ in range(DRAWS)]
-    known = [d for d in drawn if d is not None]
-    low, high = np.percentile(known, (2.5, 97.5)).tolist() if len(known) >= 0.9 * DRAWS else (None, None)
+    low, high = bootstrap(measure, num, draws=DRAWS, seed=seed) or (None, None)
     return {"value": value, "low": low, "high": high, "num": num}
 
 

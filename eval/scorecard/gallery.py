@@ -26,8 +26,8 @@ from vesalius.data.modality import find_modality
 from vesalius.data.record import Record, load_records, write_atomic
 from vesalius.data.texts.captions import UNLABELLED
 from vesalius.data.texts.prompt import clean, prompts_of
-from vesalius.eval.fidelity.metrics import nearest_distances
 from vesalius.eval.gates.scores import Case, case_of_record, case_of_sample
+from vesalius.eval.privacy.nearest import nearest
 from vesalius.eval.scorecard.gallery_page import (
     FAILURES,
     Scale,
@@ -211,8 +211,8 @@ def _measure(
     for name in {c.modality for c in cases}:
         here = [i for i, c in enumerate(cases) if c.modality == name]
         pool = [i for i, c in enumerate(references) if c.modality == name]
-        near, where = nearest_distances(mine[0][here], known[0][pool])
-        textures, _ = nearest_distances(mine[1][here], known[1][pool])
+        near, where = nearest(mine[0][here], known[0][pool])
+        textures, _ = nearest(mine[1][here], known[1][pool])
         for i, a, b, j in zip(here, near.tolist(), textures.tolist(), where.tolist(), strict=True):
             rows[i] |= {"judge": a, "texture": b, "nearest": pool[j]}
     return rows

@@ -68,7 +68,7 @@ class ScorecardConfig:
     reader: Path | None = None
     """folder of the phantom reader; none: the embedded one"""
     json: bool = False
-    """no progress lines"""
+    """print no progress"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,10 @@ from vesalius.eval.fidelity.metrics import (
     Estimate,
     Measure,
     kernel_distance_with_interval,
-    nearest_distances,
     share_with_bound,
 )
+from vesalius.eval.privacy.limits import PERCENTILE
+from vesalius.eval.privacy.nearest import nearest
 from vesalius.eval.scorecard.material import Material, Missing, Pictures
 from vesalius.eval.scorecard.prompts import caption_prompts
 from vesalius.eval.scorecard.table import Bar, Part, Row
@@ -99,10 +100,10 @@ def measure_copies(material: Material) -> Part:
         nearer: list[bool] = []
         for family in sorted({a.family for a in asked} & set(train) & set(unseen)):
             references = embed(material.read(train[family]))
-            usual, _ = nearest_distances(embed(material.read(unseen[family])), references)
-            limit = float(np.percentile(usual.numpy(), 1))
+            usual, _ = nearest(embed(material.read(unseen[family])), references)
+            limit = float(np.percentile(usual.numpy(), PERCENTILE))
             mine = [i for i, a in enumerate(asked) if a.family == family]
-            distances, _ = nearest_distances(embed(images[mine]), references)
+            distances, _ = nearest(embed(images[mine]), references)
             near = (distances < limit).tolist()
             rows.append(Row(what=f"nearer, {name}", of=family, measured=share_with_bound(near), bar=COPY_BAR))
             nearer += near

@@ -56,7 +56,7 @@ class UsefulnessConfig(Settled):
     batch_size: int = 32
     """images of an update"""
     json: bool = False
-    """print the result as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """count the trainings and say about how long they take"""
 

@@ -95,7 +95,7 @@ class DistillConfig(Settled):
     seed: int = 0
     """seed of prompts, noise, order and initial weights"""
     device: str = "auto"
-    """auto, cpu or cuda"""
+    """cpu, cuda, or auto"""
     precision: str = "auto"
     """auto, bf16 or fp32; the adapter itself is always fp32 in training"""
     json: bool = False

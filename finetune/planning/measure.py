@@ -25,9 +25,10 @@ from vesalius.finetune.feeding.texts import Texts
 from vesalius.finetune.feeding.trainset import Trainset, choose_wording
 from vesalius.finetune.learning.trained import make_trained
 from vesalius.finetune.learning.validation import fixed_questions, validate
-from vesalius.finetune.lora import backward, log
+from vesalius.finetune.lora import backward
 from vesalius.finetune.running.checkpoint import optimizer_tensors, save_checkpoint
 from vesalius.finetune.running.launch import make_accelerator
+from vesalius.finetune.running.logs import log
 from vesalius.finetune.running.replicas import Replicas
 from vesalius.models.base import Base, open_base, text_encoders
 from vesalius.models.computing.attention import set_attention

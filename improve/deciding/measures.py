@@ -26,7 +26,6 @@ from vesalius.eval.obedience import questions as obedience
 from vesalius.eval.privacy import limits as privacy
 from vesalius.eval.privacy.membership import losses
 from vesalius.eval.privacy.membership_part import group
-from vesalius.eval.privacy.nearest import nearest
 from vesalius.eval.privacy.part import set_of
 from vesalius.improve.asking.strata import strata_of_case
 from vesalius.improve.deciding.facts import (
@@ -191,12 +190,11 @@ def copy_facts(sets: Sets, notes: list[str]) -> list[Fact]:
             )
             continue
         known[places] = True
-        for detector in ("pixels", sets.witness.name):
-            usual = privacy.unseen_distances(held_out, seen, detector)
-            if len(usual) < privacy.MIN_HELD_OUT:
+        for detector in (privacy.PIXELS, sets.witness.name):
+            _, limit = privacy.limit_of(held_out, seen, detector)
+            if limit is None:
                 continue
-            limit = float(np.percentile(usual, privacy.PERCENTILE))
-            near, _ = nearest(mine.views[detector], seen.views[detector])
+            near, _ = privacy.distances_of(mine, seen, detector)
             copied[np.array(places)[near.numpy() < limit]] = True
     if known.sum() < MIN_ANSWERS:
         return []

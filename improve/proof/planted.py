@@ -49,7 +49,7 @@ class PlantedConfig:
     seed: int = 0
     """seed of what is planted"""
     json: bool = False
-    """no progress"""
+    """print no progress"""
 
     def __post_init__(self) -> None:
         if self.num < 1:

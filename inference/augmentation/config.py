@@ -36,6 +36,6 @@ class AugmentConfig(DrawConfig):
     size: tuple[int, int] | None = None
     """height and width in pixels; none: the square that the base was made for"""
     json: bool = False
-    """print the counts as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """count only: how many of each value would be drawn"""

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vesalius.data.record import hold
 from vesalius.data.texts.prompt import clean
@@ -219,12 +219,7 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
     # Where both are told and all samples are there, the base need not be
     steps = usual()[0] if config.steps is None else config.steps
     guidance = usual()[1] if config.guidance is None else config.guidance
-    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in UNSETTLED}
-    fields |= settled(config, memory)
-    recipe: dict[str, Any] = json.loads(
-        json.dumps({**fields, "steps": steps, "guidance": guidance, **settings}, default=str)
-    )
-    recipe = recipe_settings(config, recipe)
+    precision, recipe = recipe_of(config, memory, {"steps": steps, "guidance": guidance, **settings})
     claim_folder(config.out, recipe, write=False)
     if config.dry_run:
         check_models(config, plan, memory)
@@ -246,7 +241,7 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
             check_sizes(config, plan)
         job = Job(
             config=config, source=source, plan=plan, steps=steps, guidance=guidance, folder=str(Path.cwd()),
-            precision=fields["precision"], memory=memory,
+            precision=precision, memory=memory,
         )  # fmt: skip
 
         def begin() -> None:
@@ -254,13 +249,7 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
             work.begin()
             sink.begin()
             if num_whole < plan.num_requests:
-                if memory is not None:
-                    print(memory.line(), file=sys.stderr)
-                if note := starts.note():
-                    print(f"note: {note}", file=sys.stderr)
-                asked = ((r.prompt, request_modality(r).name, r.findings) for r in source())
-                for line in weak_prompts(support_of(config.base, config.adapter), asked):
-                    print(f"warning: {line}", file=sys.stderr)
+                say_before(config, source, memory, starts)
 
         if not work.folder.is_dir() or work.undone():
             try:
@@ -280,6 +269,25 @@ def _draw(config: GenerateConfig, source: Requests, settings: dict[str, Any], la
             left.unlink()
         sink.finish(work.samples)
     return dataclasses.replace(summary, num_drawn=plan.num_requests - num_whole, finished=True)
+
+
+def recipe_of(
+    config: GenerateConfig, memory: MemoryPlan | None, more: dict[str, Any]
+) -> tuple[Literal["fp32", "bf16"], dict[str, Any]]:
+    """The precision that a run is drawn in, and the settings that decide its pictures, as they stand on disk."""
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in UNSETTLED} | settled(config, memory)
+    return fields["precision"], recipe_settings(config, json.loads(json.dumps({**fields, **more}, default=str)))
+
+
+def say_before(config: GenerateConfig, source: Requests, memory: MemoryPlan | None, starts: StartCheck) -> None:
+    """What is said before the first picture: how memory is kept to, and which prompts the base hardly knows."""
+    if memory is not None:
+        print(memory.line(), file=sys.stderr)
+    if note := starts.note():
+        print(f"note: {note}", file=sys.stderr)
+    asked = ((r.prompt, request_modality(r).name, r.findings) for r in source())
+    for line in weak_prompts(support_of(config.base, config.adapter), asked):
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def _forget(out: Path) -> None:

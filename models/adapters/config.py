@@ -24,7 +24,7 @@ class AdapterExportConfig(Settled):
     format: Literal["diffusers", "kohya"] = "diffusers"
     """diffusers: for `pipeline.load_lora_weights`; kohya: for ComfyUI and AUTOMATIC1111"""
     json: bool = False
-    """print the outcome as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """check the adapter and the place; write nothing"""
 
@@ -40,7 +40,7 @@ class AdapterCheckConfig(Settled):
     steps: int = 2
     """denoising steps of the drawing that is compared"""
     json: bool = False
-    """print what was found as one JSON object"""
+    """print one JSON object instead of progress"""
 
     def check(self) -> None:
         """ValueError where the number of steps cannot be."""
@@ -63,7 +63,7 @@ class AdapterMergeConfig(Settled):
     base: str | None = None
     """the base of all; none: the one that the adapters name"""
     json: bool = False
-    """print the outcome as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """check adapters, weights and place; write nothing"""
 
@@ -103,7 +103,7 @@ class AdapterFuseConfig(Settled):
     weight: float = 1.0
     """how much of the adapter; 1 is as it was trained"""
     json: bool = False
-    """print the outcome as one JSON object"""
+    """print one JSON object instead of progress"""
     dry_run: bool = False
     """check adapter, weight and place; write nothing"""
 

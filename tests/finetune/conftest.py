@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
+from vesalius.finetune import lora
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.feeding.buckets import choose_buckets, make_views
 from vesalius.finetune.feeding.texts import Texts
@@ -51,6 +52,35 @@ def config_for(phantoms: Path, tiny_base: Path, tmp_path: Path) -> Callable[...,
         return FinetuneConfig(**{**usual, **fields})
 
     return make
+
+
+@pytest.fixture
+def stopped_and_continued(
+    config_for: Callable[..., FinetuneConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Runs that were stopped in their fourth step, went on, and ended with the losses of one that was not; keywords
+    replace fields. Returns the run's folder."""
+
+    def check(**fields: Any) -> Path:
+        whole, cut = (config_for(out=tmp_path / name, save_every=1, **fields) for name in ("whole", "cut"))
+        lora.finetune(whole)
+        taken = lora.backward
+
+        def stops(draw: object, step: int, *rest: object) -> object:
+            if step == 3:
+                raise KeyboardInterrupt
+            return taken(draw, step, *rest)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(lora, "backward", stops)
+        with pytest.raises(KeyboardInterrupt):
+            lora.finetune(cut)
+        monkeypatch.undo()
+        lora.finetune(cut)
+        for name in ("losses.jsonl", "validation.json"):
+            assert (whole.out / name).read_text() == (cut.out / name).read_text()
+        return cut.out
+
+    return check
 
 
 @pytest.fixture

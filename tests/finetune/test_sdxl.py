@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from vesalius.finetune import lora
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
 from vesalius.inference.generator import Generator
@@ -69,26 +68,10 @@ def test_a_full_fine_tuning_of_both_is_a_base_of_its_own(
 
 @pytest.mark.parametrize("kind", ["lora", "full"])
 def test_it_goes_on_as_if_it_had_not_stopped(
-    config_for: ConfigFor, tiny_xl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    stopped_and_continued: Callable[..., Path], tiny_xl: Path, kind: str
 ) -> None:
-    fields = {"base": str(tiny_xl), "kind": kind, "train_text": True, "save_every": 1, "targets": ("to_q",)}
-    whole, cut = (config_for(out=tmp_path / name, **fields) for name in ("whole", "cut"))
-    finetune(whole)
-    taken = lora.backward
-
-    def stops(draw: object, step: int, *rest: object) -> object:
-        if step == 3:
-            raise KeyboardInterrupt
-        return taken(draw, step, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(lora, "backward", stops)
-    with pytest.raises(KeyboardInterrupt):
-        finetune(cut)
-    monkeypatch.undo()
-    finetune(cut)
-    assert (whole.out / "losses.jsonl").read_text() == (cut.out / "losses.jsonl").read_text()
-    assert (whole.out / "validation.json").read_text() == (cut.out / "validation.json").read_text()
-    saved = load_file(next((cut.out / "checkpoints").glob("step-*4")) / "tensors.safetensors")
+    run = stopped_and_continued(base=str(tiny_xl), kind=kind, train_text=True, targets=("to_q",))
+    saved = load_file(next((run / "checkpoints").glob("step-*4")) / "tensors.safetensors")
     assert {key.split(".")[0] for key in saved} == {"denoiser", "text_encoder", "text_encoder_2", "optimizer"}
 
 

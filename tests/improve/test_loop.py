@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.killing import report_of_kills
 from vesalius.cli.main import main
 from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.eval.strata import patient_of
@@ -18,6 +15,8 @@ from vesalius.improve.config import ImproveConfig
 from vesalius.improve.loop import improve
 from vesalius.improve.material import check_unchanged, read_material
 from vesalius.improve.telling.status import read_status
+
+LOOPS = Path(__file__).parent / "killed_loop.py"
 
 
 @pytest.fixture(scope="module")
@@ -77,23 +76,10 @@ def test_another_folder_or_configuration_is_refused(data: Path, tmp_path: Path) 
         read_status(tmp_path)
 
 
-def killed(base: Path, data: Path, folder: Path, num_kills: int, seed: int) -> dict[str, object]:
-    words = [
-        sys.executable, str(Path(__file__).parent / "killed_loop.py"), str(base), str(data), str(folder),
-        str(num_kills), str(seed),
-    ]  # fmt: skip
-    process = subprocess.run(
-        words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-    )
-    assert process.returncode == 0, process.stderr
-    report: dict[str, object] = json.loads(process.stdout.splitlines()[-1])
-    return report
-
-
 def test_a_loop_that_is_killed_at_3_random_points_ends_with_the_same_ledger(
     tiny_base: Path, small: Path, tmp_path: Path
 ) -> None:
-    report = killed(tiny_base, small, tmp_path, 3, seed=1)
+    report = report_of_kills(LOOPS, tiny_base, small, tmp_path, 3, 1)
     assert (report["kills"], report["different"]) == (3, [])
 
 
@@ -101,7 +87,7 @@ def test_a_loop_that_is_killed_at_3_random_points_ends_with_the_same_ledger(
 def test_a_loop_that_is_killed_at_20_random_points_ends_with_the_same_ledger(
     tiny_base: Path, small: Path, tmp_path: Path
 ) -> None:
-    report = killed(tiny_base, small, tmp_path, 20, seed=2)
+    report = report_of_kills(LOOPS, tiny_base, small, tmp_path, 20, 2)
     assert (report["kills"], report["different"]) == (20, [])
 
 

@@ -98,7 +98,7 @@ def test_encrypted_member_is_refused(tmp_path: Path) -> None:
 
 def test_bomb_is_refused_without_being_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = packed(tmp_path / "a.zip", **{"a.dcm": bytes(20_000_000), "b.dcm": bundled("CT_small.dcm")})
-    monkeypatch.setattr(archive, "MAX_MEMBER", 1_000_000)
+    monkeypatch.setattr(archive, "MAX_FILE", 1_000_000)
     tracemalloc.start()
     good, bad = read(path)
     peak = tracemalloc.get_traced_memory()[1]

@@ -7,7 +7,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from torchmetrics.image.kid import poly_mmd
 
 from vesalius.data.phantoms.phantom import draw_phantom
-from vesalius.eval.fidelity.metrics import kernel_distance, kernel_distance_with_interval, nearest_distances, real_floor
+from vesalius.eval.fidelity.metrics import bootstrap, kernel_distance, kernel_distance_with_interval, real_floor
 from vesalius.models.detectors.detector import TextureDetector
 
 
@@ -61,13 +61,6 @@ def test_too_few_images_are_refused() -> None:
         kernel_distance_with_interval(features(0, 9), features(1, 50))
 
 
-def test_nearest_distances_find_the_copy() -> None:
-    references = features(0, 30)
-    distances, indices = nearest_distances(references[[7, 3]] + 1e-6, references)
-    assert indices.tolist() == [7, 3]
-    assert distances.max() < 1e-4
-
-
 @pytest.mark.parametrize("modality", ["CT", "MRI", "pathology"])
 def test_the_texture_detector_tells_noise_and_blur_from_the_real_set(modality: str) -> None:
     detector = TextureDetector()
@@ -83,3 +76,20 @@ def test_the_texture_detector_tells_noise_and_blur_from_the_real_set(modality: s
 def test_detector_features_are_finite_for_blank_and_saturated_pictures() -> None:
     for level in (0, 255):
         assert torch.isfinite(TextureDetector()(torch.full((2, 3, 64, 64), level, dtype=torch.uint8))).all()
+
+
+def test_a_bootstrap_draws_the_members_of_a_unit_together_and_says_where_it_has_no_interval() -> None:
+    values = np.arange(40.0)
+    drawn: list[np.ndarray] = []  # type: ignore[type-arg]
+
+    def mean(at: np.ndarray) -> float:  # type: ignore[type-arg]
+        drawn.append(at)
+        return float(values[at].mean())
+
+    low, high = bootstrap(mean, 40, draws=400) or (0.0, 0.0)
+    half = 1.96 * values.std() / 40**0.5
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), rel=0.06)
+    wide = bootstrap(mean, [str(i // 10) for i in range(40)], draws=400) or (0.0, 0.0)
+    assert wide[1] - wide[0] > 2 * (high - low)
+    assert all(set(np.diff(at.reshape(-1, 10)).ravel()) == {1} for at in drawn[400:])
+    assert bootstrap(lambda at: mean(at) if len(drawn) % 5 else None, 40, draws=50) is None

@@ -22,7 +22,7 @@ from vesalius.eval.features import features_of, open_images
 from vesalius.eval.gates.scores import Case, JudgeReading, case_of_record, read_images
 from vesalius.eval.obedience.readings import ReaderReading, WitnessReading
 from vesalius.eval.pixels import part as pixels_part
-from vesalius.eval.privacy.nearest import PixelViews
+from vesalius.eval.privacy.copies import Original, Suspect
 from vesalius.eval.run import PARTS, evaluate
 from vesalius.inference.sample import Sample, sample_lines
 from vesalius.models.detectors.detector import JudgeDetector, Window
@@ -85,7 +85,7 @@ def test_rows_in_bfloat16_are_near_and_kept_apart(drawn: tuple[Path, list[Case]]
     few = open_images("pictures", drawn[1][5:8], quiet=True)
     (again,) = features_of([reading], few, None, half=True, quiet=True)
     assert torch.allclose(again, half[5:8], atol=1e-5)  # a copy is a copy, whatever is beside it
-    views = PixelViews(mirrored=True)
+    views = Original()
     (exact,), (half,) = (features_of([views], images, None, half=h, quiet=True) for h in (False, True))
     assert torch.equal(exact, half)
 
@@ -161,7 +161,7 @@ def test_no_part_holds_the_pictures_of_a_set(drawn: tuple[Path, list[Case]], mon
         images = open_images("pictures", drawn[1] * times, quiet=True)
         tracemalloc.start()
         pixels_part.describe(images, sorted(set(images.families)), ["CT"], quiet=True)
-        features_of([PixelViews(mirrored=True)], images, None, quiet=True)
+        features_of([Suspect()], images, None, quiet=True)
         peaks.append(tracemalloc.get_traced_memory()[1] / 2**20)
         tracemalloc.stop()
     held = 90 * 6 * 3 * 128**2 / 2**20  # MB that so many more pictures are

@@ -5,16 +5,11 @@ import torch
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from vesalius.eval.privacy import nearest as module
-from vesalius.eval.privacy.nearest import PixelDetector, crops, flips, nearest
+from vesalius.eval.privacy.nearest import nearest, nearest_few
 
 
 def features(seed: int, num: int, width: int = 16, shift: float = 0.0) -> torch.Tensor:
     return torch.randn(num, width, generator=torch.Generator().manual_seed(seed)) + shift
-
-
-def pictures(seed: int, num: int = 3, size: int = 48) -> torch.Tensor:
-    noise = torch.rand(num, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return (torch.nn.functional.interpolate(noise, size=(size, size), mode="bilinear") * 200 + 20).to(torch.uint8)
 
 
 def test_it_finds_what_scikit_learn_finds_however_small_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,14 +18,14 @@ def test_it_finds_what_scikit_learn_finds_however_small_the_blocks(monkeypatch: 
     for rows, columns in ((1024, 4096), (16, 7)):
         monkeypatch.setattr(module, "ROWS", rows)
         monkeypatch.setattr(module, "COLUMNS", columns)
-        distances, indices = nearest([one], [two])
+        distances, indices = nearest(one, two)
         assert indices.tolist() == at.tolist()
         assert distances.tolist() == pytest.approx(far.tolist(), rel=1e-6)
 
 
 def test_an_exact_copy_lies_at_no_distance() -> None:
     references = features(0, 50, 300, shift=100.0)
-    distances, indices = nearest([references[[9, 3]]], [references])
+    distances, indices = nearest(references[[9, 3]], references)
     assert indices.tolist() == [9, 3]
     assert distances.tolist() == [0, 0]
 
@@ -38,7 +33,7 @@ def test_an_exact_copy_lies_at_no_distance() -> None:
 def test_the_own_patient_is_passed_over_and_an_unknown_one_is_not() -> None:
     references = torch.tensor([[0.0], [1.0], [5.0]])
     distances, indices = nearest(
-        [torch.tensor([[0.0], [0.0], [0.0]])], [references],
+        torch.tensor([[0.0], [0.0], [0.0]]), references,
         query_patients=["a", None, "b"], reference_patients=["a", None, "b"],
     )  # fmt: skip
     assert indices.tolist() == [1, 0, 0]
@@ -48,34 +43,27 @@ def test_the_own_patient_is_passed_over_and_an_unknown_one_is_not() -> None:
 def test_where_nothing_is_left_the_distance_is_infinite() -> None:
     only = torch.zeros(1, 2)
     for told in ({"same": True}, {"query_patients": ["a"], "reference_patients": ["a"]}):
-        distances, indices = nearest([only], [only], **told)  # type: ignore[arg-type]
+        distances, indices = nearest(only, only, **told)  # type: ignore[arg-type]
         assert distances.isinf().all()
         assert indices.tolist() == [-1]
-    assert nearest([only], [torch.zeros(0, 2)])[0].isinf().all()
+    assert nearest(only, torch.zeros(0, 2))[0].isinf().all()
 
 
 def test_a_picture_is_not_its_own_neighbour() -> None:
-    distances, indices = nearest(
-        [torch.tensor([[0.0], [1.0], [9.0]])], [torch.tensor([[0.0], [1.0], [9.0]])], same=True
-    )
+    distances, indices = nearest(torch.tensor([[0.0], [1.0], [9.0]]), torch.tensor([[0.0], [1.0], [9.0]]), same=True)
     assert indices.tolist() == [1, 0, 1]
     assert distances.tolist() == [1, 1, 8]
 
 
-def test_pixels_do_not_see_brightness_or_contrast_and_blank_pictures_are_alike() -> None:
-    images = pictures(0)
-    dim = (images.float() * 0.6 + 30).round().to(torch.uint8)
-    assert (PixelDetector()(images) - PixelDetector()(dim)).norm(dim=1).max() < 0.02
-    blank = PixelDetector()(torch.tensor([0, 90], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 32, 32))
-    assert torch.equal(blank, torch.zeros(2, 256))
-
-
-def test_views_meet_mirrored_and_cropped_copies() -> None:
-    images, detect = pictures(1), PixelDetector()
-    references = [detect(view) for view in crops(images)]
-    cropped = images[:, :, 3:45, 3:45]
-    for copy in (images.flip(3), images.flip(2), cropped):
-        plain = nearest([detect(copy)], references[:1])[0]
-        viewed, at = nearest([detect(view) for view in flips(copy)], references)
-        assert at.tolist() == [0, 1, 2]
-        assert viewed.max() < 0.5 * plain.min()
+def test_the_few_nearest_are_told_with_their_views_however_small_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, references = [features(i, 9) for i in (0, 1)], [features(i, 20) for i in (2, 3, 4)]
+    every = torch.stack([torch.cdist(q, r) for q in queries for r in references])  # [6, 9, 20]
+    least, pair = every.min(0)
+    wanted = least.topk(5, largest=False)
+    for rows, columns in ((1024, 4096), (4, 3)):
+        monkeypatch.setattr(module, "ROWS", rows)
+        monkeypatch.setattr(module, "COLUMNS", columns)
+        found = nearest_few(queries, references, 5)
+        assert found.places.tolist() == wanted.indices.tolist()
+        assert torch.allclose(found.squares.sqrt(), wanted.values, atol=1e-4)
+        assert (found.of_query * 3 + found.of_reference).tolist() == pair.gather(1, wanted.indices).tolist()

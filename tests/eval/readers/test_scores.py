@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sklearn.metrics import cohen_kappa_score
 from vesalius.cli.main import DONE, USAGE, main
 from vesalius.data.images.image import write_png
 from vesalius.data.record import digest_file, write_json
-from vesalius.eval.readers.answers import FIELDS, Answer, answer_row, checksum, gather, read_answers
+from vesalius.eval.readers.answers import FIELDS, Answer, checksum, gather, read_answers
 from vesalius.eval.readers.config import ReadersScoreConfig
 from vesalius.eval.readers.report import score_study
 from vesalius.eval.readers.scores import (
@@ -31,6 +32,13 @@ from vesalius.eval.readers.scores import (
 from vesalius.eval.readers.study import FORMAT, Shown, read_key, shown_of
 
 NUM, REPEATS = 20, 4
+
+
+def answer_row(answer: Answer) -> dict[str, Any]:
+    """The line that the page writes, which has no .0 behind whole seconds."""
+    row = {name: getattr(answer, name) for name in FIELDS}
+    row["seconds"] = int(answer.seconds) if answer.seconds == int(answer.seconds) else answer.seconds
+    return {**row, "check": checksum(row)}
 
 
 def item(place: int) -> Shown:

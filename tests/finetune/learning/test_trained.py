@@ -57,24 +57,9 @@ def test_a_full_fine_tuning_is_a_base_of_its_own(config_for: ConfigFor, validati
 
 @pytest.mark.parametrize("fields", [{"kind": "full"}, {"kind": "dora", "train_text": True}, {"views": 3}])
 def test_every_kind_goes_on_as_if_it_had_not_stopped(
-    config_for: ConfigFor, tmp_path: Path, fields: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    stopped_and_continued: Callable[..., Path], fields: dict[str, object]
 ) -> None:
-    whole, cut = (config_for(out=tmp_path / n, save_every=1, validate_every=2, **fields) for n in ("whole", "cut"))
-    finetune(whole)
-    taken = lora.backward
-
-    def stops(draw: object, step: int, *rest: object) -> object:
-        if step == 3:
-            raise KeyboardInterrupt
-        return taken(draw, step, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(lora, "backward", stops)
-    with pytest.raises(KeyboardInterrupt):
-        finetune(cut)
-    monkeypatch.undo()
-    finetune(cut)
-    assert (whole.out / "losses.jsonl").read_text() == (cut.out / "losses.jsonl").read_text()
-    assert (whole.out / "validation.json").read_text() == (cut.out / "validation.json").read_text()
+    stopped_and_continued(validate_every=2, **fields)
 
 
 def test_a_stop_in_the_last_validation_is_not_the_end_of_a_run(

@@ -1,21 +1,15 @@
-"""Runs of `generate` that are killed at random points, each a process of its own that was forked from this one.
+"""Runs of `generate` that are killed: killed_process.py BASE FOLDER SINK NUM_KILLS SEED
 
-killed_process.py BASE FOLDER SINK NUM_KILLS SEED
-
-Forked, since what a run imports takes longer than the run. Prints one JSON object: how many runs were killed, how many
-sets became whole in spite of it, and which files of them differ from those of a run that nobody disturbed.
+Prints the report of `killing.kill_at_random` on every file of a set.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import random
-import signal
 import sys
-import time
 from pathlib import Path
+
+from killing import digests_of, kill_at_random
 
 from vesalius.inference.config import GenerateConfig
 from vesalius.inference.running.run import generate
@@ -33,46 +27,14 @@ def config(base: Path, folder: Path, out: Path, sink: str) -> GenerateConfig:
     )  # fmt: skip
 
 
-def files(folder: Path) -> dict[str, str]:
+def files(out: Path) -> dict[str, str]:
     """Digest of every file by its name, but for those that tell the folder's."""
-    return {
-        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in folder.rglob("*")
-        if p.is_file() and ".generate" not in p.parts and p.name not in ("config.json", "README.md")
-    }
-
-
-def main(base: Path, folder: Path, sink: str, num_kills: int, seed: int) -> dict[str, object]:
-    generate(config(base, folder, folder / "whole", sink))  # the first run of a process is slow
-    began = time.monotonic()
-    generate(config(base, folder, folder / "again", sink))
-    duration, wanted = time.monotonic() - began, files(folder / "whole")
-    assert files(folder / "again") == wanted
-    rng = random.Random(seed)
-    kills, sets, different = 0, 0, list[str]()
-    while kills < num_kills or sets == 0:
-        out = folder / f"set-{sets}"
-        child = os.fork()
-        if child == 0:
-            generate(config(base, folder, out, sink))
-            os._exit(0)
-        until = time.monotonic() + rng.uniform(0, duration) if kills < num_kills else float("inf")
-        ended, code = 0, 0
-        while not ended and time.monotonic() < until:
-            ended, code = os.waitpid(child, os.WNOHANG)
-            time.sleep(0.001)
-        if not ended:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            kills += 1
-            continue
-        assert code == 0
-        found = files(out)
-        different += [f"{out.name}/{name}" for name in {*found, *wanted} if found.get(name) != wanted.get(name)]
-        sets += 1
-    return {"kills": kills, "sets": sets, "different": sorted(different)}
+    own = ("config.json", "README.md")
+    return digests_of(out, (p for p in out.rglob("*") if ".generate" not in p.parts and p.name not in own))
 
 
 if __name__ == "__main__":
-    base, folder, sink, num_kills, seed = sys.argv[1:]
-    print(json.dumps(main(Path(base), Path(folder), sink, int(num_kills), int(seed))))
+    base, folder, sink = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    num_kills, seed = map(int, sys.argv[4:])
+    report = kill_at_random(lambda out: generate(config(base, folder, out, sink)), files, folder, num_kills, seed)
+    print(json.dumps(report))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,11 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.killing import report_of_kills
 from vesalius.inference import GenerateConfig
 from vesalius.inference.running.run import draw_samples, generate
 from vesalius.inference.sample import load_samples
 
-HERE = Path(__file__).resolve().parent
+RUNS = Path(__file__).parent / "killed_process.py"
 PROMPTS = ("Chest CT with a nodule in the left lung.", "Brain MRI, no mass.", "H&E tile with two glands.")
 
 
@@ -50,18 +50,8 @@ def workers_of(process: subprocess.Popen[str]) -> Sequence[psutil.Process]:
     return [p for p in psutil.Process(process.pid).children() if "vesalius.inference.running.worker" in p.cmdline()]
 
 
-def killed(base: Path, folder: Path, sink: str, num_kills: int, seed: int) -> dict[str, object]:
-    words = [sys.executable, str(HERE / "killed_process.py"), str(base), str(folder), sink, str(num_kills), str(seed)]
-    process = subprocess.run(
-        words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-    )
-    assert process.returncode == 0, process.stderr
-    report: dict[str, object] = json.loads(process.stdout.splitlines()[-1])
-    return report
-
-
 def test_a_run_that_is_killed_at_3_random_points_ends_with_the_same_bytes(tiny_base: Path, tmp_path: Path) -> None:
-    report = killed(tiny_base, tmp_path, "png", 3, seed=1)
+    report = report_of_kills(RUNS, tiny_base, tmp_path, "png", 3, 1)
     assert (report["kills"], report["different"]) == (3, [])
 
 
@@ -70,7 +60,7 @@ def test_a_run_that_is_killed_at_3_random_points_ends_with_the_same_bytes(tiny_b
 def test_a_run_that_is_killed_at_20_random_points_ends_with_the_same_bytes(
     tiny_base: Path, tmp_path: Path, sink: str
 ) -> None:
-    report = killed(tiny_base, tmp_path, sink, 20, seed=2)
+    report = report_of_kills(RUNS, tiny_base, tmp_path, sink, 20, 2)
     assert (report["kills"], report["different"]) == (20, [])
 
 

@@ -1,0 +1,73 @@
+"""Work that is killed at random points, in processes that are forked from one that has all it needs.
+
+Forked, since what work imports takes longer than small work. `kill_at_random` is called by a script that
+`report_of_kills` runs in a process of its own, and which finds this module as `killing`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+
+def digests_of(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """The digest of every file by its name in the folder."""
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths if p.is_file()}
+
+
+def kill_at_random(
+    work: Callable[[Path], object], files: Callable[[Path], dict[str, str]], folder: Path, num_kills: int, seed: int
+) -> dict[str, Any]:
+    """Do the same work in folder after folder, killed until it had its number of kills.
+
+    Returns how many were killed, how many folders became whole in spite of it, and which files of those differ from
+    what nobody disturbed.
+    """
+    work(folder / "whole")  # the first of a process is slow
+    began = time.monotonic()
+    work(folder / "again")
+    duration, wanted = time.monotonic() - began, files(folder / "whole")
+    assert files(folder / "again") == wanted
+    rng = random.Random(seed)
+    kills, whole, different = 0, 0, list[str]()
+    while kills < num_kills or whole == 0:
+        out = folder / f"killed-{whole}"
+        child = os.fork()
+        if child == 0:
+            work(out)
+            os._exit(0)
+        until = time.monotonic() + rng.uniform(0, duration) if kills < num_kills else float("inf")
+        ended, code = 0, 0
+        while not ended and time.monotonic() < until:
+            ended, code = os.waitpid(child, os.WNOHANG)
+            time.sleep(0.001)
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            kills += 1
+            continue
+        assert code == 0
+        found = files(out)
+        different += [f"{out.name}/{name}" for name in {*found, *wanted} if found.get(name) != wanted.get(name)]
+        whole += 1
+    return {"kills": kills, "whole": whole, "different": sorted(different)}
+
+
+def report_of_kills(script: Path, *words: object) -> dict[str, Any]:
+    """What a script says that prints the report of `kill_at_random` as one JSON object."""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "PYTHONPATH": path}
+    line = [sys.executable, str(script), *map(str, words)]
+    process = subprocess.run(line, capture_output=True, text=True, env=environment)
+    assert process.returncode == 0, process.stderr
+    report: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return report
