@@ -8,8 +8,8 @@ from typing import Literal
 
 import tyro
 
-from vesalius.data.command.fields import Settled
 from vesalius.data.build.pseudonyms import OPEN_SALT
+from vesalius.data.command.fields import Settled
 from vesalius.data.sources.slices import check_slices
 
 

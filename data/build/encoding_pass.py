@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.sources.draft import Draft, Encoded, Refused
 from vesalius.data.build.placing import Done
 from vesalius.data.command.workers import Crashed, Workers, batches
+from vesalius.data.sources.draft import Draft, Encoded, Refused
 
 BATCH = 8
 """Drafts that a worker gets at a time: enough that it does not wait between them."""

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from vesalius.data.sources.draft import Draft, Encoded
 from vesalius.data.build.journal import Aside
-from vesalius.data.record import SPLITS, Record, changed
 from vesalius.data.datasets.split import hashed_split, patient_key
+from vesalius.data.record import SPLITS, Record, changed
+from vesalius.data.sources.draft import Draft, Encoded
 
 Done = tuple[Record, float | None]
 """A finished record, and the number that decided its split, where a number did."""

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.build.run import BuildSummary, build_dataset
 from vesalius.data.build.config import BuildConfig
+from vesalius.data.build.run import BuildSummary, build_dataset
 from vesalius.data.check.run import CheckConfig, check_dataset
 
 COMMAND = """
@@ -94,7 +94,8 @@ def test_killed_build_goes_on_to_the_same_folder(tmp_path: Path, workers: int, p
         job.wait()
     assert kills
     assert (
-        not (tmp_path / "out" / "manifest.json").exists() or check_dataset(CheckConfig(folder=tmp_path / "out", json=True)).ok
+        not (tmp_path / "out" / "manifest.json").exists()
+        or check_dataset(CheckConfig(folder=tmp_path / "out", json=True)).ok
     )
     summary = run(folder, out=tmp_path / "out", workers=workers)
     assert summary.num_reused or summary.unchanged

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from vesalius.data.build.run import BuildSummary, build_dataset
 from vesalius.data.build.config import BuildConfig
+from vesalius.data.build.run import BuildSummary, build_dataset
 from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.record import load_records
 
