@@ -28,6 +28,7 @@ from vesalius.data.findings.read import as_findings, findings_in, left_open
 from vesalius.data.build.journal import WORK, Aside, Journal, read_object, reusable, tidy
 from vesalius.data.build.placing import Done, Placing, fresh_folder
 from vesalius.data.command.progress import Progress
+from vesalius.data.command.recipe import check_place
 from vesalius.data.sources.reading import notes_of, reading_of
 from vesalius.data.record import SPLITS, digest_file, hold, open_atomic, read_rows, write_dataset, write_json
 from vesalius.data.scrub.text import scrub_drafts, told
@@ -73,6 +74,8 @@ def build(config: BuildConfig) -> BuildSummary:
     as a whole cannot be read or nothing is left. OSError where the disk is full. Neither leaves a manifest.
     """
     check_config(config)
+    if not config.dry_run:
+        check_place(config.out)
     with Workers(config.workers) as workers:
         return _build(config, workers)
 
@@ -223,8 +226,6 @@ def _survey(config: BuildConfig, workers: Workers) -> _Survey:
 def _claim(config: BuildConfig, survey: _Survey) -> BuildSummary | None:
     """Take the folder, or refuse a foreign one; the summary where it already holds this very dataset, whole."""
     out = config.out
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: is a file; choose a folder for --out")
     if (out / "manifest.json").is_file():
         manifest = read_object(out / "manifest.json")
         made = manifest.get("build") or {}

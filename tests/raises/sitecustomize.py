@@ -1,75 +1,70 @@
-"""Records which `raise` statements a run of Python fires, in every process of it, at next to no cost.
+"""Records which errors a run of Python raises, in every process of it, at next to no cost.
 
-With `VESALIUS_RAISES=FOLDER` set, each stage's module is compiled with `raise X(...)` read as `raise __raised__(SITE, X(...))`,
-which writes the first of each site's messages to FOLDER/provoked.jsonl. The compiled code is kept in FOLDER/code, since
-pyc files would keep it for everyone. Python runs a `sitecustomize` that it finds on PYTHONPATH in every process, and
-`tests/conftest.py` puts this folder there.
+With `VESALIUS_RAISES=FOLDER` set, each stage's module is compiled with `raise X(...)` read as
+`raise __raised__(SITE, X(...))`, which writes the first message of each site to FOLDER/provoked.jsonl. Compiled code is
+kept in FOLDER/code: Python's own cache would give it to everyone. Python runs a `sitecustomize` that it finds on
+PYTHONPATH in every process; `tests/conftest.py` puts this folder there.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
+from types import CodeType
 
-STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", "cli")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def install(out: str) -> None:
-    """Compile what is imported from here on with its raises recorded in a folder."""
+    """Record the errors of all stages' modules that are imported from here on."""
     import builtins
-    import importlib.machinery
     import json
-    import types
-    from pathlib import Path
+    from importlib.machinery import SourceFileLoader
 
     if hasattr(builtins, "__raised__"):
         return
-    root = Path(__file__).resolve().parents[2]
     folder = Path(out)
     (folder / "code").mkdir(parents=True, exist_ok=True)
     told: set[str] = set()
+    plain = SourceFileLoader.get_code
 
     def raised(site: str, error: BaseException) -> BaseException:
         if site not in told:
             told.add(site)
-            message = str(getattr(error, "detail", error))  # a web framework's error keeps it there
-            line = json.dumps({"site": site, "error": type(error).__name__, "message": message}) + "\n"
-            # One write of less than a page at the end of a file: processes do not cut into each other's lines.
-            with open(folder / "provoked.jsonl", "ab", buffering=0) as file:
+            message = str(getattr(error, "detail", error))  # where a web framework's error keeps it
+            line = json.dumps({"site": site, "error": type(error).__name__, "message": message[:2000]}) + "\n"
+            with open(folder / "provoked.jsonl", "ab", buffering=0) as file:  # one write each: lines are not mixed
                 file.write(line.encode())
         return error
 
-    def get_code(self: importlib.machinery.SourceFileLoader, name: str) -> types.CodeType | None:
-        path = os.path.realpath(self.path)
-        if not path.startswith(f"{root}{os.sep}") or Path(path).relative_to(root).parts[0] not in STAGES:
+    def get_code(self: SourceFileLoader, name: str) -> CodeType | None:
+        path = Path(os.path.realpath(self.path))
+        if not name.startswith("vesalius.") or not path.is_relative_to(ROOT):
             return plain(self, name)
-        return compiled(Path(path), root, folder / "code")
+        return compiled(path, folder / "code")
 
-    plain = importlib.machinery.SourceFileLoader.get_code
     builtins.__raised__ = raised  # type: ignore[attr-defined]
-    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
 
 
-def compiled(path, root, cache):  # type: ignore[no-untyped-def]
-    """A module's code with its raises recorded, from the cache where its file is as it was."""
+def compiled(path: Path, cache: Path) -> CodeType:
+    """A module's code with its errors recorded, from the cache where the file is as it was."""
     import marshal
-    import sys
     import zlib
 
-    source = path.read_bytes()
-    name = path.relative_to(root).as_posix()
+    source, name = path.read_bytes(), path.relative_to(ROOT).as_posix()
     kept = cache / f"{name.replace('/', '.')}-{sys.implementation.cache_tag}-{zlib.crc32(source):08x}"
     if kept.exists():
-        return marshal.loads(kept.read_bytes())
+        return marshal.loads(kept.read_bytes())  # type: ignore[no-any-return]
     import ast
+    import runpy
 
-    class Recorded(ast.NodeTransformer):
-        def visit_Raise(self, node: ast.Raise) -> ast.Raise:
-            if isinstance(node.exc, ast.Call):
-                called = ast.Call(ast.Name("__raised__", ast.Load()), [ast.Constant(f"{name}:{node.lineno}"), node.exc], [])
-                node.exc = ast.copy_location(called, node.exc)
-            return node
-
-    code = compile(ast.fix_missing_locations(Recorded().visit(ast.parse(source))), str(path), "exec", dont_inherit=True)
+    tree = ast.parse(source)
+    for site, node in runpy.run_path(str(Path(__file__).with_name("raise_sites.py")))["sites_of"](tree, name):
+        called = ast.Call(ast.Name("__raised__", ast.Load()), [ast.Constant(site.key), node.exc], [])
+        node.exc = ast.copy_location(called, node.exc)
+    code: CodeType = compile(ast.fix_missing_locations(tree), str(path), "exec", dont_inherit=True)
     part = kept.with_name(f"{kept.name}.{os.getpid()}")
     part.write_bytes(marshal.dumps(code))
     part.replace(kept)

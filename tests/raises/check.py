@@ -1,0 +1,61 @@
+"""Compares the errors that the tests provoked with those that the code can raise: `python tests/raises/check.py FOLDER...`.
+
+Fails (1) where one was never provoked that `known.tsv` does not name, and where `known.tsv` names one that is gone or,
+but for those that need a machine of another kind, was provoked: that list only shrinks.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from raise_sites import STAGES, Site, all_sites
+
+KNOWN = Path(__file__).with_name("known.tsv")
+COLUMNS = 4  # path, place, told, reason
+
+
+def provoked(folders: list[Path]) -> dict[str, str]:
+    """Each site that was recorded and the first message it gave."""
+    lines = [line for f in folders for line in (f / "provoked.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {told["site"]: told["message"] for told in map(json.loads, reversed(lines))}
+
+
+def known(path: Path = KNOWN) -> dict[str, str]:
+    """The sites that no test provokes, and why: "needs ..." for those that another machine would provoke."""
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
+    assert all(len(row) == COLUMNS and row[-1] for row in rows), f"{path}: a row is path, place, told and reason"
+    return {"\t".join(row[:-1]): row[-1] for row in rows}
+
+
+def compare(sites: list[Site], fired: set[str], excused: dict[str, str]) -> list[str]:
+    """What is wrong, one line each; nothing where every error is provoked or excused."""
+    there = {site.key for site in sites}
+    missed = [s for s in sites if s.key not in fired and s.key not in excused]
+    ended = [key for key, why in excused.items() if key in fired and not why.startswith("needs ")]
+    return [
+        *(f"{s.path}:{s.line}: no test provokes this error, in {s.place}: {s.told}" for s in missed),
+        *(f"{KNOWN.name}: is provoked now, so take its row away: {key}" for key in ended),
+        *(
+            f"{KNOWN.name}: is no longer in the code, so take its row away: {key}"
+            for key in excused
+            if key not in there
+        ),
+    ]
+
+
+def main(folders: list[Path]) -> int:
+    """Print what is wrong and how many there are of each stage."""
+    sites, fired, excused = all_sites(), set(provoked(folders)), known()
+    wrong = compare(sites, fired, excused)
+    print(*wrong, sep="\n" if wrong else "")
+    for stage in STAGES:
+        own = [s for s in sites if s.path.startswith(f"{stage}/")]
+        print(f"{stage}: {sum(s.key in fired for s in own)} of {len(own)} errors provoked")
+    print(f"{len(excused)} are in {KNOWN.name}; {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main([Path(name) for name in sys.argv[1:]]))
