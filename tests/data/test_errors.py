@@ -119,10 +119,10 @@ def dicom(path: Path, name: str = "CT_small.dcm", **values: Any) -> Path:
 
 def refusal(path: Path) -> str:
     """The message with which a DICOM file's pixels are refused."""
+    (draft,) = drafts(path, Reading())
+    assert isinstance(draft, Draft), draft
     with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
-        for each in drafts(path, Reading()):
-            assert isinstance(each, Draft), each
-            encode(each)
+        encode(draft)
     return str(caught.value)
 
 
@@ -293,6 +293,4 @@ class TestSlides:
         content[start : start + 200] = bytes(200)
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"a\.svs: "):
-            for x in (0, 256):
-                for y in (0, 256):
-                    slides.read_tile(path, x, y, 256, 256)
+            slides.read_tile(path, 0, 0, 512, 512)

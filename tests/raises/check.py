@@ -1,4 +1,4 @@
-"""Compares the errors that the tests provoked with those that the code can raise: `python tests/raises/check.py FOLDER...`.
+"""Compares the errors that tests provoked with those that the code can raise: `python tests/raises/check.py FOLDER...`.
 
 Fails (1) where one was never provoked that `known.tsv` does not name, and where `known.tsv` names one that is gone or,
 but for those that need a machine of another kind, was provoked: that list only shrinks.
@@ -18,8 +18,9 @@ COLUMNS = 4  # path, place, told, reason
 
 def provoked(folders: list[Path]) -> dict[str, str]:
     """Each site that was recorded and the first message it gave."""
-    lines = [line for f in folders for line in (f / "provoked.jsonl").read_text(encoding="utf-8").splitlines()]
-    return {told["site"]: told["message"] for told in map(json.loads, reversed(lines))}
+    files = [path for folder in folders for path in sorted(folder.glob("*.jsonl"))]
+    lines = [json.loads(line) for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    return {told["site"]: told["message"] for told in lines}
 
 
 def known(path: Path = KNOWN) -> dict[str, str]:
