@@ -1,0 +1,104 @@
+"""Errors of the loop: each names its file, row or flag, what is wrong there, and what to do."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vesalius.data.record import write_json
+from vesalius.improve import loop
+from vesalius.improve.candidates.candidates import _all_open
+from vesalius.improve.config import ImproveConfig, ResumeConfig
+from vesalius.improve.people.rating_store import RatingStore
+from vesalius.improve.people.ratings import parse_rating, read_ratings
+from vesalius.improve.proof.planted import PlantedConfig
+from vesalius.improve.resuming import settled_config
+from vesalius.improve.telling.show import show_round
+
+ONE = "1" * 64
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"withdraws": ONE}, "r.csv:2: has no rater; a rating is withdrawn by who gave it"),
+        ({"sha256": ONE, "realism": 4}, "r.csv:2: has no rater; write who rated, or a pseudonym"),
+        ({"sha256": ONE, "rater": "A", "realism": 6}, "r.csv:2: realism '6' is not 1 to 5, where 5 is the best; mend"),
+        (
+            {"sha256": ONE, "rater": "A", "artefact": "minro"},
+            "r.csv:2: artefact 'minro' is not known; did you mean 'minor'?",
+        ),
+        ({"sha256": ONE, "rater": "A"}, "r.csv:2: says nothing; expected at least one of "),
+        ({"sha256": "2", "rater": "A", "realism": 4}, "r.csv:2: sha256 '2' is no digest of a sample"),
+        ({"sha256": ONE, "rater": "A", "teach": "perhaps"}, "r.csv:2: teach 'perhaps' is neither yes nor no"),
+    ],
+)
+def test_a_rating_that_says_what_cannot_be_is_named(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
+        parse_rating(row, "r.csv:2")
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"sha256,rater,realism\n\xff\xfe,A,4\n", r"r\.csv: not UTF-8 text; save it as CSV in UTF-8"),
+        (
+            b"sha256,rater,realsim\n",
+            r"r\.csv:1: column 'realsim' is not known; did you mean 'realism'\? If not, rename",
+        ),
+        (b'sha256,rater,realism\n"' + b"1" * 140_000 + b'",A,4\n', r"r\.csv:\d: not CSV \(.*\); save it anew"),
+    ],
+)
+def test_a_table_of_ratings_that_cannot_be_read_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    assert csv.field_size_limit() < 140_000
+    (tmp_path / "r.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_ratings([tmp_path / "r.csv"])
+
+
+def test_a_rating_that_was_never_given_cannot_be_withdrawn(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    store = RatingStore(tmp_path / "store" / "ratings.jsonl")
+    with pytest.raises(ValueError, match=f"A has given no rating {ONE[:12]} that stands; give the key of one"):
+        store.withdraw(ONE, "A")
+
+
+def test_images_of_reference_that_do_not_open_are_named() -> None:
+    images: Any = SimpleNamespace(unreadable=["a.png: damaged"], name="test images")
+    with pytest.raises(ValueError, match=r"a\.png: damaged \(1 of the test images do not open; replace them\)"):
+        _all_open(images)
+
+
+@pytest.mark.parametrize("name", ["num", "best_of", "num_eval", "patience"])
+def test_counts_of_a_loop_are_at_least_1(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"--{name.replace('_', '-')} is 0; expected at least 1"):
+        ImproveConfig(data=(tmp_path,), out=tmp_path / "out", **{name: 0}).check()
+
+
+def test_planted_faults_are_at_least_1(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--num is 0; expected at least 1"):
+        PlantedConfig(data=(tmp_path,), out=tmp_path / "out", num=0)
+
+
+def test_a_round_of_which_nothing_passed_ends_the_loop_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "verdicts.jsonl").touch()
+    write_json(tmp_path / "selection.json", {"empty": "round 1: agreement refused all; lower --num"})
+    nothing: Any = None
+    with pytest.raises(ValueError, match="round 1: agreement refused all; lower --num"):
+        loop.draw_and_gate(nothing, tmp_path, tmp_path, nothing, nothing, 1)
+
+
+def test_a_configuration_that_lacks_what_a_loop_needs_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "config.json", {"seed": 1})
+    with pytest.raises(ValueError, match=r"config\.json: is no configuration of a loop \(.*\); give the loop's whole"):
+        settled_config(ResumeConfig(folder=tmp_path))
+
+
+def test_a_round_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no round 3; it has none yet"):
+        show_round(tmp_path, 3)
