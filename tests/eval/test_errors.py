@@ -1,0 +1,169 @@
+"""Errors of measuring: each names its folder, file or flag, what is wrong there, and what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vesalius.data.images.image import write_png
+from vesalius.data.record import Record, load_records, write_dataset
+from vesalius.eval.explanations.config import ExplainConfig
+from vesalius.eval.explanations.run import Redrawing
+from vesalius.eval.explanations.word_maps import watch_words
+from vesalius.eval.fidelity.diversity import vendi_score
+from vesalius.eval.fidelity.metrics import MIN_IMAGES, real_floor
+from vesalius.eval.privacy.limits import PictureSet, check
+from vesalius.eval.readers import study
+from vesalius.eval.readers.answers import read_answers
+from vesalius.eval.readers.config import ReadersMakeConfig
+from vesalius.eval.scorecard.material import Material, Missing, ScorecardConfig
+from vesalius.eval.scorecard.run import check as check_scorecard
+from vesalius.eval.usefulness.classifiers import open_classifier
+from vesalius.eval.usefulness.config import UsefulnessConfig
+from vesalius.eval.usefulness.data import read_pool
+from vesalius.eval.usefulness.run import measure
+from vesalius.inference.request import Request
+from vesalius.inference.sample import Sample, sample_lines
+
+SAMPLE = Sample(file_name="a.png", text="Chest CT.", modality="CT", seed=1, steps=1, guidance=1.0, base="nano")
+
+
+@pytest.mark.parametrize(
+    ("digest", "own", "told"),
+    [
+        ("a" * 64, None, "was drawn with an adapter that is not given; give it by --adapter, or --no-words"),
+        ("a" * 64, "b" * 64, "was drawn with another adapter; give it by --adapter, or --no-words"),
+        (None, "b" * 64, "was drawn without an adapter; leave out --adapter, or --no-words"),
+    ],
+)
+def test_a_sample_of_another_adapter_is_not_drawn_again(
+    digest: str | None, own: str | None, told: str, tmp_path: Path
+) -> None:
+    redrawing = Redrawing(ExplainConfig(image=tmp_path / "a.png", out=tmp_path / "out"))
+    sample = dataclasses.replace(SAMPLE, adapter_digest=digest)
+    generator = SimpleNamespace(base=SimpleNamespace(digest=""), adapter_digest=own)
+    redrawing._made = (("nano", None, sample.precision, sample.reuse), generator)
+    with pytest.raises(ValueError, match=f"a.png: {told}"):
+        redrawing._generator(sample, tmp_path / "a.png")
+
+
+def test_a_base_without_attention_has_no_words_to_map() -> None:
+    unet = SimpleNamespace(attn_processors={"mid.attn1.processor": None})
+    generator: Any = SimpleNamespace(
+        base=SimpleNamespace(name="plain", pipeline=SimpleNamespace(unet=unet)), check_size=lambda size: (32, 32)
+    )
+    with pytest.raises(ValueError, match="base 'plain' has no cross-attention to watch; words cannot be mapped"):
+        watch_words(generator, Request(prompt="Chest CT.", seed=1))
+
+
+def test_measures_of_too_few_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="the Vendi score needs at least one image, got none"):
+        vendi_score(torch.zeros(0, 4))
+    with pytest.raises(ValueError, match=f"needs at least {2 * MIN_IMAGES} images, got 3"):
+        real_floor(torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("kind", ["patients", "names"])
+def test_pictures_of_which_not_each_is_told_are_refused(kind: str) -> None:
+    pictures = PictureSet(views={"judge": [torch.zeros(2, 4)]}, modalities=["CT", "CT"], **{kind: ["a"]})
+    with pytest.raises(ValueError, match=f"samples: 1 {kind} for 2 images; give one for each, or none"):
+        check("samples", pictures, pictures)
+
+
+def test_answers_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"study,item\n\xff\xfe,1\n")
+    with pytest.raises(ValueError, match=r"a\.csv: not UTF-8 text; save it as CSV in UTF-8, or take the \.jsonl file"):
+        read_answers(tmp_path / "a.csv")
+
+
+@pytest.fixture
+def copied(phantoms: Path, tmp_path: Path) -> Path:
+    """Samples that are the phantoms' own test images."""
+    folder = tmp_path / "samples"
+    (folder / "images").mkdir(parents=True)
+    drawn = []
+    for record in load_records(phantoms):
+        name = f"images/{Path(record.file_name).name}"
+        (folder / name).write_bytes((phantoms / record.file_name).read_bytes())
+        facts = {"text": record.text, "modality": record.modality, "findings": record.findings}
+        drawn.append(Sample(file_name=name, seed=0, steps=1, guidance=1.0, sha256=record.sha256 or "", **facts))
+    (folder / "metadata.jsonl").write_bytes(sample_lines(drawn))
+    return folder
+
+
+def test_a_study_that_no_telephone_opens_or_without_a_place_is_refused(
+    phantoms: Path, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").write_text("a file")
+    config = ReadersMakeConfig(samples=copied, real=phantoms, out=tmp_path / "out", num=4, split="train")
+    with pytest.raises(ValueError, match="out: is a file; choose a folder for --out"):
+        study.make_study(config)
+    monkeypatch.setattr(study, "MOST_BYTES", 100)
+    with pytest.raises(ValueError, match="that a telephone opens; give a smaller --num, or a --size below 32"):
+        study.make_study(config)
+
+
+def test_a_scorecard_without_material_says_what_lacks(phantoms: Path, tmp_path: Path) -> None:
+    config = ScorecardConfig(real=phantoms, out=tmp_path / "out")
+    with pytest.raises(ValueError, match="holds no record of origin 'real'; give a dataset of real images"):
+        _ = Material(config).records
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(ValueError, match="file: is a file; choose a folder for --out"):
+        check_scorecard(dataclasses.replace(config, out=tmp_path / "file"))
+    with pytest.raises(Missing, match="none: "):
+        _ = Material(dataclasses.replace(config, reader=tmp_path / "none")).reader
+    write_dataset(tmp_path / "few", [Record(file_name="train/a.png", text="Mass.", modality="CT", split="train")])
+    with pytest.raises(Missing, match="few: no class has the 30 training and 10 test images that a measure needs"):
+        _ = Material(dataclasses.replace(config, real=tmp_path / "few")).classes
+
+
+def usefulness_of(samples: Path, real: Path, out: Path, **fields: Any) -> UsefulnessConfig:
+    return UsefulnessConfig(samples=samples, real=real, out=out, **{"label": "finding:nodule", **fields})
+
+
+def test_a_classifier_that_is_none_is_named(phantoms: Path, copied: Path, tmp_path: Path) -> None:
+    config = usefulness_of(copied, phantoms, tmp_path / "out", classifier=f"{tmp_path}/none.py:train")
+    with pytest.raises(ValueError, match=r"no such file '.*none\.py'; give MODULE:FUNCTION or FILE\.py:FUNCTION"):
+        open_classifier(config, None)
+
+
+def test_what_is_for_classification_alone_is_left_out_elsewhere(phantoms: Path, copied: Path, tmp_path: Path) -> None:
+    config = usefulness_of(copied, phantoms, tmp_path / "out", task="segmentation", self_supervised=True)
+    with pytest.raises(ValueError, match="--self-supervised is for classification; leave it out with --task segment"):
+        config.check()
+
+
+def test_a_dataset_without_labels_test_images_or_patients_is_named(
+    phantoms: Path, copied: Path, tmp_path: Path
+) -> None:
+    usual = {"modality": "CT", "organ": "chest"}
+    rows = [Record(file_name=f"{s}/{i}.png", text="Chest CT.", split=s, **usual) for i, s in enumerate(("train",) * 2)]
+    samples = [json.loads(line) for line in (copied / "metadata.jsonl").read_text().splitlines()]
+    lines = [json.dumps({**row, "grade": "1"}) for row in samples if row["modality"] == "CT"]
+    (copied / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    for name in ("mute", "trained"):
+        for row in rows:
+            write_png(tmp_path / name / row.file_name, np.arange(1024, dtype=np.uint8).reshape(32, 32, 1))
+    write_dataset(tmp_path / "mute", rows)
+    with pytest.raises(ValueError, match=r"mute: no record has .*; name a column that is there with --label, or fill"):
+        read_pool(usefulness_of(copied, tmp_path / "mute", tmp_path / "out", label="grade"))
+    labelled = [dataclasses.replace(r, extra={"grade": str(i)}) for i, r in enumerate(rows)]
+    write_dataset(tmp_path / "trained", labelled)
+    with pytest.raises(ValueError, match=r"trained: split 'test' has no image of CT with .*; both train and test are"):
+        read_pool(usefulness_of(copied, tmp_path / "trained", tmp_path / "out", label="modality"))
+
+
+def test_a_test_split_of_one_patient_has_no_interval(
+    phantoms: Path, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool: Any = SimpleNamespace(of=lambda role: [], names=lambda pictures: ["a", "a"])
+    monkeypatch.setattr("vesalius.eval.usefulness.run.read_pool", lambda config: pool)
+    with pytest.raises(ValueError, match="the test split has one patient; an interval needs at least two"):
+        measure(usefulness_of(copied, phantoms, tmp_path / "out"))
