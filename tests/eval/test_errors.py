@@ -149,6 +149,7 @@ def test_a_dataset_without_labels_test_images_or_patients_is_named(
     lines = [json.dumps({**row, "grade": "1"}) for row in samples if row["modality"] == "CT"]
     (copied / "metadata.jsonl").write_text("\n".join(lines) + "\n")
     for name in ("mute", "trained"):
+        (tmp_path / name / "train").mkdir(parents=True)
         for row in rows:
             write_png(tmp_path / name / row.file_name, np.arange(1024, dtype=np.uint8).reshape(32, 32, 1))
     write_dataset(tmp_path / "mute", rows)

@@ -163,5 +163,18 @@ def test_what_a_base_says_of_its_training_is_named_where_it_is_damaged(tmp_path:
 
 
 def test_a_text_longer_than_its_chunks_is_refused(tiny_base: Path) -> None:
-    with pytest.raises(ValueError, match="a text needs .* chunks of .* tokens, more than 1; shorten it"):
+    with pytest.raises(ValueError, match=r"a text needs .* chunks of .* tokens, more than 1; shorten it"):
         tokenize(open_tokenizer(str(tiny_base)), ["Nodule in the left lung. " * 60], 1)
+
+
+def test_a_pair_of_image_and_text_that_gives_no_image_features_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pair:
+        pass
+
+    config = SimpleNamespace(vision_config=1, text_config=1)
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", lambda *_, **__: config)
+    monkeypatch.setattr("transformers.AutoModel.from_pretrained", lambda *_, **__: (Pair(), {"missing_keys": []}))
+    with pytest.raises(ValueError, match="Pair has no image features; name its vision model"):
+        vision.open_vision_model(tmp_path)
