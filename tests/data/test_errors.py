@@ -136,6 +136,15 @@ def test_a_dicom_file_that_cannot_be_shown_says_why(tmp_path: Path, monkeypatch:
     assert reason.endswith("big.dcm: holds 39206 bytes, more than 100; export single frames")
 
 
+def test_a_dicom_file_of_zeros_is_refused(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "a.dcm")
+    content = path.read_bytes()
+    end = 144 + int.from_bytes(content[140:144], "little")  # of the meta information, whose length stands first in it
+    path.write_bytes(content[:end] + bytes(len(content) - end))
+    (reason,) = reasons(path)
+    assert reason.endswith("a.dcm: holds nothing but zeros after its head; copy it again or leave it out")
+
+
 def test_a_dicom_file_for_which_memory_lacks_is_named(tmp_path: Path) -> None:
     def read() -> None:
         raise MemoryError
@@ -266,6 +275,21 @@ class TestSlides:
             slides.tiles_of(tmp_path / "no.svs", mpp=None, size=64, most=0)
         with pytest.raises(ValueError, match=r"has 0.5 microns per pixel, coarser than --mpp 0.25; ask for 0.5 or"):
             slides.tiles_of(self.slide(tmp_path / "a.svs"), mpp=0.25, size=64, most=0)
+
+    def test_a_slide_of_nothing_of_glass_or_in_one_piece_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.raises(ValueError, match=r"a\.svs: is empty \(0 bytes\); copy it again or leave it out"):
+            slides._opened(tmp_path / "a.svs", 0, 0)
+        path = self.slide(tmp_path / "b.svs")
+        with monkeypatch.context() as changed:
+            changed.setattr(slides, "_tissue", lambda *_: np.zeros((8, 8), np.bool_))
+            with pytest.raises(ValueError, match=r"b\.svs: no tile of 64 pixels is half tissue; ask for a smaller"):
+                slides.tiles_of(path, mpp=0.5, size=64, most=0)
+        monkeypatch.setattr(slides, "MAX_PIXELS", 10)
+        slides._opened.cache_clear()
+        with pytest.raises(ValueError, match=r"b\.svs: 512 x 512 pixels in pieces of \d+; save it as a tiled"):
+            slides._opened(path, 1, 1)
 
     def test_a_slide_without_an_overview_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = self.slide(tmp_path / "a.svs")

@@ -54,10 +54,13 @@ def test_a_rating_that_says_what_cannot_be_is_named(row: dict[str, Any], message
     ],
 )
 def test_a_table_of_ratings_that_cannot_be_read_is_named(content: bytes, message: str, tmp_path: Path) -> None:
-    assert csv.field_size_limit() < 140_000
     (tmp_path / "r.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        read_ratings([tmp_path / "r.csv"])
+    before = csv.field_size_limit(131_072)  # the library's own, which readers of reports raise
+    try:
+        with pytest.raises(ValueError, match=message):
+            read_ratings([tmp_path / "r.csv"])
+    finally:
+        csv.field_size_limit(before)
 
 
 def test_a_rating_that_was_never_given_cannot_be_withdrawn(tmp_path: Path) -> None:
