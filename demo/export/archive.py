@@ -194,7 +194,7 @@ def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
         with archive.open(name) as file:
             content = file.read(MOST_ENTRY + 1)
     except KeyError:
-        raise ValueError(f"This ZIP file lacks {name[:100]}") from None
+        raise ValueError(f"This ZIP file lacks {name[:100]}; export the case again") from None
     if len(content) > MOST_ENTRY:
         raise ValueError(f"{name[:100]}: is larger than {MOST_ENTRY >> 20} MB")
     return content
