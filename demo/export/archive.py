@@ -157,7 +157,7 @@ def _read(archive: zipfile.ZipFile) -> tuple[Case, list[tuple[tuple[str, bool], 
 
 def _image(archive: zipfile.ZipFile, row: Any) -> _Read:
     if not isinstance(row, dict) or not isinstance(row.get("file"), str):
-        raise ValueError("This ZIP file's case.json names an image without its file")
+        raise ValueError("This ZIP file's case.json names an image without its file; export the case again")
     name, units = row["file"][:100], row.get("units")
     with tempfile.TemporaryDirectory(prefix="vesalius-") as folder:
         path = Path(folder) / "image.png"

@@ -152,7 +152,7 @@ def measure(samples: PictureSet, held_out: PictureSet, train: PictureSet, *, see
 def check(name: str, pictures: PictureSet, like: PictureSet) -> None:
     """ValueError where features are not finite, or do not fit the names, modalities and detectors."""
     if not len(pictures):
-        raise ValueError(f"the search for copies has no {name}")
+        raise ValueError(f"the search for copies has no {name}; give at least one picture")
     if set(pictures.views) != set(like.views):
         raise ValueError(
             f"{name} have features by {', '.join(sorted(pictures.views))}, and the samples by "

@@ -241,7 +241,7 @@ def _truth(row: Mapping[str, Any], name: str, where: str) -> bool | None:
         return None
     found = _BOOLEAN.get(str(value).strip().lower())
     if found is None:
-        raise ValueError(f"{where}: {name} '{value}' is neither yes nor no")
+        raise ValueError(f"{where}: {name} '{value}' is neither yes nor no; mend that row")
     return found
 
 
