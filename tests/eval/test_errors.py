@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,23 +15,32 @@ import torch
 
 from vesalius.data.images.image import write_png
 from vesalius.data.record import Record, load_records, write_dataset
+from vesalius.eval.config import EvalConfig
+from vesalius.eval.context import check_folders, open_folders
 from vesalius.eval.explanations.config import ExplainConfig
+from vesalius.eval.explanations.map_check import MapCheckConfig, check_maps
 from vesalius.eval.explanations.run import Redrawing
 from vesalius.eval.explanations.word_maps import watch_words
+from vesalius.eval.features import _Rows
 from vesalius.eval.fidelity.diversity import vendi_score
 from vesalius.eval.fidelity.metrics import MIN_IMAGES, real_floor
+from vesalius.eval.pixels.image_metrics import compare, ssim_map
 from vesalius.eval.privacy.limits import PictureSet, check
+from vesalius.eval.privacy.membership_part import made_by
 from vesalius.eval.readers import study
 from vesalius.eval.readers.answers import read_answers
+from vesalius.eval.readers.choice import Candidate, whole
 from vesalius.eval.readers.config import ReadersMakeConfig
+from vesalius.eval.scorecard.gallery import GalleryConfig
 from vesalius.eval.scorecard.material import Material, Missing, ScorecardConfig
 from vesalius.eval.scorecard.run import check as check_scorecard
-from vesalius.eval.usefulness.classifiers import open_classifier
+from vesalius.eval.scorecard.sets import drawn_captions
+from vesalius.eval.usefulness.classifiers import check_masks, check_probabilities, open_classifier
 from vesalius.eval.usefulness.config import UsefulnessConfig
 from vesalius.eval.usefulness.data import read_pool
 from vesalius.eval.usefulness.run import measure
 from vesalius.inference.request import Request
-from vesalius.inference.sample import Sample, sample_lines
+from vesalius.inference.sample import Sample, load_samples, sample_lines
 
 SAMPLE = Sample(file_name="a.png", text="Chest CT.", modality="CT", seed=1, steps=1, guidance=1.0, base="nano")
 
@@ -168,3 +178,93 @@ def test_a_test_split_of_one_patient_has_no_interval(
     monkeypatch.setattr("vesalius.eval.usefulness.run.read_pool", lambda config: pool)
     with pytest.raises(ValueError, match="the test split has one patient; an interval needs at least two"):
         measure(usefulness_of(copied, phantoms, tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"ratios": ()}, "--ratios is empty; give at least one, such as 1"),
+        ({"shares": (0.5,), "share_ratios": ()}, "--share-ratios is empty; give at least one, or none of --shares"),
+        ({"updates": 1}, "--updates 1 and --batch-size .* must be at least 2"),
+        ({"task": "retrieval", "size": 24}, "--size 24: --task retrieval expects a multiple of 16"),
+    ],
+)
+def test_settings_of_usefulness_that_cannot_be_are_named(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        usefulness_of(tmp_path, tmp_path, tmp_path / "out", **fields).check()
+
+
+def test_classifiers_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    retrieval = usefulness_of(tmp_path, tmp_path, tmp_path / "out", task="retrieval")
+    with pytest.raises(ValueError, match="--task retrieval has networks of its own; leave out your classifier"):
+        open_classifier(retrieval, lambda *_: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(ValueError, match=r"--classifier 'mine:': give MODULE:FUNCTION or FILE\.py:FUNCTION"):
+        open_classifier(usefulness_of(tmp_path, tmp_path, tmp_path / "out", classifier="mine:"), None)
+    with pytest.raises(ValueError, match=r"mine: predicted \(2, 3\) for 2 images; expected \(2, 2\)"):
+        check_probabilities(torch.zeros(2, 3), 2, 2, "mine")
+    with pytest.raises(ValueError, match=r"mine: predicted \(2, 3\) of torch.float32; expected whole numbers \(2, 2\)"):
+        check_masks(torch.zeros(2, 3), (2, 2), "mine")
+
+
+def test_an_image_of_a_study_that_lacks_or_was_changed_is_named(tmp_path: Path) -> None:
+    facts: dict[str, Any] = {"origin": "real", "modality": "CT", "label": "", "text": "", "hounsfield": False}
+    candidate = Candidate(path=tmp_path / "a.png", sha256="a" * 64, digest="a" * 64, **facts)
+    with pytest.raises(ValueError, match=r"a\.png: no such image file; copy the folder whole, or make it again"):
+        whole(candidate)
+    (tmp_path / "a.png").write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"a\.png: was changed since its folder was written; run the line that made"):
+        whole(candidate)
+    with pytest.raises(ValueError, match=r"b\.jsonl: no such file of answers; give what the readers' pages saved"):
+        read_answers(tmp_path / "b.jsonl")
+
+
+def test_a_study_of_a_split_without_images_is_refused(copied: Path, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    write_dataset(tmp_path, [Record(file_name="train/a.png", text="Mass.", modality="CT", split="train")])
+    with pytest.raises(ValueError, match="split 'test' has no image that is not synthetic; name another"):
+        study.make_study(ReadersMakeConfig(samples=copied, real=tmp_path, out=tmp_path / "out"))
+
+
+def test_counts_that_cannot_be_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--num-prompts, --num and --num-failures must be at least 1"):
+        GalleryConfig(real=tmp_path, out=tmp_path / "out", num=0)
+    with pytest.raises(ValueError, match="--num must be at least 1, --seed at least 0, and --networks not empty"):
+        check_maps(MapCheckConfig(num=0))
+
+
+def test_detectors_and_pictures_of_other_sizes_are_told() -> None:
+    rows = _Rows(None, 4)
+    rows.add(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="a detector made 3 features, then 4; mend the detector"):
+        rows.add(torch.zeros(2, 4))
+    with pytest.raises(ValueError, match=r"pictures to compare are \(1, 1, 8, 8\) and \(1, 1, 9, 9\)"):
+        compare(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, 1, 9, 9, dtype=torch.uint8))
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setitem(sys.modules, "torchmetrics.functional.image", None)
+        with pytest.raises(ValueError, match="SSIM needs torchmetrics; install it with `pip install torchmetrics`"):
+            ssim_map(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16))
+
+
+def test_an_evaluation_of_nothing_or_of_changed_samples_is_refused(
+    phantoms: Path, copied: Path, tmp_path: Path
+) -> None:
+    config = EvalConfig(samples=copied, real=phantoms, out=tmp_path / "out", parts=())
+    with pytest.raises(ValueError, match=r"--parts: names nothing to measure \(fidelity\)"):
+        open_folders(config, ["fidelity"], needs_train=False)
+    samples = load_samples(copied)
+    (copied / samples[0].file_name).write_bytes((copied / samples[1].file_name).read_bytes())
+    with pytest.raises(ValueError, match="was changed since it was drawn; run its `vesalius generate` line again"):
+        check_folders(config, samples)
+
+
+def test_samples_of_several_models_are_not_asked_for_their_members() -> None:
+    drawn = [SAMPLE, dataclasses.replace(SAMPLE, base_digest="b")]
+    context: Any = SimpleNamespace(drawn=drawn)
+    with pytest.raises(ValueError, match="the samples were drawn by several models; evaluate those of each apart"):
+        made_by(context)
+
+
+def test_a_scorecard_of_too_few_test_images_says_so() -> None:
+    material: Any = SimpleNamespace(config=SimpleNamespace(real="real"), by_family=lambda split: {})
+    with pytest.raises(Missing, match=r"real: no modality has \d+ test images"):
+        drawn_captions(material)
