@@ -17,7 +17,8 @@ from PIL import Image
 
 from vesalius.data.record import Record, write_dataset
 from vesalius.finetune.base.config import BaseConfig
-from vesalius.finetune.base.denoiser import open_parts
+from vesalius.finetune.base.denoiser import fixed_questions, open_parts
+from vesalius.finetune.base.linear_start import start_linear
 from vesalius.finetune.base.text import by_length
 from vesalius.finetune.cloud.config import CloudConfig
 from vesalius.finetune.cloud.task import read_run
@@ -27,12 +28,16 @@ from vesalius.finetune.distill.consistency import Consistency
 from vesalius.finetune.distill.pairs import choose_pairs
 from vesalius.finetune.feeding import pack as packing
 from vesalius.finetune.feeding.examples import gather
+from vesalius.finetune.feeding.latents import _encoded
 from vesalius.finetune.feeding.pack import PackConfig, pack
 from vesalius.finetune.feeding.pairs import load_pairs
 from vesalius.finetune.feeding.stream import balanced_weights
 from vesalius.finetune.feeding.trainset import WEIGHT, choose_trainset, own_weights, sampling_weights
-from vesalius.finetune.judges.reader import KINDS, load_masks
+from vesalius.finetune.judges.judge import JudgeTraining, train_judge
+from vesalius.finetune.judges.reader import KINDS, load_masks, phantoms_of
 from vesalius.finetune.learning.trained import check_targets
+from vesalius.finetune.lora import claim_run
+from vesalius.finetune.running.launch import make_accelerator
 from vesalius.finetune.running.sharding import sharding_asked
 from vesalius.models.base import open_base
 from vesalius.models.text import open_tokenizer
@@ -272,3 +277,69 @@ def test_a_launch_that_shards_in_a_way_that_is_none_is_told(
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(ValueError, match=r"the launch's file of FSDP: Invalid auto wrap policy: .*; see "):
         sharding_asked(config_for(kind="full"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": ()}, "--data is empty; give at least one dataset folder"),
+        ({"targets": ()}, "--targets or --text-targets is empty; name at least one kind of layer, such as to_q"),
+    ],
+)
+def test_a_run_of_nothing_is_refused(changes: dict[str, Any], message: str, config_for: ConfigFor) -> None:
+    with pytest.raises(ValueError, match=message):
+        config_for(**changes).check()
+
+
+def test_sets_too_small_or_without_what_is_asked_are_refused(run_of: Callable[..., FinetuneConfig]) -> None:
+    with pytest.raises(ValueError, match="too few records to hold some out for validation; add a val split"):
+        choose_trainset(run_of([record(1)]))
+    held_out = [record(i, split="val", file_name=f"val/{i}.png") for i in range(90, 93)]
+    with pytest.raises(ValueError, match=r"--synthetic-alone: .* has no synthetic training record"):
+        choose_trainset(run_of([record(1), *held_out], synthetic_alone=True))
+    config = run_of([record(1)], data_weights=(1.0,))
+    with pytest.raises(ValueError, match=r"--data-weights: .* has no training record to be drawn"):
+        sampling_weights([(Path("elsewhere"), record(1))], config)
+
+
+def test_judges_and_readers_learn_from_what_is_known_alone(tmp_path: Path, phantoms: Path) -> None:
+    synthetic = record(1, origin="synthetic", depth=1)
+    write_dataset(tmp_path / "drawn", [synthetic])
+    with pytest.raises(ValueError, match="the judge never trains on generated images; give datasets without"):
+        train_judge(JudgeTraining(data=(tmp_path / "drawn",), out=tmp_path / "judge"))
+    with pytest.raises(ValueError, match="no phantoms with masks in split 'train', and the reader learns from nothing"):
+        phantoms_of([tmp_path / "drawn"], "train")
+
+
+def test_numbers_that_do_not_fit_a_base_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--batch-size 3 does not divide among 2 processes; give a multiple"):
+        BaseConfig(data=(tmp_path,), out=tmp_path / "run", batch_size=3).check(2)
+    with pytest.raises(ValueError, match="split 'val' has no real image and no phantom to validate with; give a datas"):
+        fixed_questions(BaseConfig(data=(tmp_path,), out=tmp_path / "run"), [])
+    narrow: Any = SimpleNamespace(
+        config=SimpleNamespace(block_out_channels=(2, 2), latent_channels=4, norm_num_groups=4)
+    )
+    with pytest.raises(ValueError, match="is too narrow to start linear; widen it"):
+        start_linear(narrow, torch.zeros(1, 3, 32, 32))
+
+
+def test_a_run_that_is_never_resumed_needs_a_new_folder(config_for: ConfigFor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vesalius.finetune.lora.load_checkpoint", lambda out: (1, {}, {}))
+    with pytest.raises(ValueError, match="holds checkpoints and --resume is never; give another --out"):
+        claim_run(config_for(resume="never"), write=False)
+
+
+def test_a_tracker_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"--tracker wandb is not installed; `pip install vesalius\[wandb\]`, or use"):
+        make_accelerator("fp32", "cpu", tracker="wandb", folder=tmp_path)
+
+
+def test_latents_that_are_no_numbers_name_their_image() -> None:
+    posterior = SimpleNamespace(mean=torch.full((1, 4, 2, 2), torch.nan), std=torch.ones(1, 4, 2, 2))
+    autoencoder = SimpleNamespace(
+        encode=lambda pixels: SimpleNamespace(latent_dist=posterior), config=SimpleNamespace(scaling_factor=1.0)
+    )
+    batch, images = [(Path("set"), record(1))], torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"set/train/1\.png: its latents are not finite; look at the image, or remove"):
+        _encoded(autoencoder, batch, images, torch.device("cpu"), False)

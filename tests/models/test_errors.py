@@ -14,17 +14,19 @@ import torch
 from diffusers.configuration_utils import FrozenDict
 
 from vesalius.models.adapters import merge
+from vesalius.models.adapters.adapter import apply_adapter, read_card
 from vesalius.models.adapters.config import AdapterMergeConfig
 from vesalius.models.adapters.export import refuse_more_than_lora
 from vesalius.models.adapters.fuse import FILE, read_fused
 from vesalius.models.adapters.layers import LoraFile
 from vesalius.models.adapters.mix import Share, apply_adapters
-from vesalius.models.base import drawn_sizes, open_base
+from vesalius.models.base import base_folder, drawn_sizes, open_base
 from vesalius.models.computing.count import open_shape
 from vesalius.models.computing.shelf import open_shelved
 from vesalius.models.detectors import vision
 from vesalius.models.detectors.source import FunctionDetector, find_function
 from vesalius.models.fit import check_base
+from vesalius.models.networks.judge import Judge
 from vesalius.models.objective import snr_weights, training_scheduler
 from vesalius.models.support import Support
 from vesalius.models.text import open_tokenizer, tokenize
@@ -178,3 +180,51 @@ def test_a_pair_of_image_and_text_that_gives_no_image_features_is_refused(
     monkeypatch.setattr("transformers.AutoModel.from_pretrained", lambda *_, **__: (Pair(), {"missing_keys": []}))
     with pytest.raises(ValueError, match="Pair has no image features; name its vision model"):
         vision.open_vision_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": "1"}, "depth or base_digest is of the wrong type"),
+        ({"sampling": {"steps": "4", "guidance": 1.0, "scheduler": None}}, "sampling is of the wrong type"),
+    ],
+)
+def test_a_card_of_an_adapter_of_wrong_types_is_named(
+    changes: dict[str, Any], message: str, make_adapter: MakeAdapter
+) -> None:
+    card = make_adapter("a") / "adapter" / "adapter.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), **changes}))
+    with pytest.raises(ValueError, match=rf"adapter\.json: is no card of a Vesalius adapter \({message}\); remove it"):
+        read_card(card.parent)
+
+
+def test_an_adapter_for_a_part_that_a_base_lacks_is_refused(make_adapter: MakeAdapter, tiny_base: Path) -> None:
+    run = make_adapter("a")
+    base: Any = SimpleNamespace(
+        name=str(tiny_base), digest=open_base(str(tiny_base)).digest, pipeline=SimpleNamespace()
+    )
+    with pytest.raises(ValueError, match=r"adapter: does not fit base '.*', which has no unet; give its own --base"):
+        apply_adapter(base, run)
+
+
+def test_names_that_are_no_base_tokenizer_judge_or_objective_are_told(damaged: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="base 'owner/na me' is neither a folder nor a hub id; give 'nano'"):
+        base_folder("owner/na me")
+    shutil.rmtree(damaged / "tokenizer")
+    with pytest.raises(ValueError, match="tokenizer: no such tokenizer; name another base"):
+        open_tokenizer(str(damaged))
+    with pytest.raises(ValueError, match=r"no judge there \(config\.json, tokenizer\.json, model\.safetensors\)"):
+        Judge.load(tmp_path)
+    with pytest.raises(ValueError, match="the base's scheduler predicts 'sample'; training knows 'epsilon'"):
+        training_scheduler(FrozenDict({"prediction_type": "sample"}))
+
+
+def test_a_vision_model_without_weights_or_a_size_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", lambda *_, **__: SimpleNamespace())
+    told = {"missing_keys": ["encoder.weight"]}
+    monkeypatch.setattr("transformers.AutoModel.from_pretrained", lambda *_, **__: (SimpleNamespace(), told))
+    with pytest.raises(ValueError, match=r"lacks weights \(encoder\.weight\); fetch it again"):
+        vision.open_vision_model(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="says nowhere how large its pictures are"):
+        vision.edge_of({}, tmp_path)

@@ -1,9 +1,9 @@
 """Compares the errors that tests provoked with those that the code can raise: `python tests/raises/check.py FOLDER`.
 
-Fails (1) where one was never provoked that `known.tsv` does not name, and where `known.tsv` names one that is gone or was
-provoked, so that this list only shrinks. Its last column says why a row is there: "debt: ..." until a test is written;
-"needs ..." what another machine has; "unseen: ..." where a whole run has not been looked at yet. The last two may be
-provoked, which is told.
+Fails (1) where one was never provoked that `known.tsv` does not name, and where `known.tsv` names one that is gone or
+was provoked, so that this list only shrinks. Its last column says why a row is there: "debt: ..." until a test is
+written; "needs ..." what another machine has; "unseen: ..." where a whole run has not been looked at yet. The last two
+may be provoked, which is told.
 """
 
 from __future__ import annotations
