@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,11 @@ from vesalius.demo.create.choices import Wish
 from vesalius.demo.export import archive
 from vesalius.demo.guard import tries
 from vesalius.demo.loop import loops
+from vesalius.demo.orders import MAX_TEXT, Ask, Order
 from vesalius.demo.page import Desk, Model, account_of, plainly
 from vesalius.demo.rating.routes import answered
+from vesalius.demo.server import check_port
+from vesalius.demo.store import accounts
 from vesalius.demo.store.accounts import LOCAL, Account
 from vesalius.demo.store.schema import Store
 from vesalius.demo.tabs.cases_api import taken_in
@@ -135,3 +139,30 @@ def test_an_import_without_a_file_and_a_range_without_numbers_are_told(desk: Des
         taken_in(desk, None, None)
     with pytest.raises(ValueError, match="The range: expected a number"):
         _number("many", "The range")
+
+
+def test_accounts_that_cannot_be_are_named(desk: Desk) -> None:
+    for name, password, message in (
+        ("no name", "long enough to pass", "account 'no name': expected 1 to 40 of a-z"),
+        ("ada", "short", "the password has 5 characters; expected"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            accounts.add_account(desk.store, Account(name=name, role="owner"), password)
+    for ask in (accounts.find_account, accounts.remove_account):
+        with pytest.raises(ValueError, match="there is no account 'nobody'"):
+            ask(desk.store, "nobody")
+
+
+def test_orders_that_are_too_long_are_told() -> None:
+    ask = Ask(prompt="Chest CT.", seed=1, modality="CT")
+    with pytest.raises(ValueError, match=r"The negative prompt has .* characters; at most .* are read. Shorten it"):
+        Order(asks=(ask,), steps=1, guidance=1.0, negative="x" * (MAX_TEXT + 1))
+    with pytest.raises(ValueError, match=r"The prompt has .* characters; at most .* are read. Shorten it"):
+        Order(asks=(Ask(prompt="CT " * MAX_TEXT, seed=1, modality="CT"),), steps=1, guidance=1.0)
+
+
+def test_a_port_that_is_taken_is_told(desk: Desk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=r"cannot be listened on .*; give another --port or --host"):
+            check_port(DemoConfig(store=desk.config.store, port=port))
