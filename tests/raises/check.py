@@ -3,7 +3,7 @@
 Fails (1) where one was never provoked that `known.tsv` does not name, and where `known.tsv` names one that is gone or
 was provoked, so that this list only shrinks. Its last column says why a row is there: "debt: ..." until a test is
 written; "needs ..." what another machine has; "unseen: ..." where a whole run has not been looked at yet. The last two
-may be provoked, which is told.
+may be provoked, which is told. With `--rows` it prints the list anew.
 """
 
 from __future__ import annotations
@@ -53,9 +53,15 @@ def compare(sites: list[Site], fired: set[str], excused: dict[str, str]) -> list
     ]
 
 
-def main(folders: list[Path]) -> int:
-    """Print what is wrong, and how many there are of each stage."""
+def main(folders: list[Path], *, rows: bool = False) -> int:
+    """Print what is wrong, and how many there are of each stage. rows: print the list as it would be, with a reason to
+    be thought about for what is not in it yet."""
     sites, fired, excused = all_sites(), set(provoked(folders)), known()
+    if rows:
+        for site in sites:
+            if site.key not in fired:
+                print(f"{site.key}\t{excused.get(site.key, 'unseen: why?')}")
+        return 0
     wrong = compare(sites, fired, excused)
     for line in wrong:
         print(line)
@@ -71,4 +77,5 @@ def main(folders: list[Path]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main([Path(name) for name in sys.argv[1:]]))
+    words = sys.argv[1:]
+    sys.exit(main([Path(word) for word in words if word != "--rows"], rows="--rows" in words))
