@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # One thread per test process: two processes share two cores better than four threads do.
-TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# What errors the tests provoke is noted in .raises, for `make errors`.
+TEST := VESALIUS_RAISES=.raises OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help install install-dev quickstart test test-slow fuzz lint type docs bench dependencies release clean
+.PHONY: help install install-dev quickstart test test-slow errors fuzz lint type docs bench dependencies release clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -29,10 +30,14 @@ quickstart: install  ## from phantoms to a page of generated, gated images: the 
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash runs/quickstart.sh
 
 test: install-dev  ## all tests but the slow ones
+	rm -f .raises/*.jsonl
 	$(TEST) -m "not slow"
 
 test-slow: install-dev  ## the slow tests
 	$(TEST) -m slow
+
+errors: install-dev  ## whether `make test` and `make test-slow` provoked every error that the code can raise
+	$(BIN)/python tests/raises/check.py .raises
 
 # One seed, so that the same code gets the same answer; `make fuzz FUZZ=-max_total_time=3600` looks further.
 FUZZ ?= -max_total_time=60 -seed=1
@@ -64,4 +69,4 @@ release: install-dev  ## sdist, wheel, bill of materials and checksums in dist/,
 	PYTHON=$(BIN)/python bash .ci/release
 
 clean:  ## what tests and the quickstart left
-	rm -rf quickstart build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf quickstart build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .raises

@@ -81,7 +81,10 @@ def open_folders(config: EvalConfig, parts: Collection[str], *, needs_train: boo
         train = []  # a folder of real images alone is enough for what needs no others
     check_folders(config, samples)
     if needs_train and not train:
-        raise ValueError(f"{trained}: no training images of {', '.join(sorted(modalities))} to search for copies")
+        raise ValueError(
+            f"{trained}: no training images of {', '.join(sorted(modalities))} to search for copies; "
+            "give another --train"
+        )
     shared = {c.patient for c in real if c.patient} & {c.patient for c in train if c.patient}
     if config.split != "train" and shared:
         if config.shared_patients == "refuse":

@@ -82,7 +82,8 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     device, main = accelerator.device, accelerator.is_main_process
     if config.batch_size % accelerator.num_processes:
         raise ValueError(
-            f"--batch-size {config.batch_size} does not divide among {accelerator.num_processes} processes"
+            f"--batch-size {config.batch_size} does not divide among {accelerator.num_processes} processes; "
+            "give a multiple"
         )
     with accelerator.main_process_first():
         claim_run(config, write=False)

@@ -157,7 +157,8 @@ def tokenize(tokenizer: Any, texts: Sequence[str], num_chunks: int = 0) -> torch
 def _tokenize_pieces(tokenizer: Any, pieces: Sequence[list[str]], num_chunks: int = 0) -> torch.Tensor:
     most = max(map(len, pieces), default=1)
     if num_chunks and most > num_chunks:
-        raise ValueError(f"a text needs {most} chunks of {tokenizer.model_max_length} tokens, more than {num_chunks}")
+        length = tokenizer.model_max_length
+        raise ValueError(f"a text needs {most} chunks of {length} tokens, more than {num_chunks}; shorten it")
     count = num_chunks or most
     flat = [piece for chunks in pieces for piece in chunks + [""] * (count - len(chunks))]
     batch = tokenizer(flat, padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+if os.environ.get("VESALIUS_RAISES"):  # for the processes that tests start, then for this one
+    os.environ["VESALIUS_RAISES"] = os.path.abspath(os.environ["VESALIUS_RAISES"])
+    paths = [str(ROOT / "tests" / "raises"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
+    runpy.run_path(str(ROOT / "tests" / "raises" / "sitecustomize.py"))
 
 
 @pytest.fixture(scope="session")

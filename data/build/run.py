@@ -24,6 +24,7 @@ from vesalius.data.build.placing import Done, Placing, fresh_folder
 from vesalius.data.build.survey import MOST_TOLD, Survey, survey_sources
 from vesalius.data.command.counted import counted
 from vesalius.data.command.progress import Progress
+from vesalius.data.command.recipe import check_place
 from vesalius.data.command.workers import Workers
 from vesalius.data.datasets.card import Tally, write_card
 from vesalius.data.record import SPLITS, digest_file, hold, open_atomic, read_rows, write_dataset, write_json
@@ -69,6 +70,8 @@ def build_dataset(config: BuildConfig) -> BuildSummary:
     as a whole cannot be read or nothing is left. OSError where the disk is full. Neither leaves a manifest.
     """
     config.check()
+    if not config.dry_run:
+        check_place(config.out)
     with Workers(config.workers) as workers:
         return _build(config, workers)
 
@@ -122,8 +125,6 @@ class _Written:
 def _claim(config: BuildConfig, survey: Survey) -> BuildSummary | None:
     """Take the folder, or refuse a foreign one; the summary where it already holds this very dataset, whole."""
     out = config.out
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: is a file; choose a folder for --out")
     if (out / "manifest.json").is_file():
         manifest = read_object(out / "manifest.json")
         made = manifest.get("build") or {}

@@ -25,7 +25,7 @@ def read_recipe_file(path: Path, kind: type[C], *, given: dict[str, Any] | None 
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such recipe") from None
+        raise ValueError(f"{path}: no such recipe; give a TOML file") from None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read as a recipe: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -36,9 +36,8 @@ def read_recipe_file(path: Path, kind: type[C], *, given: dict[str, Any] | None 
     for key, value in table.items():
         if key not in names:
             near = difflib.get_close_matches(key, names, n=1)
-            raise ValueError(
-                f"{path}: '{key}' is no field of {kind.__name__}{f'; did you mean {near[0]!r}?' if near else ''}"
-            )
+            hint = f"did you mean {near[0]!r}?" if near else "leave it out, or see --help"
+            raise ValueError(f"{path}: '{key}' is no field of {kind.__name__}; {hint}")
         values[key] = _fit(value, hints[key], f"{path}: {key}")
     return {**values, **(given or {})}
 

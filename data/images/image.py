@@ -125,7 +125,7 @@ def _decode(path: Place, content: bytes | None = None) -> tuple[NDArray[Any], bo
                 array = np.asarray((_on_black(image) if image.has_transparency_data else image).convert(kind))
                 return (array if array.ndim == 3 else array[..., None]), False
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such image file") from None
+        raise ValueError(f"{path}: no such image file; correct the path") from None
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS)
         raise ValueError(f"{path}: not an image ({kinds}), or its header is damaged; replace or remove it") from None
@@ -244,7 +244,7 @@ def read_recipe(path: Place) -> dict[str, Any]:
     with Image.open(path if isinstance(path, Path) else path.open(), formats=("PNG",)) as image:
         text = getattr(image, "text", {}).get(RECIPE)
     if text is None:
-        raise ValueError(f"{path}: carries no Vesalius recipe")
+        raise ValueError(f"{path}: carries no Vesalius recipe; give a PNG of `vesalius generate`")
     recipe: dict[str, Any] = json.loads(text)
     return recipe
 

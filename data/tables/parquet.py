@@ -56,8 +56,6 @@ def _parquet(path: Path) -> Iterator[Numbered]:
     image = _image_column(schema, path)
     plain = [f.name for f in schema if _is_plain(f.type)]
     columns = [*plain, *([f"{image}.path"] if image and _has_path(schema, image) else [])]
-    if not columns:
-        raise ValueError(f"{path}: only images, no texts; add a column `text`")
     shape = _Shape(path, schema, image)
     number = 0
     for group in range(file.metadata.num_row_groups):

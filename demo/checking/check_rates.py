@@ -116,7 +116,7 @@ def _held_out(folder: Path, split: str) -> list[Record]:
     records = load_records(folder)
     chosen = held_out(records) if split == "test" else [r for r in records if r.split == split]
     if not chosen:
-        raise ValueError(f"{folder}: no record of split '{split}' there that is held out")
+        raise ValueError(f"{folder}: no record of split '{split}' there that is held out; give another dataset")
     return chosen
 
 

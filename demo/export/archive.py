@@ -157,7 +157,7 @@ def _read(archive: zipfile.ZipFile) -> tuple[Case, list[tuple[tuple[str, bool], 
 
 def _image(archive: zipfile.ZipFile, row: Any) -> _Read:
     if not isinstance(row, dict) or not isinstance(row.get("file"), str):
-        raise ValueError("This ZIP file's case.json names an image without its file")
+        raise ValueError("This ZIP file's case.json names an image without its file; export the case again")
     name, units = row["file"][:100], row.get("units")
     with tempfile.TemporaryDirectory(prefix="vesalius-") as folder:
         path = Path(folder) / "image.png"
@@ -194,7 +194,7 @@ def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
         with archive.open(name) as file:
             content = file.read(MOST_ENTRY + 1)
     except KeyError:
-        raise ValueError(f"This ZIP file lacks {name[:100]}") from None
+        raise ValueError(f"This ZIP file lacks {name[:100]}; export the case again") from None
     if len(content) > MOST_ENTRY:
         raise ValueError(f"{name[:100]}: is larger than {MOST_ENTRY >> 20} MB")
     return content

@@ -174,10 +174,10 @@ def picture_of(desk: Desk, account: Account, place: int, index: int, digest: str
     folder = round_folder(loop_at(desk, place), index)
     name = _names(folder, _written(folder / "verdicts.jsonl")).get(digest)
     if name is None:
-        raise ValueError("This round has no such sample")
+        raise ValueError("This round has no such sample; reload the page")
     path = (folder / "samples" / name).resolve()
     if not path.is_relative_to((folder / "samples").resolve()):
-        raise ValueError("This round has no such sample")
+        raise ValueError("This round has no such sample; reload the page")
     return png_bytes(read_image(path))
 
 

@@ -137,7 +137,7 @@ def find_copies(samples: PictureSet, held_out: PictureSet, train: PictureSet, *,
 def check(name: str, pictures: PictureSet, like: PictureSet) -> None:
     """ValueError where features are not finite, or do not fit the names, modalities and detectors."""
     if not len(pictures):
-        raise ValueError(f"the search for copies has no {name}")
+        raise ValueError(f"the search for copies has no {name}; give at least one picture")
     if set(pictures.features) != set(like.features):
         raise ValueError(
             f"{name} have features by {', '.join(sorted(pictures.features))}, and the samples by "

@@ -112,7 +112,7 @@ def _answer(row: Mapping[str, Any], where: str) -> Answer:
         raise ValueError(f"{where}: lacks {', '.join(lacking)}; let the reader save again")
     for name in SCALES:
         if str(row[name]) not in ("1", "2", "3", "4", "5"):
-            raise ValueError(f"{where}: {name} '{row[name]}' is not 1 to 5")
+            raise ValueError(f"{where}: {name} '{row[name]}' is not 1 to 5; let the reader save again")
     for name, known in (("answer", ANSWERS), ("artefact", ARTEFACTS)):
         if row[name] not in known:
             raise ValueError(f"{where}: {name} '{row[name]}' is not one of {', '.join(known)}")

@@ -118,7 +118,7 @@ def make_gallery(config: GalleryConfig) -> list[Shot]:
     support = Support.load(base_folder(config.base))
     prompts = choose_prompts([r for _, r in train], support, config.num_prompts)
     if not prompts:
-        raise ValueError(f"{config.real}: no training record whose caption could be a prompt")
+        raise ValueError(f"{config.real}: no training record whose caption could be a prompt; give another dataset")
     page = config.out.with_suffix(".md")
     if config.out.exists() and any(p.suffix != ".webp" for p in config.out.iterdir()):
         raise ValueError(f"{config.out}: holds other files than sheets; choose another --out")

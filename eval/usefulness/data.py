@@ -100,7 +100,9 @@ def read_pool(config: UsefulnessConfig) -> Pool:
     records = [r for r in load_records(config.real) if r.origin != "synthetic"]
     synthetic = [p for p in _synthetic(config, records, notes) if not wanted or p.modality in wanted]
     if not synthetic:
-        raise ValueError(f"{config.samples}: no sample is of {', '.join((*config.modality, *config.organ))}")
+        raise ValueError(
+            f"{config.samples}: no sample is of {', '.join((*config.modality, *config.organ))}; name others"
+        )
     modalities = {find_modality(p.modality).name for p in synthetic}
     kept = [r for r in records if not config.organ or r.organ in config.organ]
     real = [_of_record(config.real, r, config, _role(r)) for r in kept]

@@ -86,4 +86,6 @@ class BaseConfig(Settled):
         if not 0 <= self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate is {self.learning_rate}; expected a number of 0 or more, such as 2e-3")
         if self.batch_size % num_processes:
-            raise ValueError(f"--batch-size {self.batch_size} does not divide among {num_processes} processes")
+            raise ValueError(
+                f"--batch-size {self.batch_size} does not divide among {num_processes} processes; give a multiple"
+            )

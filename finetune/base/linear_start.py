@@ -47,7 +47,9 @@ def start_linear(model: AutoencoderKL, pixels: torch.Tensor) -> None:
     depth, groups = len(channels) - 1, model.config.norm_num_groups
     narrow = any(c < 3 * 4**i for i, c in enumerate(channels)) or channels[0] < 4 * groups or groups < 3
     if narrow or any(a >= b for a, b in pairwise(channels)):
-        raise ValueError(f"autoencoder of {channels} channels in {groups} groups is too narrow to start linear")
+        raise ValueError(
+            f"autoencoder of {channels} channels in {groups} groups is too narrow to start linear; widen it"
+        )
     coefficients = haar(pixels, depth).permute(0, 2, 3, 1).flatten(0, 2)
     mean = coefficients.mean(0)
     _, axes = torch.linalg.eigh((coefficients - mean).T.double() @ (coefficients - mean).double())

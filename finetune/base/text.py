@@ -266,7 +266,9 @@ def by_length(tokenizer: Any, texts: list[str]) -> Iterator[tuple[list[int], tor
     found = tokenizer(texts).input_ids
     order = sorted(range(len(texts)), key=lambda row: len(found[row]))
     if (longest := len(found[order[-1]])) > tokenizer.model_max_length:
-        raise ValueError(f"a text of {longest} tokens does not fit the context of {tokenizer.model_max_length}")
+        raise ValueError(
+            f"a text of {longest} tokens does not fit the context of {tokenizer.model_max_length}; shorten it"
+        )
     for start in range(0, len(order), GROUP):
         rows = order[start : start + GROUP]
         batch = tokenizer.pad({"input_ids": [found[row] for row in rows]}, return_tensors="pt")

@@ -98,7 +98,9 @@ def read_run(config: CloudConfig) -> tuple[dict[str, Any], list[Place], Place | 
     run.check()
     _, count = config.gpus()
     if run.batch_size % count:
-        raise ValueError(f"{config.recipe}: batch_size {run.batch_size} does not divide among {count} GPUs")
+        raise ValueError(
+            f"{config.recipe}: batch_size {run.batch_size} does not divide among {count} GPUs; give a multiple"
+        )
     return values, data, base
 
 

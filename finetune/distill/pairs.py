@@ -75,7 +75,9 @@ def choose_pairs(config: DistillConfig, split: str, tokenizer: Any) -> list[Pair
                 pairs.append((members[i], text))
         if len(pairs) >= num:
             return pairs[:num]
-    raise ValueError(f"{config.data[0]}: hardly a text of split '{split}' fits the text encoder's context")
+    raise ValueError(
+        f"{config.data[0]}: hardly a text of split '{split}' fits the text encoder's context; shorten them"
+    )
 
 
 def cache_pairs(config: DistillConfig, base: Base, pairs: Sequence[Pair], accelerator: Accelerator) -> Pairs:

@@ -33,7 +33,8 @@ def gather(folders: Sequence[Path], split: str, exclude: Sequence[str] = ()) -> 
     found = [(f, r) for f in folders for r in dataset_records(f) if r.split == split and not excluded(r, exclude)]
     if not found:
         raise ValueError(
-            f"no records of split '{split}' in {', '.join(map(str, folders))} after excluding {list(exclude)}"
+            f"no records of split '{split}' in {', '.join(map(str, folders))} after excluding {list(exclude)}; "
+            "give another dataset, or exclude less"
         )
     return found
 

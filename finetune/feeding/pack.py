@@ -136,7 +136,8 @@ def pack(config: PackConfig) -> dict[str, Any]:
     reasons = [why_left_out(r) for r in records]
     chosen = [r for r, reason in zip(records, reasons, strict=True) if reason is None]
     if not chosen:
-        raise ValueError(f"{config.data}: no record may be packed ({dict(Counter(filter(None, reasons)))})")
+        told = ", ".join(f"{count} {why}" for why, count in Counter(filter(None, reasons)).items())
+        raise ValueError(f"{config.data}: no record may be packed ({told or 'it is empty'}); give another dataset")
     if config.phantoms:
         seeds = read_state(config.phantoms / "phantom.json", "give a folder that `vesalius data phantom` made")
     else:

@@ -35,7 +35,7 @@ def load_pairs(files: Sequence[Path]) -> tuple[list[Member], list[Member]]:
             for name, members in (("better", better), ("worse", worse)):
                 members.append((root, _record(root, row, name, where)))
     if files and not better:
-        raise ValueError(f"{files[0]}: holds no pairs")
+        raise ValueError(f"{files[0]}: holds no pairs; add rows of {', '.join(WANTED)}")
     return better, worse
 
 
@@ -46,7 +46,7 @@ def _record(root: Path, row: dict[str, Any], name: str, where: str) -> Record:
         raise ValueError(f"{where}: {error}") from None
     depth = row.get("depth", 1)
     if type(depth) is not int or depth < 0:
-        raise ValueError(f"{where}: depth {depth!r} is no whole number of generations")
+        raise ValueError(f"{where}: depth {depth!r} is no whole number of generations; mend the row")
     file = inside(root, row[name], where)
     return Record(
         file_name=file.relative_to(root).as_posix(), text=row["text"], modality=modality, origin="synthetic",

@@ -102,6 +102,7 @@ def choose_trainset(config: FinetuneConfig) -> Trainset:
         raise ValueError(
             f"{', '.join(map(str, config.data))}: no training records"
             + (f" of {', '.join((*config.modalities, *config.organs))}" if wanted or config.organs else "")
+            + "; give another dataset"
         )
     if not held_out:
         held_out = [m for m in train if m[1].origin != "synthetic" and _held_out(m[1])]

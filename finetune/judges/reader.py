@@ -142,7 +142,9 @@ def load_masks(members: Sequence[tuple[Path, Record]], config: ReaderConfig) -> 
             mask = np.asarray(image.convert("L").resize((size, size), Image.Resampling.NEAREST))
         places = [0, *(1 + config.labels.index(f"{record.modality}/{kind}") for kind in KINDS[record.modality])]
         if mask.max() >= len(places):
-            raise ValueError(f"{folder / record.mask}: value {mask.max()} is not within 0 and {len(places) - 1}")
+            raise ValueError(
+                f"{folder / record.mask}: value {mask.max()} is not within 0 and {len(places) - 1}; draw them anew"
+            )
         targets[i] = torch.from_numpy(np.array(places, np.uint8)[mask])
     return targets
 

@@ -143,7 +143,8 @@ def other_wordings(record: Record, text: str) -> list[str]:
 
 def _all_open(images: ImageSet) -> ImageSet:
     if images.unreadable:
-        raise ValueError(f"{images.unreadable[0]} ({len(images.unreadable)} of the {images.name} do not open)")
+        num = len(images.unreadable)
+        raise ValueError(f"{images.unreadable[0]} ({num} of the {images.name} do not open; replace them)")
     return images
 
 

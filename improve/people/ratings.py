@@ -239,7 +239,7 @@ def _step(row: Mapping[str, Any], name: str, where: str) -> int | None:
         return None
     text = str(value).strip().removesuffix("/5").removesuffix(".0")
     if isinstance(value, bool) or text not in ("1", "2", "3", "4", "5"):
-        raise ValueError(f"{where}: {name} '{value}' is not 1 to 5, where 5 is the best")
+        raise ValueError(f"{where}: {name} '{value}' is not 1 to 5, where 5 is the best; mend that row")
     return int(text)
 
 
@@ -249,7 +249,7 @@ def _truth(row: Mapping[str, Any], name: str, where: str) -> bool | None:
         return None
     found = _BOOLEAN.get(str(value).strip().lower())
     if found is None:
-        raise ValueError(f"{where}: {name} '{value}' is neither yes nor no")
+        raise ValueError(f"{where}: {name} '{value}' is neither yes nor no; mend that row")
     return found
 
 

@@ -62,7 +62,7 @@ def stream_prompts(path: Path, split: str = "train", starts: StartsFrom = "noise
         empty = False
         yield prompt
     if empty:
-        raise ValueError(f"{path}: holds no prompt")
+        raise ValueError(f"{path}: holds no prompt; write one a line")
 
 
 def _of_file(path: Path, starts: StartsFrom) -> Iterator[Prompt]:

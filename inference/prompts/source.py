@@ -120,7 +120,7 @@ def _stamp(source: Source) -> tuple[tuple[int, int], ...]:
             try:
                 files.append(path.stat())
             except (FileNotFoundError, NotADirectoryError):
-                raise ValueError(f"{path}: no such image file") from None
+                raise ValueError(f"{path}: no such image file; correct the path") from None
             except OSError as error:  # too long a name, links in a circle, no permission
                 raise ValueError(f"{path}: cannot be read ({error.strerror}); name another file") from None
             if S_ISDIR(files[-1].st_mode):

@@ -58,7 +58,7 @@ def start_digests(config: GenerateConfig) -> dict[str, str]:
     try:
         return {f"{name}_sha256": digest_file(path) for name, path in files.items() if path is not None}
     except FileNotFoundError as error:
-        raise ValueError(f"{error.filename}: no such image file") from None
+        raise ValueError(f"{error.filename}: no such image file; correct the path") from None
     except IsADirectoryError as error:
         raise ValueError(f"{error.filename}: is a folder; name an image in it") from None
 

@@ -99,7 +99,7 @@ def read_recipe(path: Place) -> dict[str, Any]:
         comment = str(dcmread(file, stop_before_pixels=True).get("ImageComments") or "")
     head, _, text = comment.partition(". Recipe: ")
     if head != NOTE:
-        raise ValueError(f"{path}: carries no Vesalius recipe")
+        raise ValueError(f"{path}: carries no Vesalius recipe; give a file of `vesalius generate --sink dicom`")
     recipe: dict[str, Any] = json.loads(text)
     return recipe
 

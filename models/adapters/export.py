@@ -120,7 +120,10 @@ def refuse_more_than_lora(lora: LoraFile) -> None:
         raise ValueError(f"{lora.path}: holds no layer; train it again")
     for part, folder in part_folders(lora.path).items():
         if read_lora_config(folder).fan_in_fan_out:
-            raise ValueError(f"{folder}: the {part} has fan_in_fan_out, which no other program reads")
+            raise ValueError(
+                f"{folder}: the {part} has fan_in_fan_out, which no other program reads; `vesalius adapter fuse` bakes "
+                "it into a base"
+            )
 
 
 def provenance(card: AdapterCard | None, lora: LoraFile) -> dict[str, str]:

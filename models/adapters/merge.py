@@ -86,7 +86,10 @@ def merge_adapters(config: AdapterMergeConfig) -> AdapterMerge:
         num_layers=sum(len(factors(m)) for m in blended.values()), error=error_of(blended, loras, config.shares),
     )  # fmt: skip
     if config.rank is None and not summary.error < 1e-3:
-        raise ValueError(f"{config.out}: PEFT cannot blend these exactly; their configurations exclude each other")
+        raise ValueError(
+            f"{config.out}: PEFT cannot blend these exactly; their configurations exclude each other, "
+            "so fuse them one after another (`vesalius adapter fuse`)"
+        )
     if not config.dry_run:
         write_blend(config.out, summary, blended, card, folders)
     return summary

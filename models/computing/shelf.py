@@ -203,7 +203,7 @@ def _weight_files(folder: Path) -> list[Path]:
             return sorted({folder / name for name in json.loads(index.read_bytes())["weight_map"].values()})
         if (whole := folder / f"{stem}.safetensors").is_file():
             return [whole]
-    raise ValueError(f"{folder.name} holds no weights as safetensors")
+    raise ValueError(f"{folder.name} holds no weights as safetensors; save the base anew with them")
 
 
 def _empty_networks(folder: Path) -> dict[str, Any]:

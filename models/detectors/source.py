@@ -101,7 +101,7 @@ def find_function(place: str) -> Features:
         if where.endswith(".py"):
             path = Path(where).expanduser()
             if not path.is_file():
-                raise ValueError(f"detector '{place}': {path} is no file")
+                raise ValueError(f"detector '{place}': {path} is no file; give FILE.py:FUNCTION")
             spec = importlib.util.spec_from_file_location(f"vesalius_detector_{path.stem}", path)
             assert spec is not None
             assert spec.loader is not None

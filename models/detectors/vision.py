@@ -79,7 +79,11 @@ def vision_folder(source: str) -> Path:
         raise ValueError(f"{folder}: no vision model there (config.json, preprocessor_config.json, safetensors)")
     if not any(folder.glob("*.safetensors")):
         others = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt"))
-        told = f" but {', '.join(others[:3])}; pickles run code and are never loaded: convert them" if others else ""
+        told = (
+            f" but {', '.join(others[:3])}; pickles run code and are never loaded: convert them"
+            if others
+            else "; fetch it again"
+        )
         raise ValueError(f"{folder}: holds no safetensors{told}")
     return folder
 

@@ -74,9 +74,8 @@ def test_a_bad_line_of_a_module_has_no_traceback(tmp_path: Path) -> None:
         "--out",
         str(tmp_path / "run"),
     ]
-    run = subprocess.run(
-        line, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "typings")}
-    )
+    paths = os.pathsep.join([str(ROOT / "typings"), os.environ.get("PYTHONPATH", "")])
+    run = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths})
     assert run.returncode == USAGE
     assert run.stderr.splitlines()[-1].startswith("vesalius: nowhere: no such dataset folder")
     assert "Traceback" not in run.stderr
