@@ -12,13 +12,18 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 from vesalius.demo.compare.values import facts_of, units_of
 from vesalius.demo.export.dicom import dicom_of
 from vesalius.demo.guard.tries import DEVICE, Tries
-from vesalius.demo.page import LABEL, Desk, language_of
+from vesalius.demo.page import LABEL, WORDS, Desk, language_of
+from vesalius.demo.sentences import Refusal, sentence
 from vesalius.demo.store.accounts import LOCAL, SESSION_SECONDS, account_of_session, leave
 from vesalius.demo.store.jobs import find_job
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture, preview_of
 from vesalius.demo.tabs.jobs import listed
 
 COOKIE = "vesalius_session"
+NO_PREVIEW = (
+    "This job is not drawing a picture now, or is someone else's",
+    "该任务目前没有正在生成的图像，或属于他人",
+)
 WRONG = "Name and password do not belong together. 用户名与密码不符。"
 
 
@@ -36,8 +41,21 @@ def required(desk: Desk, request: Request) -> str:
     """The same; 401 where nobody is logged in."""
     name = account_name(desk, request)
     if name is None:
-        raise HTTPException(401, "Log in first")
+        raise http(401, Refusal.of(WORDS["login"]), request)
     return name
+
+
+def http(status: int, error: Exception, request: Request) -> HTTPException:
+    """An answer that lacks what was asked for, and says why in the reader's language."""
+    return HTTPException(status, sentence(error, language_of(request))[0])
+
+
+def refused(error: Exception, request: Request) -> JSONResponse:
+    """The same for scripts of the page that show it: {"error": sentence, "details": the original, where that is
+    another}."""
+    told = dict(zip(("error", "details"), filter(None, sentence(error, language_of(request))), strict=False))
+    status = 400 if isinstance(error, ValueError) else 507 if isinstance(error, OSError) else 500
+    return JSONResponse(told, status, headers={"cache-control": "no-store"})
 
 
 def add_routes(app: FastAPI, desk: Desk) -> None:
@@ -65,7 +83,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         try:
             content, shape = units_of(desk.store, found)
         except ValueError as error:
-            raise HTTPException(404, str(error)) from None
+            raise http(404, error, request) from None
         rows, columns = map(str, shape)
         return Response(
             content, media_type="application/octet-stream",
@@ -78,7 +96,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         try:
             content = dicom_of(desk.store, found)
         except ValueError as error:
-            raise HTTPException(422, str(error)) from None
+            raise http(422, error, request) from None
         return Response(
             content, media_type="application/dicom",
             headers={
@@ -91,7 +109,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         try:
             content = preview_of(desk.store, find_job(desk.store, required(desk, request), job).id).read_bytes()
         except (ValueError, OSError):
-            raise HTTPException(404, "This job is not drawing a picture now, or is someone else's") from None
+            raise http(404, Refusal.of(NO_PREVIEW), request) from None
         return Response(content, media_type="image/png", headers={"cache-control": "no-store", "x-label": LABEL})
 
     @app.get("/trouble")
@@ -141,7 +159,7 @@ def owned(desk: Desk, request: Request, picture: str) -> StoredPicture:
         file_of(desk.store, found)
         return found
     except ValueError as error:
-        raise HTTPException(404, str(error)) from None
+        raise http(404, error, request) from None
 
 
 def _login_html(remark: str = "") -> str:

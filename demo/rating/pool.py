@@ -20,6 +20,7 @@ from vesalius.data.images.image import image_shape
 from vesalius.data.record import Record, digest_file, metadata_files, stream_records
 from vesalius.data.texts.prompt import clean
 from vesalius.demo.config import DemoConfig
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.pictures import file_of, find_picture
 from vesalius.demo.store.schema import Store
 from vesalius.eval.readers.choice import Candidate, Strata, of_record, of_sample
@@ -106,7 +107,7 @@ def put_to_rating(store: Store, account: str, pictures: Sequence[str], on: bool 
         for picture in pictures:
             mine = db.execute("SELECT 1 FROM pictures WHERE id = ? AND account = ?", [picture, account]).fetchone()
             if mine is None:
-                raise ValueError("This picture is no longer here, or is someone else's")
+                raise Refusal("This picture is no longer here, or is someone else's", "该图像已不在此处，或属于他人")
             if on:
                 db.execute("INSERT INTO to_rate VALUES (?, ?) ON CONFLICT DO NOTHING", [picture, time.time()])
             else:

@@ -7,7 +7,7 @@ import html
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import gradio as gr
 
@@ -28,7 +28,9 @@ from vesalius.demo.page import (
     t,
     teacher_of,
     text_within,
+    with_details,
 )
+from vesalius.demo.sentences import Refusal, name_of, of_both, sentence
 from vesalius.demo.store.jobs import Job, add_job, find_job
 from vesalius.demo.store.pictures import StoredPicture, find_picture, pictures_of_job
 
@@ -184,7 +186,7 @@ def _add_endpoints(desk: Desk) -> None:
         pictures: list[StoredPicture] = []
         async for job, pictures in _followed(desk, teacher_of(desk, request).name, order):  # noqa: B007
             if job.state == "failed":
-                raise ValueError(job.message)
+                raise Refusal(*(of_both(job.said, each)[0] for each in get_args(Language)))
         return {
             "urls": [f"/pictures/{p.id}.png" for p in pictures], "prompts": [p.sample.text for p in pictures],
             "labels": [p.label for p in pictures],
@@ -206,7 +208,7 @@ def _offered(desk: Desk, text: str, of: Origin, now: object, language: Language)
     try:
         start = _start(desk, text, 0, of)
     except ValueError as error:
-        return gr.update(), f'<p class="compare-off">{html.escape(str(error))}</p>'
+        return gr.update(), f'<p class="compare-off">{html.escape(sentence(error, language)[0])}</p>'
     off = refusals(start, desk.support, language)
     able = [c for c in CHANGES if c not in off]
     told = "".join(
@@ -227,9 +229,12 @@ def _ladder(
     prompt = text_within(text, MAX_TEXT, "The prompt")
     from_seed = new_seed() if seed is None else int(_number(seed, "The seed"))
     if not 0 <= from_seed <= MAX_SEED:
-        raise ValueError(f"The seed is {from_seed}; expected 0 to {MAX_SEED}")
+        raise Refusal(f"The seed is {from_seed}; expected 0 to {MAX_SEED}", f"种子为 {from_seed}；应为 0 至 {MAX_SEED}")
     if not prompt.strip():
-        raise ValueError(f"The prompt is empty; describe the start, for instance '{EXAMPLE}'")
+        raise Refusal(
+            f"The prompt is empty; describe the start, for instance '{EXAMPLE}'",
+            f"描述为空；请描述起点，例如“{EXAMPLE}”",
+        )
     start = _start(desk, prompt, from_seed, of)
     first, last = (None if n is None else _number(n, "The range") for n in (low, high))
     steps = ladder(
@@ -246,7 +251,7 @@ def _start(desk: Desk, text: str, seed: int, of: Origin) -> Start:
 
 def _number(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 2**53:
-        raise ValueError(f"{what}: expected a number")
+        raise Refusal(f"{what}: expected a number", f"{name_of(what)}：应为数字")
     return value
 
 
@@ -270,7 +275,7 @@ async def _followed(desk: Desk, account: str, order: Order) -> AsyncIterator[tup
 def _told(job: Job, start: Start, change: str, language: Language) -> str:
     """Where a job stands, in a sentence."""
     if job.state == "failed":
-        return f'<p role="alert" class="compare-failed">{html.escape(job.message)}</p>'
+        return f'<p role="alert" class="compare-failed">{with_details(*of_both(job.said, language), language)}</p>'
     seeds = {ask.seed for ask in job.order.asks}
     values = {
         "ahead": job.ahead, "number": min(job.done + 1, job.num), "num": job.num,

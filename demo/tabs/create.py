@@ -15,8 +15,10 @@ import gradio as gr
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
 from vesalius.demo.create.choices import Menu
 from vesalius.demo.create.settings import FROM_PROMPT, new_seed, order_from, order_of_upload, remark, settings_of
+from vesalius.demo.create.weakness import told_weak
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order, order_of
 from vesalius.demo.page import Desk, Language, Words, language_of, plainly, say, t, teacher_of, text_within
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.jobs import Job, add_job, find_job, jobs_of, pause_job, resume_job
 from vesalius.demo.store.pictures import find_picture
 from vesalius.demo.store.schema import Store
@@ -51,7 +53,7 @@ WORDS: Words = {
         "its settings.",
         "图像将显示在此处，并附网络的判读结果。将图像拖放到本页即可调用其设置。",
     ),
-    "create.weak": ("Mind: {text}.", "注意（{text}）。"),
+    "create.weak": ("Mind: {text}.", "注意：{text}。"),
     "create.choice": ("Choice", "选择"),
 }  # fmt: skip
 
@@ -190,7 +192,7 @@ def build(desk: Desk) -> None:
         """The settings of a PNG that was drawn here or elsewhere, and whether they give the same picture here."""
         teacher_of(desk, request)
         if not path:
-            raise ValueError("No file was sent; choose a PNG")
+            raise Refusal("No file was sent; choose a PNG", "未收到文件；请选择 PNG")
         try:
             made, recipe = order_of_upload(Path(path))
         finally:
@@ -246,8 +248,8 @@ def _weak(desk: Desk, prompt: str, modality: str | None, language: Language) -> 
     found = find_modality(modality) if modality else modality_in(prompt)
     if desk.support is None or found is None or len(prompt) > MAX_TEXT:
         return ""
-    told = desk.support.warn(prompt, found.name)
-    return "" if told is None else _remark(say(WORDS, "create.weak", language, text=told))
+    weak = desk.support.weakness(prompt, found.name)
+    return "" if weak is None else _remark(say(WORDS, "create.weak", language, text=told_weak(weak, language)))
 
 
 def _remark(text: str) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from vesalius.demo.board import board
 from vesalius.demo.page import WORDS as PAGE
-from vesalius.demo.page import Desk, Language, Words, say
+from vesalius.demo.page import Desk, Language, Words, say, with_details
+from vesalius.demo.sentences import of_both
 from vesalius.demo.store.jobs import Job, find_job
 from vesalius.demo.store.pictures import StoredPicture, pictures_of_job
 
@@ -50,7 +51,9 @@ async def follow(desk: Desk, account: str, job: str, language: Language, *, want
         try:
             now = find_job(desk.store, account, job)
         except ValueError:
-            yield Shown(status=_status(say(WORDS, "following.gone", language)), bar="", board="", state="gone")
+            yield Shown(
+                status=_status(say(WORDS, "following.gone", language), "", language), bar="", board="", state="gone"
+            )
             return
         pictures = pictures_of_job(desk.store, account, job)
         shown = look_of(desk, now, pictures, language)
@@ -77,9 +80,10 @@ def look_of(desk: Desk, job: Job, pictures: list[StoredPicture], language: Langu
     if job.state == "running" and job.step:
         bar += _preview(job, language)
     told = [_sentence(job, language), *_estimate(job, language)]
+    details = of_both(job.said, language)[1] if job.state == "failed" else ""
     return Shown(
-        status=_status(" ".join(told)), bar=f"{bar}</div>", board=board(pictures, language) if pictures else "",
-        state=job.state,
+        status=_status(" ".join(told), details, language), bar=f"{bar}</div>",
+        board=board(pictures, language) if pictures else "", state=job.state,
     )  # fmt: skip
 
 
@@ -89,7 +93,13 @@ def _sentence(job: Job, language: Language) -> str:
         return say(WORDS, f"following.{key}", language, ahead=job.ahead)
     number = min(job.done + 1, job.num)
     return say(
-        WORDS, f"following.{job.state}", language, number=number, num=job.num, done=job.done, message=job.message
+        WORDS,
+        f"following.{job.state}",
+        language,
+        number=number,
+        num=job.num,
+        done=job.done,
+        message=of_both(job.said, language)[0],
     )
 
 
@@ -115,5 +125,5 @@ def _preview(job: Job, language: Language) -> str:
     return f'<figure class="create-preview">{image}<figcaption>{caption}</figcaption></figure>'
 
 
-def _status(text: str) -> str:
-    return f'<p class="create-status">{html.escape(text)}</p>'
+def _status(text: str, details: str, language: Language) -> str:
+    return f'<div class="create-status">{with_details(text, details, language)}</div>'

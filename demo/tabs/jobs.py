@@ -13,8 +13,21 @@ from typing import Any
 
 import gradio as gr
 
-from vesalius.demo.page import LABEL, Desk, Language, Words, account_of, language_of, plainly, say, t, text_within
+from vesalius.demo.page import (
+    LABEL,
+    Desk,
+    Language,
+    Words,
+    account_of,
+    language_of,
+    plainly,
+    say,
+    t,
+    text_within,
+    with_details,
+)
 from vesalius.demo.page import WORDS as PAGE_WORDS
+from vesalius.demo.sentences import Refusal, of_both
 from vesalius.demo.store.clearing import delete_job
 from vesalius.demo.store.jobs import Job, find_job, jobs_of, pause_job, resume_job, retry_job
 from vesalius.demo.store.pictures import StoredPicture, pictures_of_job, preview_of
@@ -84,7 +97,7 @@ def build(desk: Desk) -> None:
     def act(wished: str, request: gr.Request) -> str:
         verb, _, job = text_within(wished, 100, "The wish").partition("#")[0].partition(" ")
         if verb not in ("pause", "resume", "retry", "delete"):
-            raise ValueError("This cannot be done with a job")
+            raise Refusal("This cannot be done with a job", "不能对任务进行此操作")
         return f"<p>{html.escape(_done(desk, account_of(desk, request).name, verb, job, language_of(request)))}</p>"
 
     wish.input(plainly(act), inputs=wish, outputs=said, api_visibility="private", show_progress="hidden").then(
@@ -203,7 +216,8 @@ def _now(job: Job, language: Language) -> str:
         if job.left is not None:
             parts.append(say(WORDS, "jobs.left", language, time=_time(job.left, language)))
     words = " · ".join(html.escape(part) for part in parts)
-    message = f'<p class="jobs-message">{html.escape(job.message)}</p>' if job.message else ""
+    why = with_details(*of_both(job.said, language), language)
+    message = f'<div class="jobs-message">{why}</div>' if job.said else ""
     name = html.escape(say(WORDS, "jobs.progress", language))
     bar = f'<progress aria-label="{name}" max="{job.num * steps}" value="{job.done * steps + step}"></progress>'
     return f"<p>{words}</p>{message}{'' if job.is_over else bar}"
