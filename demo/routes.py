@@ -14,12 +14,12 @@ from vesalius.demo.export.dicom import dicom_of
 from vesalius.demo.guard.tries import DEVICE, Tries
 from vesalius.demo.page import LABEL, WORDS, Desk, language_of
 from vesalius.demo.sentences import Refusal, sentence
-from vesalius.demo.store.accounts import LOCAL, SESSION_SECONDS, account_of_session, leave
+from vesalius.demo.store.accounts import LOCAL, SESSION_SECONDS, account_of_session, find_account, leave
 from vesalius.demo.store.jobs import find_job
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture, preview_of
 from vesalius.demo.tabs.jobs import listed
 
-COOKIE = "vesalius_session"
+COOKIE, ROLE = "vesalius_session", "vesalius_role"
 NO_PREVIEW = (
     "This job is not drawing a picture now, or is someone else's",
     "该任务目前没有正在生成的图像，或属于他人",
@@ -137,9 +137,10 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             return HTMLResponse(_login_html(WRONG), status_code=401)
         leave(desk.store, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse("/", status_code=303)
-        for cookie, value in ((COOKIE, secret), (DEVICE, tries.device(name))):
+        role = find_account(desk.store, name).role  # for the page's own script, which shows no tab that would refuse
+        for cookie, value in ((COOKIE, secret), (DEVICE, tries.device(name)), (ROLE, role)):
             answer.set_cookie(
-                cookie, value, max_age=SESSION_SECONDS, httponly=True, samesite="strict", path="/",
+                cookie, value, max_age=SESSION_SECONDS, httponly=cookie != ROLE, samesite="strict", path="/",
                 secure=request.url.scheme == "https",
             )  # fmt: skip
         return answer
@@ -149,6 +150,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         leave(desk.store, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse("/login", status_code=303)
         answer.delete_cookie(COOKIE, path="/")
+        answer.delete_cookie(ROLE, path="/")
         return answer
 
 

@@ -77,16 +77,22 @@ def order_from(
     )  # fmt: skip
 
 
+NEW_SEED = f"() => crypto.getRandomValues(new Uint32Array(1))[0] % {SHORT_SEED}"
+"""The same in the browser, where each page that is opened begins with another one."""
+
+
 def new_seed() -> int:
     """A seed that a teacher can read aloud."""
     return secrets.randbelow(SHORT_SEED)
 
 
 def settings_of(order: Order) -> tuple[str, str, int, int, int, float, str]:
-    """The page's fields of an order: prompt, modality, number, seed, steps, guidance, negative prompt."""
+    """The page's fields of an order: prompt, modality, number, seed, steps, guidance, negative prompt. Of a ladder's
+    they are those of its first picture."""
     ask = order.asks[0]
+    num = len(order.asks) if order.kind == "create" else 1
     return (
-        ask.prompt, ask.modality or FROM_PROMPT, len(order.asks), ask.seed, order.steps, order.guidance,
+        ask.prompt, ask.modality or FROM_PROMPT, num, ask.seed, order.steps, order.guidance_of(ask),
         order.negative,
     )  # fmt: skip
 

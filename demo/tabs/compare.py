@@ -15,13 +15,12 @@ from vesalius.demo.board import board
 from vesalius.demo.compare.ladder_words import Start
 from vesalius.demo.compare.ladders import CHANGES, PAIRS, SCALED, Change, Step, asks, bounds, ladder, refusals, start_of
 from vesalius.demo.compare.values import difference_of
-from vesalius.demo.create.settings import new_seed
+from vesalius.demo.create.settings import NEW_SEED, new_seed
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order
 from vesalius.demo.page import (
     Desk,
     Language,
     Words,
-    account_of,
     language_of,
     plainly,
     say,
@@ -115,7 +114,7 @@ def build(desk: Desk) -> None:
             None, label=t("compare.high"), info=t("compare.range_info"), elem_id="compare-high", visible=False
         )
         seed = gr.Number(  # a value of its own: gradio shows 0 for none, and 0 would be drawn
-            new_seed, precision=0, label=t("compare.seed"), info=t("compare.seed_info"), elem_id="compare-seed"
+            new_seed(), precision=0, label=t("compare.seed"), info=t("compare.seed_info"), elem_id="compare-seed"
         )
     with gr.Accordion(t("compare.more"), open=False):
         steps = gr.Slider(1, MAX_STEPS, desk.model.steps, step=1, label=t("compare.steps"))
@@ -135,7 +134,7 @@ def build(desk: Desk) -> None:
         return gr.update(visible=chosen not in PAIRS), shown[0], shown[1]
 
     def taken(wish: str, request: gr.Request) -> tuple[Any, ...]:
-        picture = find_picture(desk.store, account_of(desk, request).name, wish.partition("#")[0])
+        picture = find_picture(desk.store, teacher_of(desk, request).name, wish.partition("#")[0])
         sample = picture.sample
         return sample.text, (sample.text, sample.modality), sample.seed, sample.steps, sample.guidance
 
@@ -164,7 +163,9 @@ def build(desk: Desk) -> None:
     )  # fmt: skip
     link = desk.links["to_compare"]
     link.input(plainly(taken), inputs=link, outputs=[prompt, origin, seed, steps, guidance], **quick)
-    gr.on([cast(gr.Blocks, gr.context.Context.root_block).load], plainly(offered), **about)
+    root = cast(gr.Blocks, gr.context.Context.root_block)
+    root.load(plainly(offered), **about)
+    root.load(None, outputs=seed, js=NEW_SEED, api_visibility="private")
     _add_endpoints(desk)
 
 
@@ -177,6 +178,7 @@ def _add_endpoints(desk: Desk) -> None:
     ) -> dict[str, Any]:  # fmt: skip
         """Draw the same seed with one thing changed. change: normal, left, right, bilateral, sides, finding, size,
         count, guidance or seed. steps: pictures, 2 to 8. low and high: of a size in mm, a count or a guidance."""
+        account = teacher_of(desk, request).name
         start, rungs = _ladder(
             desk, prompt, change, steps, low, high, seed, language=language_of(request), guidance=desk.model.guidance
         )
@@ -184,7 +186,7 @@ def _add_endpoints(desk: Desk) -> None:
             asks=asks(rungs, start.modality), steps=desk.model.steps, guidance=desk.model.guidance, kind="compare"
         )
         pictures: list[StoredPicture] = []
-        async for job, pictures in _followed(desk, teacher_of(desk, request).name, order):  # noqa: B007
+        async for job, pictures in _followed(desk, account, order):  # noqa: B007
             if job.state == "failed":
                 raise Refusal(*(of_both(job.said, each)[0] for each in get_args(Language)))
         return {
@@ -195,7 +197,7 @@ def _add_endpoints(desk: Desk) -> None:
     def difference(first: str, second: str, request: gr.Request = None) -> dict[str, Any]:  # type: ignore[assignment]
         """What the second of two pictures, given by their ids, has more than the first: mean absolute difference,
         largest, mean, and the share of pixels that changed, in HU where both have them, else in grey levels."""
-        name = account_of(desk, request).name
+        name = teacher_of(desk, request).name
         a, b = (find_picture(desk.store, name, text_within(p, 100, "The picture's id")) for p in (first, second))
         return asdict(difference_of(desk.store, a, b))
 

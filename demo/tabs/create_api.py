@@ -75,6 +75,7 @@ def add(desk: Desk, menu: Menu) -> None:
         size: Any = None,
         count: Any = 1,
         language: str = "en",
+        request: gr.Request = None,  # type: ignore[assignment]
     ) -> str:
         """A prompt in words of the training, as the page's builder makes it.
 
@@ -87,6 +88,7 @@ def add(desk: Desk, menu: Menu) -> None:
             count: how many
             language: en or zh
         """
+        teacher_of(desk, request)
         words: dict[str, Any] = {
             name: text_within(value, LONGEST, f"The {name}").strip()
             for name, value in (("modality", modality), ("organ", organ), ("finding", finding), ("side", side))

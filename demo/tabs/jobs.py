@@ -18,11 +18,11 @@ from vesalius.demo.page import (
     Desk,
     Language,
     Words,
-    account_of,
     language_of,
     plainly,
     say,
     t,
+    teacher_of,
     text_within,
     with_details,
 )
@@ -98,7 +98,7 @@ def build(desk: Desk) -> None:
         verb, _, job = text_within(wished, 100, "The wish").partition("#")[0].partition(" ")
         if verb not in ("pause", "resume", "retry", "delete"):
             raise Refusal("This cannot be done with a job", "不能对任务进行此操作")
-        return f"<p>{html.escape(_done(desk, account_of(desk, request).name, verb, job, language_of(request)))}</p>"
+        return f"<p>{html.escape(_done(desk, teacher_of(desk, request).name, verb, job, language_of(request)))}</p>"
 
     wish.input(plainly(act), inputs=wish, outputs=said, api_visibility="private", show_progress="hidden").then(
         None, js="() => window.vesalius.jobs.refresh()", api_visibility="private"
@@ -112,27 +112,27 @@ def endpoints(desk: Desk) -> dict[str, Callable[..., Any]]:
 
     def jobs(request: gr.Request) -> list[dict[str, Any]]:
         """Your jobs, the newest first, without their pictures."""
-        return [told(job) for job in jobs_of(desk.store, account_of(desk, request).name)]
+        return [told(job) for job in jobs_of(desk.store, teacher_of(desk, request).name)]
 
     def job(job: str, request: gr.Request) -> dict[str, Any]:
         """One job of yours: its state, place, progress and pictures, with their addresses on this server."""
-        return _whole(find_job(desk.store, account_of(desk, request).name, job))
+        return _whole(find_job(desk.store, teacher_of(desk, request).name, job))
 
     def pause(job: str, request: gr.Request) -> dict[str, Any]:
         """Let a job rest that waits or is being drawn; what it has drawn stays."""
-        return _whole(pause_job(desk.store, account_of(desk, request).name, job))
+        return _whole(pause_job(desk.store, teacher_of(desk, request).name, job))
 
     def resume(job: str, request: gr.Request) -> dict[str, Any]:
         """Let a paused job go on, at its place in the queue."""
-        return _whole(resume_job(desk.store, account_of(desk, request).name, job))
+        return _whole(resume_job(desk.store, teacher_of(desk, request).name, job))
 
     def retry(job: str, request: gr.Request) -> dict[str, Any]:
         """Try a failed job again, at the end of the queue."""
-        return _whole(_retried(desk, account_of(desk, request).name, job))
+        return _whole(_retried(desk, teacher_of(desk, request).name, job))
 
     def delete(job: str, request: gr.Request) -> dict[str, Any]:
         """Delete a job and its pictures; kept: how many stay, since a case, a quiz or a rating uses them."""
-        return {"id": job, "kept": delete_job(desk.store, account_of(desk, request).name, job)}
+        return {"id": job, "kept": delete_job(desk.store, teacher_of(desk, request).name, job)}
 
     def _whole(found: Job) -> dict[str, Any]:
         pictures = [_told_picture(p) for p in pictures_of_job(desk.store, found.account, found.id)]
