@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -167,6 +168,13 @@ def with_details(text: str, details: str, language: Language) -> str:
         return shown
     summary = say(WORDS, "details", language)
     return f"{shown}<details><summary>{summary}</summary>{html.escape(details, quote=False)}</details>"
+
+
+def forget(upload: str | None) -> None:
+    """Delete a file that somebody sent, as soon as it was read: gradio keeps such for a day, under a name that all can
+    work out who have the file."""
+    if upload:
+        Path(upload).unlink(missing_ok=True)
 
 
 def text_within(value: object, most: int, what: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import FastAPI, Form, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from vesalius.demo.compare.contact_sheet import sheet_pictures, sheet_png
 from vesalius.demo.compare.values import facts_of, units_of
 from vesalius.demo.export.dicom import dicom_of
 from vesalius.demo.guard.tries import DEVICE, Tries
@@ -20,10 +21,6 @@ from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture, p
 from vesalius.demo.tabs.jobs import listed
 
 COOKIE, ROLE = "vesalius_session", "vesalius_role"
-NO_PREVIEW = (
-    "This job is not drawing a picture now, or is someone else's",
-    "该任务目前没有正在生成的图像，或属于他人",
-)
 WRONG = "Name and password do not belong together. 用户名与密码不符。"
 
 
@@ -104,12 +101,25 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             },
         )  # fmt: skip
 
+    @app.get("/sheets/{pictures}.png")
+    def sheet(pictures: str, request: Request) -> Response:
+        try:
+            found = sheet_pictures(desk.store, required(desk, request), pictures.split(","))
+            content = sheet_png(desk.store, found)
+        except ValueError as error:
+            raise http(404, error, request) from None
+        return Response(content, media_type="image/png", headers={"cache-control": "no-store", "x-label": LABEL})
+
     @app.get("/previews/{job}.png")
     def preview(job: str, request: Request) -> Response:
         try:
-            content = preview_of(desk.store, find_job(desk.store, required(desk, request), job).id).read_bytes()
-        except (ValueError, OSError):
-            raise http(404, Refusal.of(NO_PREVIEW), request) from None
+            path = preview_of(desk.store, find_job(desk.store, required(desk, request), job).id)
+        except ValueError as error:
+            raise http(404, error, request) from None
+        try:
+            content = path.read_bytes()
+        except OSError:  # its picture is there by now, or not begun: nothing is wrong, and there is nothing to show
+            return Response(status_code=204, headers={"cache-control": "no-store"})
         return Response(content, media_type="image/png", headers={"cache-control": "no-store", "x-label": LABEL})
 
     @app.get("/trouble")

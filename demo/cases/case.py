@@ -71,6 +71,11 @@ class Case:
         return {k: v for k, v in row.items() if k not in ("id", "created", "updated")}
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nobody wrote anything, and no picture is there."""
+        return not (self.images or any(getattr(self, name) for name in (*TEXTS, *LISTS)))
+
+    @property
     def written(self) -> str:
         """All its words, for a search."""
         captions = (image.caption for image in self.images)
@@ -148,9 +153,18 @@ def asked(case: Case) -> Case:
 
 def told_early(case: Case) -> tuple[str, ...]:
     """Words of the diagnosis that history or captions of the question say already."""
-    question = folded(" ".join((case.history, *(i.caption for i in case.images if not i.in_answer))))
-    words: list[str] = []
-    for word in _WORD.findall(folded(case.diagnosis)):
+    return _shared(case.diagnosis, " ".join((case.history, *(i.caption for i in case.images if not i.in_answer))))
+
+
+def told_by_title(case: Case) -> tuple[str, ...]:
+    """Words of the diagnosis that the title says already."""
+    return _shared(case.diagnosis, case.title)
+
+
+def _shared(diagnosis: str, text: str) -> tuple[str, ...]:
+    """Words of a diagnosis that a text says: of Chinese two characters, else five letters or more."""
+    question, words = folded(text), list[str]()
+    for word in _WORD.findall(folded(diagnosis)):
         words += [word[i : i + 2] for i in range(len(word) - 1)] if is_chinese(word) else [word]
     return tuple(dict.fromkeys(word for word in words if word in question))
 

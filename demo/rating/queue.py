@@ -130,9 +130,11 @@ def next_turn(store: Store, pool: Pool, rater: Rater, mode: str, *, real_share: 
         chosen = _next_pair(pool, rater, seen) if mode == "pair" else _next_one(pool, rater, seen, place, real_share)
         if chosen is None:
             return None
+        first = chosen.pictures[0]
+        text = first.text if mode == "pair" else pool.told(first)  # a pair is of one prompt, and synthetic
         body = {
-            "mode": mode, "sha256": [p.sha256 for p in chosen.pictures], "origin": chosen.pictures[0].origin,
-            "repeat": chosen.is_repeat, "text": shortened(chosen.pictures[0].text, MOST_TEXT), "size": chosen.size,
+            "mode": mode, "sha256": [p.sha256 for p in chosen.pictures], "origin": first.origin,
+            "repeat": chosen.is_repeat, "text": shortened(text, MOST_TEXT), "size": chosen.size,
         }  # fmt: skip
         ticket = secrets.token_urlsafe(12)
         db.execute("INSERT INTO shown VALUES (?, ?, ?, ?, NULL)", [rater.key, place, ticket, json.dumps(body)])

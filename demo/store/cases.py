@@ -39,8 +39,10 @@ class Draft:
 def save_case(store: Store, account: str, case: Case, *, seen: float = 0.0) -> Case:
     """Keep a case: a new one where it has no id, else the changed one in place of that of the stamp `seen`.
 
-    ValueError where the case is not this person's, or a picture is not; `CaseChanged` where it was saved meanwhile.
+    ValueError where it is empty, or it or a picture is not this person's; `CaseChanged` where it was saved meanwhile.
     """
+    if case.is_empty:
+        raise Refusal("The case is empty; write something, or add a picture", "病例是空的；请填写内容或添加图像")
     with store.write() as db:
         old = None if not case.id else _row(db, account, case.id)
         if old is not None and old["updated"] != seen:
@@ -158,7 +160,7 @@ def newest_draft(store: Store, account: str, case: str | None = None) -> Draft |
 def set_aside(store: Store, account: str) -> Case | None:
     """Make the draft of a new case a case, so that the next new one does not overwrite it; None where there is none."""
     draft = newest_draft(store, account, "")
-    if draft is None or not (draft.case.written.strip() or draft.case.images):
+    if draft is None or draft.case.is_empty:
         return None
     with store.read() as db:
         there = _modalities(db, account, [image.picture for image in draft.case.images])

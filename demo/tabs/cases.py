@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
-from vesalius.demo.cases.case import MOST_IMAGES, Case, CaseImage, case_of, first_draft, told_early
+from vesalius.demo.cases.case import MOST_IMAGES, Case, CaseImage, case_of, first_draft, told_by_title, told_early
 from vesalius.demo.export import pacs
 from vesalius.demo.export.page import article
 from vesalius.demo.export.sheet import sheet_of, sheet_of_id
@@ -164,6 +164,8 @@ class Actions:
         told = [say(WORDS, "cases.saved", language, time=_clock(kept.updated))]
         if early := told_early(kept):
             told.append(say(WORDS, "cases.early", language, named=", ".join(early)))
+        if named := told_by_title(kept):
+            told.append(say(WORDS, "cases.title_tells", language, named=", ".join(named)))
         return self._shown(kept, unknown, request, told=". ".join(told))
 
     def copy(self, unknown: bool, request: gr.Request, *written: Any) -> Update:

@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 import gradio as gr
 
 from vesalius.demo.board import board
+from vesalius.demo.compare.contact_sheet import sheet_path, sheet_pictures
 from vesalius.demo.compare.ladder_words import Start
 from vesalius.demo.compare.ladders import CHANGES, PAIRS, SCALED, Change, Step, asks, bounds, ladder, refusals, start_of
 from vesalius.demo.compare.values import difference_of
@@ -32,10 +33,11 @@ from vesalius.demo.page import (
 from vesalius.demo.sentences import Refusal, name_of, of_both, sentence
 from vesalius.demo.store.jobs import Job, add_job, find_job
 from vesalius.demo.store.pictures import StoredPicture, find_picture, pictures_of_job
+from vesalius.demo.tabs.following import stop_button, turned
 
 POLL_SECONDS = 0.2
 Origin = tuple[str, str]
-EXAMPLE = "Chest CT with a 20 mm nodule in the left lung."
+EXAMPLE = ("Chest CT with a 20 mm nodule in the left lung.", "胸部CT，左肺可见20毫米结节。")
 WORDS: Words = {
     "compare.tab": ("Compare", "对比"),
     "compare.intro": (
@@ -93,7 +95,7 @@ def build(desk: Desk) -> None:
     gr.Markdown(t("compare.intro"))
     origin = gr.State(("", ""))  # a picture's prompt, and the modality that holds as long as it is not changed
     prompt = gr.Textbox(
-        EXAMPLE,
+        EXAMPLE[0],
         label=t("compare.prompt"),
         info=t("compare.prompt_info"),
         lines=2,
@@ -119,7 +121,10 @@ def build(desk: Desk) -> None:
     with gr.Accordion(t("compare.more"), open=False):
         steps = gr.Slider(1, MAX_STEPS, desk.model.steps, step=1, label=t("compare.steps"))
         guidance = gr.Slider(1, MAX_GUIDANCE, desk.model.guidance, step=0.5, label=t("compare.guidance"))
-    press = gr.Button(t("compare.draw"), variant="primary", elem_id="compare-draw")
+    with gr.Row():
+        press = gr.Button(t("compare.draw"), variant="primary", elem_id="compare-draw", min_width=140)
+        stop = gr.Button(t("create.stop"), interactive=False, elem_id="compare-stop", min_width=100)
+    current = gr.Textbox(visible="hidden", elem_id="compare-job", label="job")
     status = gr.HTML(elem_id="compare-status", padding=False)
     row = gr.HTML(elem_id="compare-row", padding=False)
 
@@ -141,7 +146,7 @@ def build(desk: Desk) -> None:
     async def drawn(
         text: object, of: Origin, chosen: object, many: object, first: object, last: object, from_seed: object,
         denoising: object, scale: object, request: gr.Request,
-    ) -> AsyncIterator[tuple[str, str]]:  # fmt: skip
+    ) -> AsyncIterator[tuple[Any, ...]]:  # fmt: skip
         start, rungs = _ladder(
             desk, text, chosen, many, first, last, from_seed, of=of, language=language_of(request),
             guidance=_number(scale, "The guidance"),
@@ -151,20 +156,32 @@ def build(desk: Desk) -> None:
             guidance=_number(scale, "The guidance"), kind="compare",
         )  # fmt: skip
         async for job, pictures in _followed(desk, teacher_of(desk, request).name, order):
-            yield _told(job, start, str(chosen), language_of(request)), _row(pictures, language_of(request))
+            told = _told(job, start, str(chosen), language_of(request))
+            yield told, _row(pictures, language_of(request)), stop_button(job.state), job.id
+
+    def halt(job: str, request: gr.Request) -> Any:
+        """Stop the row that is drawn; it keeps what there is, and goes on at a second press."""
+        account = teacher_of(desk, request).name
+        return stop_button(turned(desk.store, account, text_within(job, 100, "The job")))
+
+    def greet(now: str, request: gr.Request) -> Any:
+        """The example in the reader's language, unless something else was written meanwhile."""
+        return EXAMPLE[1] if language_of(request) == "zh" and now == EXAMPLE[0] else gr.skip()
 
     quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     about = {"inputs": [prompt, origin, change], "outputs": [change, off], **quick}
     prompt.change(plainly(offered), trigger_mode="always_last", **about)
     change.change(plainly(scaled), inputs=[change, prompt, origin], outputs=[num, low, high], **quick)
     press.click(
-        plainly(drawn), inputs=[prompt, origin, change, num, low, high, seed, steps, guidance], outputs=[status, row],
+        plainly(drawn), inputs=[prompt, origin, change, num, low, high, seed, steps, guidance],
+        outputs=[status, row, stop, current],
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip
+    stop.click(plainly(halt), inputs=current, outputs=stop, concurrency_limit=None, **quick)
     link = desk.links["to_compare"]
     link.input(plainly(taken), inputs=link, outputs=[prompt, origin, seed, steps, guidance], **quick)
     root = cast(gr.Blocks, gr.context.Context.root_block)
-    root.load(plainly(offered), **about)
+    root.load(greet, inputs=prompt, outputs=prompt, queue=False, **quick).then(plainly(offered), **about)
     root.load(None, outputs=seed, js=NEW_SEED, api_visibility="private")
     _add_endpoints(desk)
 
@@ -194,6 +211,12 @@ def _add_endpoints(desk: Desk) -> None:
             "labels": [p.label for p in pictures],
         }  # fmt: skip
 
+    def compare_sheet(pictures: list[str], request: gr.Request = None) -> str:  # type: ignore[assignment]
+        """Where pictures of yours, given by their ids, are fetched side by side as one PNG: each with its label below,
+        and with all labels, prompts and seeds in the file's Description."""
+        name = teacher_of(desk, request).name
+        return sheet_path([p.id for p in sheet_pictures(desk.store, name, pictures)])
+
     def difference(first: str, second: str, request: gr.Request = None) -> dict[str, Any]:  # type: ignore[assignment]
         """What the second of two pictures, given by their ids, has more than the first: mean absolute difference,
         largest, mean, and the share of pixels that changed, in HU where both have them, else in grey levels."""
@@ -203,6 +226,7 @@ def _add_endpoints(desk: Desk) -> None:
 
     gr.api(plainly(compare), api_name="compare")
     gr.api(plainly(difference), api_name="difference")
+    gr.api(plainly(compare_sheet), api_name="compare_sheet")
 
 
 def _offered(desk: Desk, text: str, of: Origin, now: object, language: Language) -> tuple[Any, str]:
@@ -234,8 +258,8 @@ def _ladder(
         raise Refusal(f"The seed is {from_seed}; expected 0 to {MAX_SEED}", f"种子为 {from_seed}；应为 0 至 {MAX_SEED}")
     if not prompt.strip():
         raise Refusal(
-            f"The prompt is empty; describe the start, for instance '{EXAMPLE}'",
-            f"描述为空；请描述起点，例如“{EXAMPLE}”",
+            f"The prompt is empty; describe the start, for instance '{EXAMPLE[0]}'",
+            f"描述为空；请描述起点，例如“{EXAMPLE[1]}”",
         )
     start = _start(desk, prompt, from_seed, of)
     first, last = (None if n is None else _number(n, "The range") for n in (low, high))

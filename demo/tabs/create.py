@@ -25,13 +25,12 @@ from vesalius.demo.create.settings import (
 )
 from vesalius.demo.create.weakness import told_weak
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order, order_of
-from vesalius.demo.page import Desk, Language, Words, language_of, plainly, say, t, teacher_of, text_within
+from vesalius.demo.page import Desk, Language, Words, forget, language_of, plainly, say, t, teacher_of, text_within
 from vesalius.demo.sentences import Refusal
-from vesalius.demo.store.jobs import Job, add_job, find_job, jobs_of, pause_job, resume_job
+from vesalius.demo.store.jobs import Job, add_job, find_job, jobs_of
 from vesalius.demo.store.pictures import find_picture, pictures_of_job
-from vesalius.demo.store.schema import Store
 from vesalius.demo.tabs import builder, create_api
-from vesalius.demo.tabs.following import follow
+from vesalius.demo.tabs.following import follow, stop_button, turned
 
 ASKED = "() => new URLSearchParams(location.search).get('job') || ''"
 TWICE_SECONDS = 1.5
@@ -182,13 +181,13 @@ def build(desk: Desk) -> None:
         with followed.page(str(request.session_hash), ident) as wanted:
             async for each in follow(desk, account.name, ident, language, wanted=wanted):
                 parts = [gr.skip() if part is None else part for part in (each.status, each.bar, each.board)]
-                yield *parts, gr.skip() if each.state is None else _stop_button(each.state)
+                yield *parts, gr.skip() if each.state is None else stop_button(each.state)
 
     def halt(name: str, request: gr.Request) -> Any:
         """Stop the job that is shown; it keeps what it has drawn, and goes on at a second press."""
         account = teacher_of(desk, request)
         ident = text_within(name, 100, "The job").partition("#")[0].strip()
-        return _stop_button(_turn(desk.store, account.name, ident))
+        return stop_button(turned(desk.store, account.name, ident))
 
     def recall_picture(wish: str, request: gr.Request) -> tuple[Any, ...]:
         """The settings of a picture of one's own."""
@@ -207,13 +206,13 @@ def build(desk: Desk) -> None:
 
     def recall(path: str | None, request: gr.Request) -> tuple[Any, ...]:
         """The settings of a PNG that was drawn here or elsewhere, and whether they give the same picture here."""
-        teacher_of(desk, request)
-        if not path:
-            raise Refusal("No file was sent; choose a PNG", "未收到文件；请选择 PNG")
         try:
+            teacher_of(desk, request)
+            if not path:
+                raise Refusal("No file was sent; choose a PNG", "未收到文件；请选择 PNG")
             made, recipe = order_of_upload(Path(path))
         finally:
-            Path(path).unlink(missing_ok=True)
+            forget(path)
         return *settings_of(made), _remark(remark(desk.model, recipe, language_of(request)))
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -247,19 +246,6 @@ def _add_once(desk: Desk, account: str, order: Order) -> Job:
     if last is not None and last.order == order and time.time() - last.created < TWICE_SECONDS and not last.is_over:
         return last
     return add_job(desk.store, account, order, max_jobs=desk.config.max_jobs, max_queue=desk.config.max_queue)
-
-
-def _turn(store: Store, account: str, job: str) -> str:
-    """Pause a job, or let a paused one go on; its state then."""
-    now = find_job(store, account, job)
-    if now.state == "paused":
-        return resume_job(store, account, job).state
-    return now.state if now.is_over else pause_job(store, account, job).state
-
-
-def _stop_button(state: str) -> Any:
-    key = "go_on" if state == "paused" else "stop"
-    return gr.Button(t(f"create.{key}"), interactive=state in ("waiting", "running", "paused"))
 
 
 def _weak(desk: Desk, prompt: str, modality: str | None, language: Language) -> str:

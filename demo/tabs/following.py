@@ -6,13 +6,17 @@ import asyncio
 import html
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
 
 from vesalius.demo.board import board
 from vesalius.demo.page import WORDS as PAGE
-from vesalius.demo.page import Desk, Language, Words, say, with_details
+from vesalius.demo.page import Desk, Language, Words, say, t, with_details
 from vesalius.demo.sentences import of_both
-from vesalius.demo.store.jobs import Job, find_job
-from vesalius.demo.store.pictures import StoredPicture, pictures_of_job
+from vesalius.demo.store.jobs import Job, find_job, pause_job, resume_job
+from vesalius.demo.store.pictures import StoredPicture, pictures_of_job, preview_of
+from vesalius.demo.store.schema import Store
 
 POLL_SECONDS = 0.2
 CHECK_POLLS = 50
@@ -77,7 +81,7 @@ def look_of(desk: Desk, job: Job, pictures: list[StoredPicture], language: Langu
     bar = f'<div class="create-bar" data-job="{html.escape(job.id)}" data-state="{job.state}">'
     if not job.is_over:
         bar += f'<progress value="{share:.3f}" max="1" aria-label="{label}"></progress>'
-    if job.state == "running" and job.step:
+    if job.state == "running" and preview_of(desk.store, job.id).is_file():
         bar += _preview(job, language)
     told = [_sentence(job, language), *_estimate(job, language)]
     details = of_both(job.said, language)[1] if job.state == "failed" else ""
@@ -127,3 +131,17 @@ def _preview(job: Job, language: Language) -> str:
 
 def _status(text: str, details: str, language: Language) -> str:
     return f'<div class="create-status">{with_details(text, details, language)}</div>'
+
+
+def turned(store: Store, account: str, job: str) -> str:
+    """Pause a job, or let a paused one go on; its state then."""
+    now = find_job(store, account, job)
+    if now.state == "paused":
+        return resume_job(store, account, job).state
+    return now.state if now.is_over else pause_job(store, account, job).state
+
+
+def stop_button(state: str) -> Any:
+    """The button of that, as it is in a state."""
+    key = "go_on" if state == "paused" else "stop"
+    return gr.Button(t(f"create.{key}"), interactive=state in ("waiting", "running", "paused"))

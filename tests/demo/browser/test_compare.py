@@ -104,8 +104,8 @@ def test_a_row_is_drawn_looked_at_and_downloaded_as_one_picture(page: Any, tmp_p
         assert sheet.width >= 4 * 256
 
 
-def test_a_picture_is_where_a_row_starts(page: Any, served: Any, keep_phantom: Any) -> None:
-    kept = keep_phantom(served.desk.store, "MRI", seed=5)
+def test_a_picture_is_where_a_row_starts(page: Any, served: Any, keep_picture: Any) -> None:
+    kept = keep_picture(served.desk.store, "MRI", seed=5)
     page.evaluate("id => vesalius.send('to_compare', id)", kept.id)
     page.wait_for_function(
         "text => document.querySelector('#compare-prompt textarea').value === text", arg=kept.sample.text
