@@ -13,6 +13,7 @@ from vesalius.data.images.image import read_recipe
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
 from vesalius.data.texts.prompt import clean
 from vesalius.demo.sentences import Refusal, name_of
+from vesalius.demo.terms import term
 from vesalius.inference.sample import sample_seed
 
 MAX_NUM, MAX_STEPS, MAX_GUIDANCE, MAX_TEXT = 8, 100, 15.0, 4000
@@ -94,7 +95,7 @@ def _check_ask(ask: Ask) -> None:
     elif modality_in(ask.prompt) is None:
         raise Refusal(
             f"The prompt names no modality; name one in it ({', '.join(MODALITIES)}) or choose one under 'Modality'",
-            f"描述中没有说明成像方式；请在描述中写明（{'、'.join(MODALITIES)}），或在“成像方式”中选择",
+            f"描述中没有说明成像方式；请在描述中写明（{term(', '.join(MODALITIES), 'zh')}），或在“成像方式”中选择",
         )
     if not 0 <= ask.seed <= MAX_SEED:
         raise Refusal(f"The seed is {ask.seed}; expected 0 to {MAX_SEED}", f"种子为 {ask.seed}；应为 0 至 {MAX_SEED}")

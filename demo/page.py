@@ -30,7 +30,6 @@ Words = Mapping[str, tuple[str, str]]
 """What is said, by its name: in English, in Chinese."""
 WORDS: dict[str, tuple[str, str]] = {
     "label": ("Synthetic: not for diagnosis", "合成图像：不可用于诊断"),
-    "error": ("This cannot be done", "无法完成"),
     "details": ("Details", "详情（英文）"),
     "login": ("Log in first", "请先登录"),
 }
@@ -157,8 +156,7 @@ def told(error: Exception) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
     language = language_of(LocalContext.request.get(None))
-    title = say(WORDS, "error", language)
-    return gr.Error(with_details(*sentence(error, language), language), title=title, print_exception=False)
+    return gr.Error(with_details(*sentence(error, language), language), print_exception=False)
 
 
 def with_details(text: str, details: str, language: Language) -> str:

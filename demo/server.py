@@ -111,10 +111,11 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
 
     class Server(uvicorn.Server):
         """Uvicorn that takes a signal for the wish that it is, and does not raise it again: what comes after it, the
-        worker's end, is to be done too. A second signal ends it at once."""
+        worker's end, is to be done too. A second one changes nothing: it ends within `LAST_ANSWERS` anyway, and ended
+        at once it would leave gradio's tasks to print what they were at."""
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            self.force_exit, self.should_exit = self.should_exit, True
+            self.should_exit = True
 
     for loop in config.loop:
         if not loop.is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi import FastAPI, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.responses import Response
 
 from vesalius.demo.export.archive import archive_bytes
@@ -13,9 +13,9 @@ from vesalius.demo.export.dicom_study import study_bytes
 from vesalius.demo.export.page import page_html
 from vesalius.demo.export.sheet import Sheet, disposition, file_name, sheet_of_id
 from vesalius.demo.export.slides import slides_bytes
-from vesalius.demo.page import LABEL, Desk
+from vesalius.demo.page import LABEL, Desk, language_of
 from vesalius.demo.routes import http, required
-from vesalius.demo.sentences import Refusal
+from vesalius.demo.sentences import Refusal, sentence
 from vesalius.demo.store.schema import Store
 
 Write = Callable[[Store, Sheet], bytes]
@@ -48,7 +48,7 @@ def add_case_routes(app: FastAPI, desk: Desk) -> None:
             sheet = sheet_of_id(desk.store, account, case, unknown=unknown)
             content = write(desk.store, sheet)
         except ValueError as error:
-            raise http(404, error, request) from None
+            return PlainTextResponse(sentence(error, language_of(request))[0], 404)
         called = disposition(file_name(sheet, ending), inline=show and ending == "html")
         headers = {"content-disposition": called, "content-length": str(len(content)), "cache-control": "no-store"}
         parts = (content[start : start + CHUNK] for start in range(0, len(content), CHUNK))

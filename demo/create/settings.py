@@ -14,6 +14,7 @@ from vesalius.data.modality import MODALITIES
 from vesalius.demo.orders import MAX_SEED, MAX_TEXT, SHORT_SEED, Order, asks_of, recalled
 from vesalius.demo.page import Language, Model, Words, say, text_within
 from vesalius.demo.sentences import Refusal, name_of
+from vesalius.demo.terms import term
 
 FROM_PROMPT = "from the prompt"
 MAX_EDGE = 4096
@@ -60,7 +61,7 @@ def modality_of(value: object) -> str | None:
     if text not in MODALITIES:
         raise Refusal(
             f"The modality '{text}' is not known; expected one of {', '.join(MODALITIES)}",
-            f"未知的成像方式“{text}”；应为 {'、'.join(MODALITIES)} 之一",
+            f"未知的成像方式“{text}”；应为 {term(', '.join(MODALITIES), 'zh')} 之一",
         )
     return text
 

@@ -37,7 +37,7 @@ WORDS: Words = {
     "jobs.tab": ("Jobs", "任务"),
     "jobs.intro": (
         "What you asked for is drawn even if you close this page. First come, first served.",
-        "即使关闭本页，您的任务也会继续绘制。先到先得。",
+        "即使关闭本页，任务也会继续进行，按提交的先后顺序生成。",
     ),
     "jobs.empty": (
         "Nothing yet. What you ask for under 'Create' is listed here.",
@@ -52,7 +52,7 @@ WORDS: Words = {
     "jobs.ahead": ("{num} before it", "前面还有 {num} 个"),
     "jobs.begins": ("begins in about {time}", "约 {time}后开始"),
     "jobs.left": ("about {time} left", "约剩 {time}"),
-    "jobs.count": ("{done} of {num} pictures", "已完成 {done}/{num} 张"),
+    "jobs.count": ("{done} of {num} pictures", "{done}/{num} 幅"),
     "jobs.step": ("step {step} of {steps}", "第 {step}/{steps} 步"),
     "jobs.seconds": ("{num} s", "{num} 秒"),
     "jobs.minutes": ("{num} min", "{num} 分钟"),
@@ -74,7 +74,7 @@ WORDS: Words = {
     "jobs.said_delete": ("Deleted.", "已删除。"),
     "jobs.said_kept": (
         "Deleted, but for {num} pictures that a case, a quiz or a rating uses.",
-        "已删除；病例、测验或评分使用的 {num} 张图像已保留。",
+        "已删除；病例、测验或评分使用的 {num} 幅图像已保留。",
     ),
 }
 ACTIONS = {

@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse
 from vesalius.demo.guard.guard import HEADERS, MAX_BODY, MAX_FORM, Guard
 from vesalius.demo.guard.patience import PatientProtocol
 from vesalius.demo.guard.tries import DEVICE, MOST_FROM_ONE
-from vesalius.demo.routes import COOKIE
+from vesalius.demo.routes import COOKIE, ROLE
 from vesalius.demo.store.accounts import Account, account_of_session, add_account, enter
 from vesalius.demo.store.pictures import file_of
 
@@ -76,8 +76,9 @@ def person(shared: Any) -> Iterator[Callable[[str], httpx.Client]]:
 def test_the_sessions_cookie_is_out_of_scripts_reach_and_secure_behind_https(visitor: httpx.Client) -> None:
     form = {"name": "anna", "password": WORD}
     plain = visitor.post("/login", data=form).headers.get_list("set-cookie")
-    assert {c.partition("=")[0] for c in plain} == {COOKIE, DEVICE}
-    assert all("HttpOnly" in c and "SameSite=strict" in c and "Path=/" in c and "Secure" not in c for c in plain)
+    assert {c.partition("=")[0] for c in plain} == {COOKIE, DEVICE, ROLE}
+    assert [c.partition("=")[0] for c in plain if "HttpOnly" not in c] == [ROLE], "by which the page shows its tabs"
+    assert all("SameSite=strict" in c and "Path=/" in c and "Secure" not in c for c in plain)
     behind = visitor.post("/login", data=form, headers={"x-forwarded-proto": "https"}).headers.get_list("set-cookie")
     assert all("Secure" in c for c in behind)
 
