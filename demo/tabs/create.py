@@ -98,13 +98,13 @@ def build(desk: Desk) -> None:
             with gr.Row():
                 num = gr.Number(
                     label=t("create.num"), value=1, precision=0, minimum=1, maximum=MAX_NUM, elem_id="create-num",
-                    min_width=64, scale=1,
+                    min_width=80, scale=2,
                 )  # fmt: skip
                 seed = gr.Number(
-                    label=t("create.seed"), value=new_seed(), precision=0, minimum=0, maximum=MAX_SEED, min_width=150,
+                    label=t("create.seed"), value=new_seed(), precision=0, minimum=0, maximum=MAX_SEED, min_width=140,
                     scale=4, elem_id="create-seed",
                 )  # fmt: skip
-                again = gr.Button(t("create.new_seed"), min_width=90, scale=2, elem_id="create-new-seed")
+                again = gr.Button(t("create.new_seed"), min_width=150, scale=2, elem_id="create-new-seed")
             with gr.Row():
                 draw = gr.Button(t("create.draw"), variant="primary", elem_id="create-draw", min_width=140)
                 stop = gr.Button(t("create.stop"), interactive=False, elem_id="create-stop", min_width=100)
