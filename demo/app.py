@@ -16,6 +16,8 @@ TABS = {
     "about": about,
 }  # fmt: skip
 """Tabs by their names, in their order."""
+FOR_RATERS = ("rate", "about")
+"""Tabs of those who may only rate."""
 FONTS = ("system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans CJK SC", "Arial", "sans-serif")
 HOUR = 3600
 """Each hour, what people uploaded or fetched a day ago is deleted from gradio's own folder."""
@@ -70,11 +72,21 @@ def translations() -> gr.I18n:
     return gr.I18n(**{"en": english, "zh": chinese, "zh-CN": chinese, "zh-TW": chinese})
 
 
+def unseen() -> str:
+    """Styles by which who may only rate sees no tab that would refuse them. web/app.js marks the page before it is laid
+    out; gradio makes no tab invisible that was never opened. Its bar measures a copy of itself, so that is told too."""
+    places = {name: place for place, name in enumerate(TABS, 1) if name not in FOR_RATERS}
+    each = [
+        f'[data-tab-id="{n}"], #tab-{n}, .tab-wrapper > [aria-hidden] > :nth-child({at})' for n, at in places.items()
+    ]
+    return f':root[data-role="rater"] :is({", ".join(each)}) {{ display: none; }}'
+
+
 def look() -> dict[str, Any]:
     """Theme, styles and scripts, as gradio takes them when a page is mounted; not those of the learners' page."""
     web = resources.files("vesalius.demo") / "web"
     files = [p for p in sorted(web.iterdir(), key=lambda p: p.name) if not p.name.startswith("learner.")]
-    styles = "\n".join(p.read_text() for p in files if p.name.endswith(".css"))
+    styles = "\n".join([*(p.read_text() for p in files if p.name.endswith(".css")), unseen()])
     scripts = "".join(f'<script src="/assets/{p.name}"></script>' for p in files if p.name.endswith(".js"))
     theme = gr.themes.Default(primary_hue="indigo", font=FONTS, font_mono=("ui-monospace", "monospace")).set(
         block_info_text_color="*neutral_600", input_placeholder_color="*neutral_500",

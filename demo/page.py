@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import html
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.context import LocalContext
 from gradio.i18n import I18nData
 
 from vesalius.demo.drawing.model import Model as Model
+from vesalius.demo.sentences import RATER, Refusal, name_of, sentence
+from vesalius.demo.sentences import Language as Language
 from vesalius.demo.store.accounts import LOCAL, Account, find_account
 
 if TYPE_CHECKING:
@@ -23,16 +26,11 @@ if TYPE_CHECKING:
     from vesalius.demo.store.schema import Store
     from vesalius.models.support import Support
 
-log = logging.getLogger(__name__)
-Language = Literal["en", "zh"]
 Words = Mapping[str, tuple[str, str]]
 """What is said, by its name: in English, in Chinese."""
 WORDS: dict[str, tuple[str, str]] = {
     "label": ("Synthetic: not for diagnosis", "合成图像：不可用于诊断"),
-    "broken": (
-        "Something broke on the server, and its log says what. Nothing of yours is lost; try again.",
-        "服务器出错，详情见其日志。您的内容没有丢失，请重试。",
-    ),
+    "details": ("Details", "详情（英文）"),
     "login": ("Log in first", "请先登录"),
 }
 LABEL = WORDS["label"][0]
@@ -94,7 +92,7 @@ def account_of(desk: Desk, request: gr.Request | None) -> Account:
         return find_account(desk.store, LOCAL)
     name = request.username if request is not None else None
     if not name:
-        raise ValueError(WORDS["login"][0])
+        raise Refusal.of(WORDS["login"])
     return find_account(desk.store, name)
 
 
@@ -102,14 +100,14 @@ def teacher_of(desk: Desk, request: gr.Request | None) -> Account:
     """Who asks, if they may make pictures and cases. ValueError where they may only rate."""
     account = account_of(desk, request)
     if account.role == "rater":
-        raise ValueError("Your account may rate pictures only; ask the owner of this page for a teacher's account")
+        raise Refusal.of(RATER)
     return account
 
 
 def plainly(action: Callable[..., Any]) -> Callable[..., Any]:
-    """An action of the page whose errors a teacher understands: a ValueError is told as it is, anything else is logged
-    and told in a sentence. Whatever kind of function it is. It has to go through gradio's queue: of an event without
-    it, a browser is told that there was an error, and not which."""
+    """An action of the page whose errors a teacher understands: a ValueError is told in the reader's language, anything
+    else is logged and told in a sentence. Whatever kind of function it is. It has to go through gradio's queue: of an
+    event without it, a browser is told that there was an error, and not which."""
     if isasyncgenfunction(action):
 
         @wraps(action)
@@ -153,22 +151,38 @@ def plainly(action: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def told(error: Exception) -> gr.Error:
-    """An error as the page shows it. gradio shows HTML, so what people wrote is escaped."""
+    """An error as the page shows it, in the language of whose request is being answered. gradio shows HTML, so what
+    people wrote is escaped."""
     if isinstance(error, gr.Error):
         return error
-    if isinstance(error, ValueError):
-        return gr.Error(html.escape(str(error), quote=False), print_exception=False)
-    if isinstance(error, OSError) and error.errno == 28:
-        return gr.Error("The server's disk is full; ask its owner to make room", print_exception=False)
-    log.error("an action of the page broke", exc_info=error)
-    return gr.Error(WORDS["broken"][0], print_exception=False)
+    language = language_of(LocalContext.request.get(None))
+    return gr.Error(with_details(*sentence(error, language), language), print_exception=False)
+
+
+def with_details(text: str, details: str, language: Language) -> str:
+    """A sentence as HTML, and what stands behind it where somebody asks for that."""
+    shown = html.escape(text, quote=False)
+    if not details:
+        return shown
+    summary = say(WORDS, "details", language)
+    return f"{shown}<details><summary>{summary}</summary>{html.escape(details, quote=False)}</details>"
+
+
+def forget(upload: str | None) -> None:
+    """Delete a file that somebody sent, as soon as it was read: gradio keeps such for a day, under a name that all can
+    work out who have the file."""
+    if upload:
+        Path(upload).unlink(missing_ok=True)
 
 
 def text_within(value: object, most: int, what: str) -> str:
     """A field's text; gradio enforces no length. ValueError where it is longer, or no text."""
     text = "" if value is None else value
     if not isinstance(text, str):
-        raise ValueError(f"{what}: expected text")
+        raise Refusal(f"{what}: expected text", f"{name_of(what)}：应为文字")
     if len(text) > most:
-        raise ValueError(f"{what} has {len(text)} characters; at most {most} are kept. Shorten it")
+        raise Refusal(
+            f"{what} has {len(text)} characters; at most {most} are kept. Shorten it",
+            f"{name_of(what)}有 {len(text)} 个字符；最多保存 {most} 个。请缩短",
+        )
     return text.replace("\0", "")

@@ -9,16 +9,18 @@ from typing import Annotated
 from fastapi import FastAPI, Form, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from vesalius.demo.compare.contact_sheet import sheet_pictures, sheet_png
 from vesalius.demo.compare.values import facts_of, units_of
 from vesalius.demo.export.dicom import dicom_of
 from vesalius.demo.guard.tries import DEVICE, Tries
-from vesalius.demo.page import LABEL, Desk, language_of
-from vesalius.demo.store.accounts import LOCAL, SESSION_SECONDS, account_of_session, leave
+from vesalius.demo.page import LABEL, WORDS, Desk, language_of
+from vesalius.demo.sentences import Refusal, sentence
+from vesalius.demo.store.accounts import LOCAL, SESSION_SECONDS, account_of_session, find_account, leave
 from vesalius.demo.store.jobs import find_job
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture, preview_of
 from vesalius.demo.tabs.jobs import listed
 
-COOKIE = "vesalius_session"
+COOKIE, ROLE = "vesalius_session", "vesalius_role"
 WRONG = "Name and password do not belong together. 用户名与密码不符。"
 
 
@@ -36,8 +38,21 @@ def required(desk: Desk, request: Request) -> str:
     """The same; 401 where nobody is logged in."""
     name = account_name(desk, request)
     if name is None:
-        raise HTTPException(401, "Log in first")
+        raise http(401, Refusal.of(WORDS["login"]), request)
     return name
+
+
+def http(status: int, error: Exception, request: Request) -> HTTPException:
+    """An answer that lacks what was asked for, and says why in the reader's language."""
+    return HTTPException(status, sentence(error, language_of(request))[0])
+
+
+def refused(error: Exception, request: Request) -> JSONResponse:
+    """The same for scripts of the page that show it: {"error": sentence, "details": the original, where that is
+    another}."""
+    told = dict(zip(("error", "details"), filter(None, sentence(error, language_of(request))), strict=False))
+    status = 400 if isinstance(error, ValueError) else 507 if isinstance(error, OSError) else 500
+    return JSONResponse(told, status, headers={"cache-control": "no-store"})
 
 
 def add_routes(app: FastAPI, desk: Desk) -> None:
@@ -65,7 +80,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         try:
             content, shape = units_of(desk.store, found)
         except ValueError as error:
-            raise HTTPException(404, str(error)) from None
+            raise http(404, error, request) from None
         rows, columns = map(str, shape)
         return Response(
             content, media_type="application/octet-stream",
@@ -78,7 +93,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         try:
             content = dicom_of(desk.store, found)
         except ValueError as error:
-            raise HTTPException(422, str(error)) from None
+            raise http(422, error, request) from None
         return Response(
             content, media_type="application/dicom",
             headers={
@@ -86,12 +101,25 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             },
         )  # fmt: skip
 
+    @app.get("/sheets/{pictures}.png")
+    def sheet(pictures: str, request: Request) -> Response:
+        try:
+            found = sheet_pictures(desk.store, required(desk, request), pictures.split(","))
+            content = sheet_png(desk.store, found)
+        except ValueError as error:
+            raise http(404, error, request) from None
+        return Response(content, media_type="image/png", headers={"cache-control": "no-store", "x-label": LABEL})
+
     @app.get("/previews/{job}.png")
     def preview(job: str, request: Request) -> Response:
         try:
-            content = preview_of(desk.store, find_job(desk.store, required(desk, request), job).id).read_bytes()
-        except (ValueError, OSError):
-            raise HTTPException(404, "This job is not drawing a picture now, or is someone else's") from None
+            path = preview_of(desk.store, find_job(desk.store, required(desk, request), job).id)
+        except ValueError as error:
+            raise http(404, error, request) from None
+        try:
+            content = path.read_bytes()
+        except OSError:  # its picture is there by now, or not begun: nothing is wrong, and there is nothing to show
+            return Response(status_code=204, headers={"cache-control": "no-store"})
         return Response(content, media_type="image/png", headers={"cache-control": "no-store", "x-label": LABEL})
 
     @app.get("/trouble")
@@ -119,9 +147,10 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             return HTMLResponse(_login_html(WRONG), status_code=401)
         leave(desk.store, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse("/", status_code=303)
-        for cookie, value in ((COOKIE, secret), (DEVICE, tries.device(name))):
+        role = find_account(desk.store, name).role  # for the page's own script, which shows no tab that would refuse
+        for cookie, value in ((COOKIE, secret), (DEVICE, tries.device(name)), (ROLE, role)):
             answer.set_cookie(
-                cookie, value, max_age=SESSION_SECONDS, httponly=True, samesite="strict", path="/",
+                cookie, value, max_age=SESSION_SECONDS, httponly=cookie != ROLE, samesite="strict", path="/",
                 secure=request.url.scheme == "https",
             )  # fmt: skip
         return answer
@@ -131,6 +160,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         leave(desk.store, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse("/login", status_code=303)
         answer.delete_cookie(COOKIE, path="/")
+        answer.delete_cookie(ROLE, path="/")
         return answer
 
 
@@ -141,7 +171,7 @@ def owned(desk: Desk, request: Request, picture: str) -> StoredPicture:
         file_of(desk.store, found)
         return found
     except ValueError as error:
-        raise HTTPException(404, str(error)) from None
+        raise http(404, error, request) from None
 
 
 def _login_html(remark: str = "") -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import socket
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -112,15 +115,16 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
 
     class Server(uvicorn.Server):
         """Uvicorn that takes a signal for the wish that it is, and does not raise it again: what comes after it, the
-        worker's end, is to be done too. A second signal ends it at once."""
+        worker's end, is to be done too. A second one changes nothing: it ends within `LAST_ANSWERS` anyway, and ended
+        at once it would leave gradio's tasks to print what they were at."""
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            self.force_exit, self.should_exit = self.should_exit, True
+            self.should_exit = True
 
     for loop in config.loop:
         if not loop.is_dir():
             raise ValueError(f"--loop {loop}: no such folder; it is the --out of `vesalius improve run`")
-    with Supervisor(config) as supervisor:
+    with heard_once() as no_more, Supervisor(config) as supervisor:
         desk = Desk(
             config=config, store=store, model=supervisor.ready(), support=support_of(config.base, config.adapter),
             trouble=supervisor.trouble,
@@ -135,4 +139,23 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
                 timeout_graceful_shutdown=LAST_ANSWERS, http=PatientProtocol,
             )
         ).run()  # fmt: skip
+        no_more()
     return 0
+
+
+@contextmanager
+def heard_once() -> Iterator[Callable[[], None]]:
+    """Gives a function from whose call on signals to end are not heard, for what ends in seconds by itself: a worker
+    would be left behind, and who pressed Ctrl-C twice would read a traceback. What heard them before does so
+    afterwards."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def no_more() -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+
+    try:
+        yield no_more
+    finally:
+        for each, way in before.items():
+            signal.signal(each, way)

@@ -27,9 +27,11 @@ WEAK = 30
 """Fewer training images than this support a prompt weakly; none, not at all."""
 SIDES = ("left", "right", "bilateral")
 MOST_LINES = 5
+"""Weak prompts of one run that are told one by one."""
 MOST_PROMPTS = 10_000
 """Distinct prompts of a list that are looked at; what those tell of it, millions would too."""
-"""Weak prompts of one run that are told one by one."""
+MOST_WORDS = 6
+"""Words of a prompt that nobody read, which are told."""
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z-]{2,}")
 _SIDE = re.compile(r"\b(left|right)(?=(?:wards?|most|-?sided)?\b)|\b(bilateral)|(双侧|两侧)|([左右])")
@@ -74,6 +76,44 @@ class Shown:
     def from_json(row: dict[str, Any]) -> Shown:
         findings = tuple(Finding(kind=str(kind), side=side) for kind, side in row["findings"])
         return Shown(**{**row, "findings": findings})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weakness:
+    """What of a prompt a base has hardly seen.
+
+    modality: of the prompt, with its number of images. seen: the other modalities with theirs, where that one is hardly
+    seen itself; else weak: findings with their numbers of images, a finding's side where that alone is weak; unread:
+    words that no training text has, each with the nearest that one has or ""; nearest: rows of what was seen instead;
+    and most: the findings of the modality that were seen most, where there is nothing near.
+    """
+
+    modality: tuple[str, int]
+    seen: tuple[tuple[str, int], ...] = ()
+    weak: tuple[tuple[Finding, int], ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
+    nearest: tuple[Shown, ...] = ()
+    most: tuple[tuple[str, int], ...] = ()
+
+    def __str__(self) -> str:
+        """The same in a sentence."""
+        name, count = self.modality
+        if count < WEAK:
+            rest = ", ".join(f"{m} ({n})" for m, n in self.seen)
+            return f"the base has hardly seen {name} ({_images(count)}). It has seen {rest or 'nothing else'}"
+        weak = ", ".join(
+            f"{f.kind} in {name}{f', side {f.side}' if f.side else ''} ({_images(num)})" for f, num in self.weak
+        )
+        words = ", ".join(f"'{w}' (did you mean '{near}'?)" if near else f"'{w}'" for w, near in self.unread)
+        told = [f"hardly seen {weak}"] if weak else []
+        told += [f"not read of {words} with {name}"] if words else []
+        if self.nearest:
+            rows = (f"{s.modality} with {_told(s.findings[0])} ({_images(s.num)})" for s in self.nearest)
+            rest = f"Nearest that it has seen: {'; '.join(rows)}"
+        else:
+            most = ", ".join(f"{kind} ({num})" for kind, num in self.most)
+            rest = f"Of {name} it has seen {most or 'no finding by name'}"
+        return f"the base has {' and has '.join(told)}. {rest}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,62 +224,65 @@ class Support:
     # What a prompt asks for beyond that
 
     def warn(self, prompt: str, modality: str, findings: tuple[Finding, ...] = ()) -> str | None:
-        """Which parts of a prompt the base has hardly seen, and what it has seen instead; None where all is well.
+        """Which parts of a prompt the base has hardly seen, and what it has seen instead, in a sentence; None where all
+        is well.
 
         findings: what the prompt asks for, where that is known; else its known words are looked for.
         """
+        found = self.weakness(prompt, modality, findings)
+        return None if found is None else str(found)
+
+    def weakness(self, prompt: str, modality: str, findings: tuple[Finding, ...] = ()) -> Weakness | None:
+        """The same as facts."""
         name = find_modality(modality).name
         if (count := self.ask(name)) < WEAK:
-            rest = ", ".join(f"{m} ({n})" for m, n in self.modalities.items() if m != name)
-            return f"the base has hardly seen {name} ({_images(count)}). It has seen {rest or 'nothing else'}"
+            return Weakness(modality=(name, count), seen=tuple((m, n) for m, n in self.modalities.items() if m != name))
         asked = {f.kind: f for f in findings if f.present}
         said = {} if asked else self.findings_in(prompt)
-        weak: list[str] = []
+        weak: list[tuple[Finding, int]] = []
         for phrase, finding in (asked or said).items():
-            count = self.ask(name, finding=finding.kind)
-            if not count and said:  # a word for a finding elsewhere may be another's here: a tumor is a mass in MRI
-                count = min((_count(self.words.get(name, {}), w) for w in words_of(phrase)), default=0)
-            elif count >= WEAK and finding.side and (sided := self.ask(name, None, finding.kind, finding.side)) < WEAK:
-                weak.append(f"{finding.kind} in {name}, side {finding.side} ({_images(sided)})")
-            if count < WEAK:
-                weak.append(f"{finding.kind} in {name} ({_images(count)})")
-        told = ["hardly seen " + ", ".join(weak)] if weak else []
-        if unread := self.unread(prompt, name):
-            told.append(f"not read of {', '.join(unread[:6])} with {name}")
-        if not told:
+            num = self.ask(name, finding=finding.kind)
+            if not num and said:  # a word for a finding elsewhere may be another's here: a tumor is a mass in MRI
+                num = min((_count(self.words.get(name, {}), w) for w in words_of(phrase)), default=0)
+            elif num >= WEAK and finding.side and (sided := self.ask(name, None, finding.kind, finding.side)) < WEAK:
+                weak.append((finding, sided))
+            if num < WEAK:
+                weak.append((Finding(kind=finding.kind), num))
+        unread = self.unread(prompt, name)[:MOST_WORDS]
+        if not weak and not unread:
             return None
-        return f"the base has {' and has '.join(told)}. {self._nearest(name, tuple((asked or said).values()))}"
+        nearest = self._nearest(name, tuple((asked or said).values()))
+        most = [] if nearest else [pair for pair in self.findings(name).items() if pair[1] >= WEAK][:4]
+        return Weakness(
+            modality=(name, count), weak=tuple(weak), unread=tuple(unread), nearest=nearest, most=tuple(most)
+        )
 
-    def unread(self, prompt: str, modality: str) -> list[str]:
-        """Words of a prompt that no training text has, and organs and sides that none of this modality has."""
+    def unread(self, prompt: str, modality: str) -> list[tuple[str, str]]:
+        """Words of a prompt that no training text has, each with the nearest that one has or "", and organs and sides
+        that none of this modality has."""
         known = self.words.get(modality, {})
         everywhere = dict.fromkeys((w for counts in self.words.values() for w in counts), 1)
         bound = {w for s in self.shown for w in (s.organ or "").lower().split()} | {*SIDES}
-        words: list[str] = []
+        words: list[tuple[str, str]] = []
         for word in dict.fromkeys(words_of(prompt)):
             if _count(known, word):
                 continue
             if not any(_count(everywhere, part) for part in (word, *_parts(word))):
                 near = difflib.get_close_matches(word, everywhere, n=1, cutoff=0.8)
-                words.append(f"'{word}' (did you mean '{near[0]}'?)" if near else f"'{word}'")
+                words.append((word, near[0] if near else ""))
             elif word in bound:
-                words.append(f"'{word}'")
+                words.append((word, ""))
         return words
 
-    def _nearest(self, modality: str, asked: tuple[Finding, ...]) -> str:
-        """What is well supported and has most in common with what is asked for."""
+    def _nearest(self, modality: str, asked: tuple[Finding, ...]) -> tuple[Shown, ...]:
+        """What is well supported and has most in common with what is asked for; () where nothing has."""
         kinds, sides = {f.kind for f in asked}, {f.side for f in asked}
 
         def nearness(row: Shown) -> tuple[bool, bool, int]:
             return row.modality == modality, row.findings[0].side in sides, row.num
 
         rows = [s for s in self.shown if len(s.findings) == 1 and s.findings[0].kind in kinds and s.num >= WEAK]
-        if near := sorted(rows, key=nearness, reverse=True)[:2]:
-            return "Nearest that it has seen: " + "; ".join(
-                f"{s.modality} with {_told(s.findings[0])} ({_images(s.num)})" for s in near
-            )
-        most = [f"{kind} ({count})" for kind, count in self.findings(modality).items() if count >= WEAK][:4]
-        return f"Of {modality} it has seen {', '.join(most) or 'no finding by name'}"
+        return tuple(sorted(rows, key=nearness, reverse=True)[:2])
 
 
 def words_of(text: str) -> list[str]:

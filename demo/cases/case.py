@@ -14,6 +14,7 @@ from vesalius.data.findings.zh import CHINESE
 from vesalius.data.record import Finding
 from vesalius.data.texts.prompt import is_chinese, sections
 from vesalius.demo.page import Language, text_within
+from vesalius.demo.sentences import Refusal, name_of
 from vesalius.inference.sample import Sample
 
 LEVELS = ("student", "resident", "fellow", "attending")
@@ -70,6 +71,11 @@ class Case:
         return {k: v for k, v in row.items() if k not in ("id", "created", "updated")}
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nobody wrote anything, and no picture is there."""
+        return not (self.images or any(getattr(self, name) for name in (*TEXTS, *LISTS)))
+
+    @property
     def written(self) -> str:
         """All its words, for a search."""
         captions = (image.caption for image in self.images)
@@ -83,14 +89,23 @@ def case_of(row: Mapping[str, Any]) -> Case:
     lists: dict[str, Any] = {name: _lines(row.get(name), *bounds) for name, bounds in LISTS.items()}
     level, language = row.get("level") or "", row.get("language") or "en"
     if level not in ("", *LEVELS):
-        raise ValueError(f"The level '{str(level)[:40]}' is not known; expected one of {', '.join(LEVELS)}")
+        raise Refusal(
+            f"The level '{str(level)[:40]}' is not known; expected one of {', '.join(LEVELS)}",
+            f"未知的级别“{str(level)[:40]}”；应为 {'、'.join(LEVELS)} 之一",
+        )
     if language not in get_args(Language):
-        raise ValueError(f"The language '{str(language)[:40]}' is not known; expected en or zh")
+        raise Refusal(
+            f"The language '{str(language)[:40]}' is not known; expected en or zh",
+            f"未知的语言“{str(language)[:40]}”；应为 en 或 zh",
+        )
     images = row.get("images") or []
     if not isinstance(images, list | tuple):
-        raise ValueError("The images: expected a list")
+        raise Refusal("The images: expected a list", "图像：应为列表")
     if len(images) > MOST_IMAGES:
-        raise ValueError(f"The case has {len(images)} pictures; at most {MOST_IMAGES} are kept. Remove some")
+        raise Refusal(
+            f"The case has {len(images)} pictures; at most {MOST_IMAGES} are kept. Remove some",
+            f"病例有 {len(images)} 幅图像；最多保存 {MOST_IMAGES} 幅。请移除一些",
+        )
     read = {image.picture: image for image in map(_image, images)}  # a picture is in a case once
     return Case(**texts, **lists, level=level, language=cast(Language, language), images=tuple(read.values()))
 
@@ -107,16 +122,22 @@ def _lines(value: object, what: str, most: int, longest: int) -> tuple[str, ...]
     if isinstance(value, str):
         value = text_within(value, most * (longest + 1), what).splitlines()
     if not isinstance(value, list | tuple | None):
-        raise ValueError(f"{what}: expected lines of text")
+        raise Refusal(f"{what}: expected lines of text", f"{name_of(what)}：应为文字行")
     lines = [line for each in value or () if (line := " ".join(plain(each, longest, f"A line of {what[4:]}").split()))]
     if len(lines) > most:
-        raise ValueError(f"{what} has {len(lines)} lines; at most {most} are kept. Shorten it")
+        raise Refusal(
+            f"{what} has {len(lines)} lines; at most {most} are kept. Shorten it",
+            f"{name_of(what)}有 {len(lines)} 行；最多保存 {most} 行。请缩短",
+        )
     return tuple(lines)
 
 
 def _image(row: object) -> CaseImage:
     if not isinstance(row, Mapping) or not isinstance(row.get("picture"), str) or len(row["picture"]) > 100:
-        raise ValueError("An image of the case: expected an object with 'picture', 'caption' and 'in_answer'")
+        raise Refusal(
+            "An image of the case: expected an object with 'picture', 'caption' and 'in_answer'",
+            "病例中的图像：应包含 picture、caption 和 in_answer",
+        )
     caption = " ".join(plain(row.get("caption"), MOST_CAPTION, "A caption").split())
     return CaseImage(picture=row["picture"], caption=caption, in_answer=row.get("in_answer") is True)
 
@@ -132,9 +153,18 @@ def asked(case: Case) -> Case:
 
 def told_early(case: Case) -> tuple[str, ...]:
     """Words of the diagnosis that history or captions of the question say already."""
-    question = folded(" ".join((case.history, *(i.caption for i in case.images if not i.in_answer))))
-    words: list[str] = []
-    for word in _WORD.findall(folded(case.diagnosis)):
+    return _shared(case.diagnosis, " ".join((case.history, *(i.caption for i in case.images if not i.in_answer))))
+
+
+def told_by_title(case: Case) -> tuple[str, ...]:
+    """Words of the diagnosis that the title says already."""
+    return _shared(case.diagnosis, case.title)
+
+
+def _shared(diagnosis: str, text: str) -> tuple[str, ...]:
+    """Words of a diagnosis that a text says: of Chinese two characters, else five letters or more."""
+    question, words = folded(text), list[str]()
+    for word in _WORD.findall(folded(diagnosis)):
         words += [word[i : i + 2] for i in range(len(word) - 1)] if is_chinese(word) else [word]
     return tuple(dict.fromkeys(word for word in words if word in question))
 

@@ -13,8 +13,9 @@ from vesalius.demo.export.dicom_study import study_bytes
 from vesalius.demo.export.page import page_html
 from vesalius.demo.export.sheet import Sheet, disposition, file_name, sheet_of_id
 from vesalius.demo.export.slides import slides_bytes
-from vesalius.demo.page import LABEL, Desk
-from vesalius.demo.routes import required
+from vesalius.demo.page import LABEL, Desk, language_of
+from vesalius.demo.routes import http, required
+from vesalius.demo.sentences import Refusal, sentence
 from vesalius.demo.store.schema import Store
 
 Write = Callable[[Store, Sheet], bytes]
@@ -39,13 +40,15 @@ def add_case_routes(app: FastAPI, desk: Desk) -> None:
         account = required(desk, request)
         case, _, ending = name.partition(".")
         if ending not in KINDS:
-            return PlainTextResponse(f"Cases are exported as {', '.join(KINDS)}", 404)
+            raise http(
+                404, Refusal(f"Cases are exported as {', '.join(KINDS)}", f"病例可导出为 {'、'.join(KINDS)}"), request
+            )
         kind, write = KINDS[ending]
         try:
             sheet = sheet_of_id(desk.store, account, case, unknown=unknown)
             content = write(desk.store, sheet)
         except ValueError as error:
-            return PlainTextResponse(str(error), 404)
+            return PlainTextResponse(sentence(error, language_of(request))[0], 404)
         called = disposition(file_name(sheet, ending), inline=show and ending == "html")
         headers = {"content-disposition": called, "content-length": str(len(content)), "cache-control": "no-store"}
         parts = (content[start : start + CHUNK] for start in range(0, len(content), CHUNK))

@@ -27,6 +27,7 @@ from vesalius.demo.compare.ladder_labels import exchanged, labels_beside
 from vesalius.demo.compare.ladder_words import Start, read, worded
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, SHORT_SEED, Ask
 from vesalius.demo.page import Language, Words, say
+from vesalius.demo.sentences import Refusal
 from vesalius.improve.asking.grammar import MOST_SEVERAL_MM
 from vesalius.inference.sample import sample_seed
 from vesalius.models.support import Support
@@ -90,7 +91,10 @@ def start_of(prompt: str, *, seed: int, modality: str | None = None, support: Su
     text = clean(prompt)
     named = find_modality(modality) if modality else modality_in(text)
     if named is None:
-        raise ValueError("The prompt names no modality; begin it with one, such as 'Chest CT' or 'Brain MRI'")
+        raise Refusal(
+            "The prompt names no modality; begin it with one, such as 'Chest CT' or 'Brain MRI'",
+            "描述中没有说明成像方式；请以它开头，如“胸部CT”或“脑部MRI”",
+        )
     organ = organ_in(text)
     own = {ORGANS.get(named.name), *(("heart",) if named.name == "CT" else ()), None}
     findings = read(text, named.name) if organ in own else ()
@@ -204,11 +208,16 @@ def ladder(
     """The steps of a change, at most `num` and at least two. ValueError where it cannot be, or the numbers are out of
     bounds."""
     if change not in CHANGES:
-        raise ValueError(f"The change '{change}' is not known; expected one of {', '.join(CHANGES)}")
+        raise Refusal(
+            f"The change '{change}' is not known; expected one of {', '.join(CHANGES)}",
+            f"未知的改变项“{change}”；应为 {'、'.join(CHANGES)} 之一",
+        )
     if not 2 <= num <= MAX_NUM:
-        raise ValueError(f"The number of steps is {num}; expected 2 to {MAX_NUM}")
-    if reason := _refusal(start, change, support, language):
-        raise ValueError(reason)
+        raise Refusal(
+            f"The number of steps is {num}; expected 2 to {MAX_NUM}", f"图像数量为 {num}；应为 2 至 {MAX_NUM}"
+        )
+    if reason := _refusal(start, change, support, "en"):
+        raise Refusal(reason, _refusal(start, change, support, "zh"))
     numbers = _numbers(start, change, num, low, high) if change in SCALED else []
     if change == "guidance":
         return tuple(
@@ -228,7 +237,7 @@ def ladder(
     wanted = _wanted(start, change, support, num, numbers, language)
     texts = worded(start, tuple(findings for findings, _ in wanted))
     if texts is None:
-        raise ValueError(_said("unreadable", language))
+        raise Refusal.of(WORDS["compare.unreadable"])
     return tuple(
         Step(prompt=text, seed=start.seed, label=label) for text, (_, label) in zip(texts, wanted, strict=True)
     )
@@ -241,8 +250,9 @@ def _numbers(start: Start, change: Change, num: int, low: float | None, high: fl
     if change == "guidance" and high is None:
         last = max(first + 1, 8.0)
     if not least <= first < last <= most:
-        raise ValueError(
-            f"From {first:g} to {last:g}: expected two numbers, the lesser first, of {least:g} to {most:g}"
+        raise Refusal(
+            f"From {first:g} to {last:g}: expected two numbers, the lesser first, of {least:g} to {most:g}",
+            f"从 {first:g} 到 {last:g}：应为 {least:g} 至 {most:g} 之间的两个数，较小的在前",
         )
     values = np.linspace(first, last, num)
     whole = np.round(values, 1) if change == "guidance" else np.rint(values)

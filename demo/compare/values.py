@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vesalius.data.hounsfield import window_named
 from vesalius.data.images.image import read_hu, read_image
 from vesalius.demo.page import LABEL
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.pictures import StoredPicture, file_of
 from vesalius.demo.store.schema import Store
 
@@ -55,9 +56,10 @@ def difference_of(store: Store, first: StoredPicture, second: StoredPicture) -> 
     both = bool(first.sample.raw16_sha256 and second.sample.raw16_sha256)
     a, b = ((_units if both else _greys)(store, each) for each in (first, second))
     if a.shape != b.shape:
-        raise ValueError(
+        raise Refusal(
             f"The pictures are of {a.shape[1]} x {a.shape[0]} and {b.shape[1]} x {b.shape[0]} pixels; "
-            "only pictures of one size can be compared"
+            "only pictures of one size can be compared",
+            f"两幅图像分别为 {a.shape[1]} x {a.shape[0]} 和 {b.shape[1]} x {b.shape[0]} 像素；只能比较尺寸相同的图像",
         )
     apart = b - a
     return Difference(

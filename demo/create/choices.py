@@ -23,6 +23,7 @@ from vesalius.data.record import Finding, Record, Side
 from vesalius.data.tables.labels import LABEL_WORDS, bare
 from vesalius.data.texts.captions import caption_of
 from vesalius.data.texts.wording import draw_words, reword
+from vesalius.demo.sentences import Refusal
 from vesalius.improve.asking.grammar import MOST_BESIDE_MM, MOST_SEVERAL_MM
 from vesalius.models.base import EMBEDDED, base_folder
 from vesalius.models.support import SIDES, WEAK, Shown, Support
@@ -276,7 +277,10 @@ def wording(wish: Wish, language: str) -> str:
     """The text of a settled wish. ValueError where no text says it."""
     texts = wordings(replace(wish, wording=0), language)
     if not texts:
-        raise ValueError(f"no training text says this of {wish.modality}; describe it in your own words")
+        raise Refusal(
+            f"no training text says this of {wish.modality}; describe it in your own words",
+            f"没有{wish.modality}训练文字这样描述；请用自己的话描述",
+        )
     return texts[wish.wording % len(texts)]
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 from vesalius.data.modality import MODALITIES
 from vesalius.demo.orders import MAX_SEED, MAX_TEXT, SHORT_SEED, Order, asks_of, recalled
 from vesalius.demo.page import Language, Model, Words, say, text_within
+from vesalius.demo.sentences import Refusal, name_of
+from vesalius.demo.terms import term
 
 FROM_PROMPT = "from the prompt"
 MAX_EDGE = 4096
@@ -35,9 +37,9 @@ WORDS: Words = {
 def number(value: object, what: str) -> float:
     """A number that a person or a script gave. ValueError for text, NaN, infinity, and what was left out."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"The {what} must be a number")
+        raise Refusal(f"The {what} must be a number", f"{name_of(f'The {what}')}应为数字")
     if not math.isfinite(value):
-        raise ValueError(f"The {what} must be a finite number")
+        raise Refusal(f"The {what} must be a finite number", f"{name_of(f'The {what}')}应为有限的数字")
     return float(value)
 
 
@@ -45,7 +47,9 @@ def whole(value: object, what: str) -> int:
     """The same, without a fraction."""
     found = number(value, what)
     if found != int(found):
-        raise ValueError(f"The {what} is {found:g}; expected a whole number")
+        raise Refusal(
+            f"The {what} is {found:g}; expected a whole number", f"{name_of(f'The {what}')}为 {found:g}；应为整数"
+        )
     return int(value) if isinstance(value, int) else int(found)
 
 
@@ -55,7 +59,10 @@ def modality_of(value: object) -> str | None:
     if text in ("", FROM_PROMPT):
         return None
     if text not in MODALITIES:
-        raise ValueError(f"The modality '{text}' is not known; expected one of {', '.join(MODALITIES)}")
+        raise Refusal(
+            f"The modality '{text}' is not known; expected one of {', '.join(MODALITIES)}",
+            f"未知的成像方式“{text}”；应为 {term(', '.join(MODALITIES), 'zh')} 之一",
+        )
     return text
 
 
@@ -71,16 +78,22 @@ def order_from(
     )  # fmt: skip
 
 
+NEW_SEED = f"() => crypto.getRandomValues(new Uint32Array(1))[0] % {SHORT_SEED}"
+"""The same in the browser, where each page that is opened begins with another one."""
+
+
 def new_seed() -> int:
     """A seed that a teacher can read aloud."""
     return secrets.randbelow(SHORT_SEED)
 
 
 def settings_of(order: Order) -> tuple[str, str, int, int, int, float, str]:
-    """The page's fields of an order: prompt, modality, number, seed, steps, guidance, negative prompt."""
+    """The page's fields of an order: prompt, modality, number, seed, steps, guidance, negative prompt. Of a ladder's
+    they are those of its first picture."""
     ask = order.asks[0]
+    num = len(order.asks) if order.kind == "create" else 1
     return (
-        ask.prompt, ask.modality or FROM_PROMPT, len(order.asks), ask.seed, order.steps, order.guidance,
+        ask.prompt, ask.modality or FROM_PROMPT, num, ask.seed, order.steps, order.guidance_of(ask),
         order.negative,
     )  # fmt: skip
 
@@ -101,16 +114,26 @@ def order_of_upload(path: Path) -> tuple[Order, dict[str, Any]]:
         with Image.open(path, formats=["PNG"]) as image:
             width, height = image.size
     except Exception:  # whatever a file can hold, it is none
-        raise ValueError("This file is no PNG; choose a picture that was drawn here, as it was downloaded") from None
+        raise Refusal(
+            "This file is no PNG; choose a picture that was drawn here, as it was downloaded",
+            "该文件不是 PNG；请选择在此处生成并下载的原始图像",
+        ) from None
     if max(width, height) > MAX_EDGE:
-        raise ValueError(f"This picture has {width} x {height} pixels; at most {MAX_EDGE} x {MAX_EDGE} are read")
+        raise Refusal(
+            f"This picture has {width} x {height} pixels; at most {MAX_EDGE} x {MAX_EDGE} are read",
+            f"该图像为 {width} x {height} 像素；最多读取 {MAX_EDGE} x {MAX_EDGE}",
+        )
     try:
         order, recipe = recalled(path)
     except ValueError:
-        raise ValueError(
+        raise Refusal(
             "This PNG carries no Vesalius recipe. Choose a picture that was drawn here, as it was downloaded: other "
-            "programs leave the recipe out when they save"
+            "programs leave the recipe out when they save",
+            "该 PNG 不含 Vesalius 设置。请选择在此处生成并下载的原始图像：其他程序保存时会丢掉设置",
         ) from None
     if order.asks[0].seed > MAX_SEED:
-        raise ValueError("The seed of this picture's recipe is larger than any that is drawn here")
+        raise Refusal(
+            "The seed of this picture's recipe is larger than any that is drawn here",
+            "该图像设置中的种子大于此处可用的任何种子",
+        )
     return order, recipe

@@ -27,6 +27,7 @@ from vesalius.demo.config import DemoConfig
 from vesalius.demo.drawing.model import Model
 from vesalius.demo.drawing.scale import spacing_of
 from vesalius.demo.orders import Ask, Order
+from vesalius.demo.sentences import Refusal, both
 from vesalius.demo.store.clearing import keep_within
 from vesalius.demo.store.jobs import Job, LeftError, add_seconds, claim_job, end_job, is_mine, set_step
 from vesalius.demo.store.pictures import (
@@ -58,8 +59,8 @@ PREVIEW_SHARE = 0.15
 
 
 FULL = (
-    "The server's disk is full. Ask its owner to make room, and then let the job go on · "
-    "服务器磁盘已满。请让管理员腾出空间，然后继续任务"
+    "The server's disk is full. Ask its owner to make room, and then let the job go on",
+    "服务器磁盘已满。请让管理员腾出空间，然后继续任务",
 )
 
 
@@ -116,11 +117,11 @@ class Worker:
         except LeftError:
             pass
         except (ValueError, MemoryError) as error:
-            self._end(job, "failed", str(error))
+            self._end(job, "failed", both(error))
         except (OSError, sqlite3.OperationalError) as error:
             if not _is_full(error):
                 raise
-            self._end(job, "paused", FULL)
+            self._end(job, "paused", both(Refusal.of(FULL)))
         else:
             self._end(job, "done")
         finally:

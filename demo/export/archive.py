@@ -17,6 +17,7 @@ from vesalius.data.images.image import png_bytes, read_hu, read_image, read_reci
 from vesalius.demo.cases.case import Case, CaseImage, case_of
 from vesalius.demo.export.sheet import Figure, Sheet
 from vesalius.demo.page import LABEL
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.cases import save_case
 from vesalius.demo.store.pictures import StoredPicture, add_picture, file_of
 from vesalius.demo.store.schema import Store
@@ -110,7 +111,10 @@ def take_in(store: Store, account: str, path: Path) -> Case:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno == 28:
             raise
-        raise ValueError("This is no ZIP file, or a damaged one; give one that the tab 'Cases' exported") from None
+        raise Refusal(
+            "This is no ZIP file, or a damaged one; give one that the tab 'Cases' exported",
+            "这不是 ZIP 文件，或文件已损坏；请提供由“病例”页导出的文件",
+        ) from None
     job = f"import-{secrets.token_urlsafe(9)}"
     images = []
     for number, ((caption, in_answer), each) in enumerate(read):
@@ -138,16 +142,23 @@ def _read(archive: zipfile.ZipFile) -> tuple[Case, list[tuple[tuple[str, bool], 
     """Everything of an archive, in memory. ValueError where it is none, or too large."""
     entries = archive.infolist()
     if len(entries) > MOST_FILES or sum(e.file_size for e in entries) > MOST_BYTES:
-        raise ValueError(f"This ZIP file is too large for a case: at most {MOST_FILES} files and {MOST_BYTES >> 20} MB")
+        raise Refusal(
+            f"This ZIP file is too large for a case: at most {MOST_FILES} files and {MOST_BYTES >> 20} MB",
+            f"该 ZIP 文件过大：一个病例最多 {MOST_FILES} 个文件、{MOST_BYTES >> 20} MB",
+        )
     try:
         told = json.loads(_entry(archive, "case.json"))
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict) or told.get("kind") != KIND or not isinstance(told.get("images"), list):
-        raise ValueError("This ZIP file holds no case; give one that the tab 'Cases' exported")
+        raise Refusal(
+            "This ZIP file holds no case; give one that the tab 'Cases' exported",
+            "该 ZIP 文件中没有病例；请提供由“病例”页导出的文件",
+        )
     if told.get("unknown"):
-        raise ValueError(
-            "This case was exported for learners, without its answer and recipes; give the ZIP file with the answer"
+        raise Refusal(
+            "This case was exported for learners, without its answer and recipes; give the ZIP file with the answer",
+            "该病例是为学员导出的，不含答案和设置；请提供含答案的 ZIP 文件",
         )
     case = case_of({**told, "images": []})
     rows = told["images"]
@@ -157,7 +168,10 @@ def _read(archive: zipfile.ZipFile) -> tuple[Case, list[tuple[tuple[str, bool], 
 
 def _image(archive: zipfile.ZipFile, row: Any) -> _Read:
     if not isinstance(row, dict) or not isinstance(row.get("file"), str):
-        raise ValueError("This ZIP file's case.json names an image without its file; export the case again")
+        raise Refusal(
+            "This ZIP file's case.json names an image without its file; export the case again",
+            "该 ZIP 文件的 case.json 中有一幅图像没有文件名；请重新导出病例",
+        )
     name, units = row["file"][:100], row.get("units")
     with tempfile.TemporaryDirectory(prefix="vesalius-") as folder:
         path = Path(folder) / "image.png"
@@ -166,21 +180,29 @@ def _image(archive: zipfile.ZipFile, row: Any) -> _Read:
             array = read_image(path)
             sample = Sample.from_json(read_recipe(path))
         except _NOT_OURS as error:
-            raise ValueError(f"{name}: is no PNG with a Vesalius recipe, so it is not known to be made up") from error
+            raise Refusal(
+                f"{name}: is no PNG with a Vesalius recipe, so it is not known to be made up",
+                f"{name}：不是带有 Vesalius 设置的 PNG，无法确认是合成图像",
+            ) from error
         if sample.synthetic is not True:
-            raise ValueError(f"{name}: does not say that it is synthetic")
+            raise Refusal(f"{name}: does not say that it is synthetic", f"{name}：未标明是合成图像")
         deep = None
         if isinstance(units, str):
             path.write_bytes(_entry(archive, units))
             try:
                 values = read_hu(path)
             except ValueError as error:
-                raise ValueError(f"{units[:100]}: holds no Hounsfield units") from error
+                raise Refusal(
+                    f"{units[:100]}: holds no Hounsfield units", f"{units[:100]}：不含亨氏单位（HU）"
+                ) from error
             if values.shape != array.shape[:2]:
-                raise ValueError(f"{units[:100]}: is of another size than {name}")
+                raise Refusal(f"{units[:100]}: is of another size than {name}", f"{units[:100]}：与 {name} 尺寸不同")
             deep = hu_png(values, recipe_texts(sample.recipe()))
     if max(array.shape) > MOST_SIDE:
-        raise ValueError(f"{name}: has more than {MOST_SIDE} pixels a side, which is more than a case's picture")
+        raise Refusal(
+            f"{name}: has more than {MOST_SIDE} pixels a side, which is more than a case's picture",
+            f"{name}：边长超过 {MOST_SIDE} 像素，病例图像不能这么大",
+        )
     spacing = row.get("spacing")
     return _Read(
         sample=sample, png=png_bytes(array, sample.recipe()), units=deep, label=str(row.get("label") or "")[:200],
@@ -194,7 +216,11 @@ def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
         with archive.open(name) as file:
             content = file.read(MOST_ENTRY + 1)
     except KeyError:
-        raise ValueError(f"This ZIP file lacks {name[:100]}; export the case again") from None
+        raise Refusal(
+            f"This ZIP file lacks {name[:100]}; export the case again", f"该 ZIP 文件缺少 {name[:100]}；请重新导出病例"
+        ) from None
     if len(content) > MOST_ENTRY:
-        raise ValueError(f"{name[:100]}: is larger than {MOST_ENTRY >> 20} MB")
+        raise Refusal(
+            f"{name[:100]}: is larger than {MOST_ENTRY >> 20} MB", f"{name[:100]}：大于 {MOST_ENTRY >> 20} MB"
+        )
     return content

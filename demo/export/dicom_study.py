@@ -13,6 +13,7 @@ from typing import Any
 from vesalius.data.images.image import Picture, read_hu, read_image
 from vesalius.demo.export.archive import zipped
 from vesalius.demo.export.sheet import Figure, Sheet
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.pictures import file_of
 from vesalius.demo.store.schema import Store
 from vesalius.inference.writing.secondary_capture import NOTE, dicom_bytes
@@ -24,7 +25,10 @@ SHORT = 64
 def instances(store: Store, sheet: Sheet) -> list[Any]:
     """The study's data sets, in the order of the figures. ValueError where a case has no picture left."""
     if not sheet.figures:
-        raise ValueError("This case has no picture, and a DICOM study needs one; add one")
+        raise Refusal(
+            "This case has no picture, and a DICOM study needs one; add one",
+            "该病例没有图像，而 DICOM 检查至少需要一幅；请添加",
+        )
     series = list(dict.fromkeys(figure.picture.sample.modality for figure in sheet.figures))
     return [_instance(store, sheet, figure, series) for figure in sheet.figures]
 

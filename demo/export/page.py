@@ -22,7 +22,7 @@ def page_html(sheet: Sheet) -> str:
         f'<meta http-equiv="content-security-policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="description" content="{LABEL}">\n<meta name="generator" content="Vesalius">\n'
-        f"<title>{_escaped(sheet.title)} - {LABEL}</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<title>{_escaped(sheet.opening)} - {LABEL}</title>\n<style>\n{style}</style>\n</head>\n"
         f'<body class="cases-page">\n<p class="cases-banner" role="note">{_escaped(sheet.label)}</p>\n'
         f"<main>\n{article(sheet)}\n</main>\n</body>\n</html>\n"
     )
@@ -33,7 +33,7 @@ def article(sheet: Sheet, *, heading: int = 1) -> str:
     case, top = sheet.case, f"h{heading}"
     level = f'<p class="cases-level">{_escaped(sheet.level)}</p>' if sheet.level else ""
     question = [
-        f'<{top} dir="auto">{_escaped(sheet.title)}</{top}>', level,
+        f'<{top} dir="auto">{_escaped(sheet.opening)}</{top}>', level,
         _part(sheet, "history", case.history, heading + 1), _figures(sheet, sheet.of(answer=False), "images", heading),
         f'<p class="cases-ask">{_escaped(sheet.say("ask"))}</p>',
     ]  # fmt: skip
@@ -54,7 +54,8 @@ def _answer(sheet: Sheet, heading: int) -> list[str]:
         _part(sheet, "discussion", case.discussion, below), _list(sheet, "references", case.references, below, "ol"),
         _list(sheet, "keywords", case.keywords, below, "ul"),
     ]  # fmt: skip
-    inside = "".join(parts)
+    late = f'<h{below} dir="auto">{_escaped(sheet.title)}</h{below}>' if sheet.is_title_late else ""
+    inside = late + "".join(parts)
     return [f"<details><summary>{_escaped(sheet.say('show_answer'))}</summary>{inside}</details>"] if inside else []
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vesalius.data.images.drawn import COMMENT
 from vesalius.data.images.image import Uint8, read_image
 from vesalius.data.images.png import encode_png
-from vesalius.demo.cases.case import Case, asked
+from vesalius.demo.cases.case import Case, asked, told_by_title
 from vesalius.demo.page import LABEL, Words, say
 from vesalius.demo.store.cases import find_case
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture
@@ -92,6 +92,16 @@ class Sheet:
     @property
     def title(self) -> str:
         return self.say("unknown") if self.unknown else self.case.title or self.say("untitled")
+
+    @property
+    def is_title_late(self) -> bool:
+        """Whether the title says the diagnosis, so that it is shown with the answer only."""
+        return not self.unknown and bool(told_by_title(self.case))
+
+    @property
+    def opening(self) -> str:
+        """What stands above the question."""
+        return self.say("unknown") if self.is_title_late else self.title
 
     @property
     def level(self) -> str:

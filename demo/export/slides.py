@@ -29,12 +29,12 @@ def slides_bytes(sheet: Sheet) -> bytes:
 
     deck = Presentation()
     deck.slide_width, deck.slide_height = Inches(WIDE), Inches(HIGH)
-    deck.core_properties.title = sheet.title
+    deck.core_properties.title = sheet.opening
     deck.core_properties.author = "Vesalius"
     deck.core_properties.subject = deck.core_properties.comments = deck.core_properties.keywords = LABEL
     case = sheet.case
 
-    _cover(deck, sheet.title, [sheet.level, sheet.label, *sheet.notes])
+    _cover(deck, sheet.opening, [sheet.level, sheet.label, *sheet.notes])
     _text(deck, sheet, "history", case.history)
     for figure in sheet.of(answer=False):
         _picture(deck, sheet, figure)
@@ -49,6 +49,8 @@ def slides_bytes(sheet: Sheet) -> bytes:
 def _answer(deck: Any, sheet: Sheet) -> None:
     """The slides that learners see last."""
     case = sheet.case
+    if sheet.is_title_late:
+        _cover(deck, sheet.title, [sheet.label])
     diagnosis = case.diagnosis.replace("\n", "; ")
     if diagnosis and _breadth(diagnosis) <= SHORT:
         findings = f"{sheet.say('findings')}:\n{case.findings}" if case.findings else " "

@@ -39,9 +39,11 @@ OPEN = ("/login", "/quiz/", "/assets/learner.", "/favicon.ico", "/robots.txt")
 SHUT = (
     "/gradio_api/proxy=", "/gradio_api/dev/", "/gradio_api/vibe-", "/gradio_api/undo-vibe-", "/gradio_api/run-history",
     "/gradio_api/runs", "/gradio_api/process_recording", "/gradio_api/deep_link", "/gradio_api/profiling",
-    "/gradio_api/token", "/monitoring", "/proxy=",
+    "/gradio_api/token", "/monitoring", "/proxy=", "/gradio_api/file=", "/gradio_api/file/", "/gradio_api/stream/",
+    "/file=", "/file/", "/stream/",
 )  # fmt: skip
-"""What gradio brings and nobody here needs: fetching other servers' pages, editing its code, watching its users."""
+"""What gradio brings and nobody here needs: fetching other servers' pages, editing its code, watching its users, and
+reading files, which what people upload is among: whoever knows its digest would be given it."""
 
 
 class TooMuchError(Exception):

@@ -21,6 +21,7 @@ from vesalius.data.images.image import png_bytes, read_image
 from vesalius.data.record import read_state
 from vesalius.demo.page import Desk, text_within
 from vesalius.demo.rating.queue import rater_of
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.accounts import Account
 from vesalius.improve.config import ApproveConfig
 from vesalius.improve.deciding.facts import NAME, number, read_facts
@@ -57,22 +58,34 @@ def loop_at(desk: Desk, place: int) -> Path:
     vanished."""
     folders = desk.config.loop
     if type(place) is not int or not 0 <= place < len(folders):
-        raise ValueError(f"There is no loop {place}; the demo was given {len(folders)} (--loop), counted from 0")
+        raise Refusal(
+            f"There is no loop {place}; the demo was given {len(folders)} (--loop), counted from 0",
+            f"没有编号为 {place} 的循环；本页有 {len(folders)} 个（--loop），从 0 数起",
+        )
     if not folders[place].is_dir():
-        raise ValueError(f"The folder of the loop '{folders[place].name}' is not there; was it moved or not begun yet?")
+        raise Refusal(
+            f"The folder of the loop '{folders[place].name}' is not there; was it moved or not begun yet?",
+            f"循环“{folders[place].name}”的文件夹不存在；是否已移动或尚未开始？",
+        )
     return folders[place]
 
 
 def watcher(account: Account) -> None:
     """ValueError where a person may not look at loops."""
     if account.role == "rater":
-        raise ValueError("Raters do not see loops, for they tell which pictures are synthetic")
+        raise Refusal(
+            "Raters do not see loops, for they tell which pictures are synthetic",
+            "评分者不能查看循环，因为其中会显示哪些图像是合成的",
+        )
 
 
 def owner(account: Account) -> None:
     """ValueError where a person may not decide on rounds."""
     if account.role != "owner":
-        raise ValueError("Only an owner decides on rounds; ask one, or whoever keeps this page for that role")
+        raise Refusal(
+            "Only an owner decides on rounds; ask one, or whoever keeps this page for that role",
+            "只有所有者可以决定轮次；请联系所有者，或请本页管理员授予该角色",
+        )
 
 
 def read_loop(folder: Path) -> dict[str, Any]:
@@ -174,10 +187,10 @@ def picture_of(desk: Desk, account: Account, place: int, index: int, digest: str
     folder = round_folder(loop_at(desk, place), index)
     name = _names(folder, _written(folder / "verdicts.jsonl")).get(digest)
     if name is None:
-        raise ValueError("This round has no such sample; reload the page")
+        raise Refusal("This round has no such sample; reload the page", "本轮没有这个样本；请刷新页面")
     path = (folder / "samples" / name).resolve()
     if not path.is_relative_to((folder / "samples").resolve()):
-        raise ValueError("This round has no such sample; reload the page")
+        raise Refusal("This round has no such sample; reload the page", "本轮没有这个样本；请刷新页面")
     return png_bytes(read_image(path))
 
 
@@ -227,7 +240,10 @@ def approve_round(
     index = _waiting(folder)
     out = sorted(kept_out(desk, folder, index))
     if expected is not None and expected != len(out):
-        raise ValueError(f"{len(out)} samples are kept out by now, and your page shows {expected}; look again")
+        raise Refusal(
+            f"{len(out)} samples are kept out by now, and your page shows {expected}; look again",
+            f"现已排除 {len(out)} 个样本，而您的页面显示 {expected} 个；请重新查看",
+        )
     try:
         by = rater_of(desk.store, account).name
     except ValueError:
@@ -274,7 +290,10 @@ def _waiting(folder: Path) -> int:
     except (ValueError, OSError) as error:
         raise ValueError(plain(folder, str(error))) from None
     if index is None:
-        raise ValueError("No round of this loop waits for review; only a loop that runs with --review waits")
+        raise Refusal(
+            "No round of this loop waits for review; only a loop that runs with --review waits",
+            "该循环没有等待审核的轮次；只有以 --review 运行的循环才会等待",
+        )
     return index
 
 

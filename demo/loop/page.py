@@ -11,8 +11,9 @@ from typing import Any
 
 from vesalius.demo.loop import loops
 from vesalius.demo.loop.loops import MOST_REASON, MOST_WAITING, Example
-from vesalius.demo.page import LABEL, Desk, Language, Words, say
+from vesalius.demo.page import LABEL, Desk, Language, Words, say, with_details
 from vesalius.demo.page import WORDS as PAGE_WORDS
+from vesalius.demo.sentences import sentence
 from vesalius.demo.store.accounts import Account
 from vesalius.eval.pictures import shortened
 from vesalius.eval.report import Table
@@ -123,8 +124,8 @@ def _loop(desk: Desk, account: Account, language: Language, place: int, folder: 
         ]  # fmt: skip
         body = "".join(parts)
     except loops.BROKEN as error:
-        told = html.escape(loops.sentence_of(folder, error))
-        body = f'<p role="status" class="loop-remark">{told}</p>'
+        told = with_details(*sentence(ValueError(loops.sentence_of(folder, error)), language), language)
+        body = f'<div role="status" class="loop-remark">{told}</div>'
     return f'<section class="loop-one" aria-label="{name}"><h2>{name}</h2>{body}</section>'
 
 

@@ -13,13 +13,14 @@ from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 import segno
-from fastapi import Body, FastAPI, HTTPException, Request
+from fastapi import Body, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from vesalius.demo.page import LABEL, Desk, language_of, text_within
 from vesalius.demo.quiz.making import cases_of, distractors, findings_of, questions_of
 from vesalius.demo.quiz.words import WORDS
-from vesalius.demo.routes import required
+from vesalius.demo.routes import http, refused, required
+from vesalius.demo.sentences import RATER, Refusal
 from vesalius.demo.store.accounts import find_account
 from vesalius.demo.store.pictures import find_picture, pictures_of
 from vesalius.demo.store.quizzes import (
@@ -48,30 +49,30 @@ def add_desk_routes(app: FastAPI, desk: Desk) -> Callable[[Request, str], Quiz]:
     def teacher(request: Request) -> str:
         account = find_account(store, required(desk, request))
         if account.role == "rater":
-            raise HTTPException(403, "Your account may rate pictures only")
+            raise http(403, Refusal.of(RATER), request)
         return account.name
 
     def own(request: Request, quiz: str) -> Quiz:
         try:
             return find_quiz(store, teacher(request), quiz)
         except ValueError as error:
-            raise HTTPException(404, str(error)) from None
+            raise http(404, error, request) from None
 
-    def plain(action: Callable[[], Any]) -> Response:
+    def plain(request: Request, action: Callable[[], Any]) -> Response:
         try:
             return JSONResponse(action(), 200, {"cache-control": "no-store"})
         except ValueError as error:
-            return JSONResponse({"error": str(error)}, 400)
+            return refused(error, request)
 
     @app.get("/quizzes")
     def listed(request: Request) -> Response:
         account = teacher(request)
-        return plain(lambda: [summary(quiz) for quiz in quizzes_of(store, account)])
+        return plain(request, lambda: [summary(quiz) for quiz in quizzes_of(store, account)])
 
     @app.post("/quizzes")
     def make(told: Told, request: Request) -> Response:
         account = teacher(request)
-        return plain(lambda: add_quiz(store, account, quiz_from(store, account, told)).to_json())
+        return plain(request, lambda: add_quiz(store, account, quiz_from(store, account, told)).to_json())
 
     @app.get("/quizzes/words")
     def words(request: Request) -> Response:
@@ -82,19 +83,19 @@ def add_desk_routes(app: FastAPI, desk: Desk) -> Callable[[Request, str], Quiz]:
     @app.get("/quizzes/pictures")
     def pictures(request: Request) -> Response:
         account = teacher(request)
-        return plain(lambda: [
+        return plain(request, lambda: [
             {"id": p.id, "text": p.sample.text, "modality": p.sample.modality} for p in pictures_of(store, account)
         ])  # fmt: skip
 
     @app.get("/quizzes/cases")
     def cases(request: Request) -> Response:
         account = teacher(request)
-        return plain(lambda: [{"id": c.id, "title": c.title} for c in cases_of(store, account)])
+        return plain(request, lambda: [{"id": c.id, "title": c.title} for c in cases_of(store, account)])
 
     @app.post("/quizzes/propose")
     def propose(told: Told, request: Request) -> Response:
         account = teacher(request)
-        return plain(lambda: proposed(desk, account, request, told))
+        return plain(request, lambda: proposed(desk, account, request, told))
 
     @app.get("/quizzes/{quiz}.csv")
     def table(quiz: str, request: Request) -> Response:
@@ -117,17 +118,17 @@ def add_desk_routes(app: FastAPI, desk: Desk) -> Callable[[Request, str], Quiz]:
     @app.get("/quizzes/{quiz}/results")
     def results(quiz: str, request: Request) -> Response:
         found = own(request, quiz)
-        return plain(lambda: results_of(desk, found))
+        return plain(request, lambda: results_of(desk, found))
 
     @app.delete("/quizzes/{quiz}/sittings")
     def forget_all(quiz: str, request: Request) -> Response:
         found = own(request, quiz)
-        return plain(lambda: {"deleted": delete_sittings(store, found.account, found.id)})
+        return plain(request, lambda: {"deleted": delete_sittings(store, found.account, found.id)})
 
     @app.delete("/quizzes/{quiz}/sittings/{sitting}")
     def forget(quiz: str, sitting: str, request: Request) -> Response:
         found = own(request, quiz)
-        return plain(lambda: {"deleted": delete_sittings(store, found.account, found.id, sitting)})
+        return plain(request, lambda: {"deleted": delete_sittings(store, found.account, found.id, sitting)})
 
     @app.get("/quizzes/{quiz}")
     def whole(quiz: str, request: Request) -> Response:
@@ -136,17 +137,21 @@ def add_desk_routes(app: FastAPI, desk: Desk) -> Callable[[Request, str], Quiz]:
     @app.put("/quizzes/{quiz}")
     def save(quiz: str, told: Told, request: Request) -> Response:
         found = own(request, quiz)
-        return plain(lambda: save_quiz(store, found.account, found.id, quiz_from(store, found.account, told)).to_json())
+        return plain(
+            request, lambda: save_quiz(store, found.account, found.id, quiz_from(store, found.account, told)).to_json()
+        )
 
     @app.put("/quizzes/{quiz}/open")
     def set_open(quiz: str, told: Told, request: Request) -> Response:
         found = own(request, quiz)
-        return plain(lambda: summary(open_quiz(store, found.account, found.id, is_open=told.get("open") is True)))
+        return plain(
+            request, lambda: summary(open_quiz(store, found.account, found.id, is_open=told.get("open") is True))
+        )
 
     @app.post("/quizzes/{quiz}/copy")
     def copy(quiz: str, request: Request) -> Response:
         found = own(request, quiz)
-        return plain(lambda: summary(copy_quiz(store, found.account, found.id)))
+        return plain(request, lambda: summary(copy_quiz(store, found.account, found.id)))
 
     @app.delete("/quizzes/{quiz}")
     def remove(quiz: str, request: Request) -> Response:
@@ -188,21 +193,24 @@ def proposed(desk: Desk, account: str, request: Any, told: dict[str, Any]) -> di
     if case:
         found = next((c for c in cases_of(desk.store, account) if c.id == case), None)
         if found is None:
-            raise ValueError("This case is no longer here, or is someone else's")
+            raise Refusal("This case is no longer here, or is someone else's", "该病例已不在此处，或属于他人")
         told = {**told, "pictures": list(found.pictures), "diagnosis": found.diagnosis[:MOST_CHOICE]}
         told["differential"] = [each[:MOST_CHOICE] for each in found.differential[: MOST_CHOICES - 1]]
         captions = found.captions
         if not found.pictures:
-            raise ValueError("No picture of this case is shown before its answer; add one to the case")
+            raise Refusal(
+                "No picture of this case is shown before its answer; add one to the case",
+                "该病例在答案之前没有图像；请为病例添加一幅",
+            )
     else:
         captions = ()
     ids = told.get("pictures")
     if not isinstance(ids, list) or not 1 <= len(ids) <= MOST_QUESTIONS:
-        raise ValueError(f"Choose 1 to {MOST_QUESTIONS} pictures")
+        raise Refusal(f"Choose 1 to {MOST_QUESTIONS} pictures", f"请选择 1 至 {MOST_QUESTIONS} 幅图像")
     pictures = [find_picture(desk.store, account, text_within(each, 100, "A picture's name")) for each in ids]
     differential = told.get("differential") or []
     if not isinstance(differential, list) or len(differential) >= MOST_CHOICES:
-        raise ValueError(f"Give at most {MOST_CHOICES - 1} other diagnoses")
+        raise Refusal(f"Give at most {MOST_CHOICES - 1} other diagnoses", f"最多填写 {MOST_CHOICES - 1} 个其他诊断")
     questions = questions_of(
         pictures, desk.support, language_of(request), captions=captions,
         diagnosis=text_within(told.get("diagnosis"), MOST_CHOICE, "The diagnosis").strip(),

@@ -10,7 +10,7 @@ WORDS: Words = {
     "quiz.yours": ("Your quizzes", "您的测验"),
     "quiz.none": (
         "No quiz yet. Draw some pictures under 'Create', then make a quiz of them here.",
-        "还没有测验。请先在“生成”中绘制图像，再在此处制作测验。",
+        "还没有测验。请先在“生成”中生成图像，再在此处制作测验。",
     ),
     "quiz.new": ("New quiz", "新建测验"),
     "quiz.open": ("open", "进行中"),
@@ -41,7 +41,7 @@ WORDS: Words = {
         "Your newest pictures. A question is proposed for each one you choose.",
         "您最近的图像。将为每幅选中的图像建议一道题。",
     ),
-    "quiz.no_pictures": ("You have no pictures yet; draw some under 'Create'.", "您还没有图像；请先在“生成”中绘制。"),
+    "quiz.no_pictures": ("You have no pictures yet; draw some under 'Create'.", "您还没有图像；请先在“生成”中生成。"),
     "quiz.case": ("Or take a case", "或选择病例"),
     "quiz.no_case": ("(choose a case)", "（选择病例）"),
     "quiz.diagnosis": ("Diagnosis that they show (optional)", "所示诊断（可选）"),

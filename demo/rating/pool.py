@@ -1,7 +1,8 @@
 """What may be rated: pictures of this store that their owners put there, samples folders, and held-out real images.
 
 A real image stands in for a synthetic one of the same modality, and of the same organ and label where there is such,
-and is shown at that one's size: so neither kind, size nor number of channels tells one from the other.
+and is shown at that one's size: so neither kind, size nor number of channels tells one from the other. Nor do words:
+where there are real images, all are told by what is known of both kinds, organ and label, in the words of one function.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
 
 from vesalius.data.datasets.split import place_of
 from vesalius.data.images.image import image_shape
 from vesalius.data.record import Record, digest_file, metadata_files, stream_records
+from vesalius.data.tables.labels import LABEL_WORDS, bare
 from vesalius.data.texts.prompt import clean
 from vesalius.demo.config import DemoConfig
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.pictures import file_of, find_picture
 from vesalius.demo.store.schema import Store
 from vesalius.eval.readers.choice import Candidate, Strata, of_record, of_sample
@@ -49,10 +52,24 @@ class Pool:
         """A picture by its digest."""
         return self.synthetic.get(sha256) or self.real.get(sha256)
 
+    def told(self, picture: Candidate) -> str:
+        """What a rater reads of one picture among others: its own text where all are synthetic; else modality, organ
+        and label, so far as there are pictures of both kinds that these words fit."""
+        if not self.real:
+            return picture.text
+        is_common = (picture.modality, picture.organ, picture.label) in self._common
+        return worded(picture.modality, *((picture.organ, picture.label) if is_common else ("", "")))
+
+    @cached_property
+    def _common(self) -> set[tuple[str, str, str]]:
+        kinds = ({(c.modality, c.organ, c.label) for c in each.values()} for each in (self.synthetic, self.real))
+        return set.intersection(*kinds)
+
     def stand_in(self, shown: Candidate, seen: set[str], seed: str) -> Candidate | None:
         """A real image that this rater has not seen, as like to a synthetic one as there is; None where there is none
-        of its modality, large enough."""
-        alike = [c for d, c in self.real.items() if c.modality == shown.modality and d not in seen]
+        that is told in the same words, large enough."""
+        words = self.told(shown)
+        alike = [c for d, c in self.real.items() if d not in seen and self.told(c) == words]
         patients = {c.patient for d, c in self.real.items() if d in seen and c.patient}
 
         def distance(c: Candidate) -> tuple[bool, bool, bool, float]:
@@ -63,6 +80,14 @@ class Pool:
 
         size = edge_of(shown)
         return next((c for c in sorted(alike, key=distance) if _reaches(c, size)), None)
+
+
+def worded(modality: str, organ: str, label: str) -> str:
+    """What a picture shows: `CT: chest, nodule`; the same words for the same facts, whatever it is."""
+    known = LABEL_WORDS["en"]
+    key = next((k for k in (f"{modality}/{organ}/{label}", f"{modality}/{label}", label) if k in known), None)
+    rest = ", ".join(filter(None, (organ, bare(known[key][0]) if key else label.replace("_", " "))))
+    return f"{modality}: {rest}" if rest else modality
 
 
 def check_folders(config: DemoConfig) -> None:
@@ -106,7 +131,7 @@ def put_to_rating(store: Store, account: str, pictures: Sequence[str], on: bool 
         for picture in pictures:
             mine = db.execute("SELECT 1 FROM pictures WHERE id = ? AND account = ?", [picture, account]).fetchone()
             if mine is None:
-                raise ValueError("This picture is no longer here, or is someone else's")
+                raise Refusal("This picture is no longer here, or is someone else's", "该图像已不在此处，或属于他人")
             if on:
                 db.execute("INSERT INTO to_rate VALUES (?, ?) ON CONFLICT DO NOTHING", [picture, time.time()])
             else:

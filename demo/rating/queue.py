@@ -25,6 +25,7 @@ from typing import Any, Literal, get_args
 
 from vesalius.data.datasets.split import place_of
 from vesalius.demo.rating.pool import MOST_TEXT, Pool, edge_of, in_order
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.accounts import LOCAL, Account
 from vesalius.demo.store.schema import Store
 from vesalius.eval.pictures import shortened
@@ -37,7 +38,10 @@ REPEATS = 0.1
 GAP = 20
 """Pictures between the two times, at least."""
 MOST_COMMENT, MOST_NAME = 500, 40
-GONE = "This picture is no longer yours to rate, or was never; reload the page"
+GONE = (
+    "This picture is no longer yours to rate, or was never; reload the page",
+    "该图像已不由您评分；请重新载入页面",
+)
 SHOWN = "SELECT * FROM shown WHERE account = ?"
 OF_MODE = f"{SHOWN} AND json_extract(body, '$.mode') = ?"
 
@@ -69,21 +73,29 @@ def rater_of(store: Store, account: Account, name: str = "", level: str = "") ->
     none is known, or a logged-in person gives another."""
     if account.name != LOCAL:
         if name and name != account.name:
-            raise ValueError("You rate by the name of your account; log in as who rates")
+            raise Refusal(
+                "You rate by the name of your account; log in as who rates", "您以帐号名评分；请以评分者身份登录"
+            )
         return dataclasses.replace(_enter(store, account.name, account.level), level=account.level)
     name = " ".join(name.split())
     if level and level not in get_args(Level):
-        raise ValueError(f"The level is one of {', '.join(filter(None, get_args(Level)))}, or left empty")
+        raise Refusal(
+            f"The level is one of {', '.join(filter(None, get_args(Level)))}, or left empty",
+            f"级别应为 {'、'.join(filter(None, get_args(Level)))} 之一，或留空",
+        )
     if not name:
         with store.read() as db:
             row = db.execute(
                 "SELECT account FROM raters WHERE account LIKE ? ORDER BY used DESC LIMIT 1", [f"{LOCAL}:%"]
             ).fetchone()
         if row is None:
-            raise ValueError("Give a name or a pseudonym to rate by")
+            raise Refusal("Give a name or a pseudonym to rate by", "请填写评分所用的姓名或化名")
         return _enter(store, row["account"], "")
     if len(name) > MOST_NAME or not name.isprintable():
-        raise ValueError(f"The name has {len(name)} characters; at most {MOST_NAME} are kept. Shorten it")
+        raise Refusal(
+            f"The name has {len(name)} characters; at most {MOST_NAME} are kept. Shorten it",
+            f"姓名有 {len(name)} 个字符；最多保存 {MOST_NAME} 个。请缩短",
+        )
     return _enter(store, f"{LOCAL}:{name}", level)
 
 
@@ -101,7 +113,7 @@ def _enter(store: Store, key: str, level: str) -> Rater:
 def next_turn(store: Store, pool: Pool, rater: Rater, mode: str, *, real_share: float) -> Turn | None:
     """What a rater is to look at next; None where they have seen all. ValueError where a mode is none."""
     if mode not in get_args(Mode):
-        raise ValueError("One picture at a time is 'one', and two are a 'pair'")
+        raise Refusal("One picture at a time is 'one', and two are a 'pair'", "逐幅评分为 one，两幅比较为 pair")
     settle(store, rater.key)
     with store.write() as db:  # whole within one: two tabs are given the same
         rows = db.execute(f"{OF_MODE} AND answered IS NULL ORDER BY place", [rater.key, mode]).fetchall()
@@ -118,9 +130,11 @@ def next_turn(store: Store, pool: Pool, rater: Rater, mode: str, *, real_share: 
         chosen = _next_pair(pool, rater, seen) if mode == "pair" else _next_one(pool, rater, seen, place, real_share)
         if chosen is None:
             return None
+        first = chosen.pictures[0]
+        text = first.text if mode == "pair" else pool.told(first)  # a pair is of one prompt, and synthetic
         body = {
-            "mode": mode, "sha256": [p.sha256 for p in chosen.pictures], "origin": chosen.pictures[0].origin,
-            "repeat": chosen.is_repeat, "text": shortened(chosen.pictures[0].text, MOST_TEXT), "size": chosen.size,
+            "mode": mode, "sha256": [p.sha256 for p in chosen.pictures], "origin": first.origin,
+            "repeat": chosen.is_repeat, "text": shortened(text, MOST_TEXT), "size": chosen.size,
         }  # fmt: skip
         ticket = secrets.token_urlsafe(12)
         db.execute("INSERT INTO shown VALUES (?, ?, ?, ?, NULL)", [rater.key, place, ticket, json.dumps(body)])
@@ -203,7 +217,9 @@ def go_back(store: Store, rater_key: str, ticket: str = "") -> str:
         else:
             row = db.execute(f"{SHOWN} AND answered > 0 ORDER BY answered DESC LIMIT 1", [rater_key]).fetchone()
         if row is None:
-            raise ValueError("There is nothing to go back to: you have rated no picture yet")
+            raise Refusal(
+                "There is nothing to go back to: you have rated no picture yet", "没有可返回的：您还没有评过图像"
+            )
         if row["answered"] is not None:
             body = json.loads(row["body"])
             withdrawal = {"withdraws": body.pop("key"), "rater": _name(rater_key), "time": _now()}
@@ -250,7 +266,7 @@ def rater_key_of(store: Store, account: Account, ticket: str) -> str:
     with store.read() as db:
         row = db.execute("SELECT account FROM shown WHERE ticket = ?", [ticket]).fetchone()
     if row is None or not (row["account"] == account.name or account.name == LOCAL == row["account"].split(":")[0]):
-        raise ValueError(GONE)
+        raise Refusal.of(GONE)
     return str(row["account"])
 
 
@@ -279,7 +295,10 @@ def said_of(rating: Rating) -> dict[str, Any]:
 def _rating(body: Mapping[str, Any], rater_key: str, level: Level, said: Mapping[str, Any]) -> Rating:
     comment = " ".join(str(said.get("comment") or "").encode(errors="replace").decode().split())
     if len(comment) > MOST_COMMENT:
-        raise ValueError(f"The comment has {len(comment)} characters; at most {MOST_COMMENT} are kept. Shorten it")
+        raise Refusal(
+            f"The comment has {len(comment)} characters; at most {MOST_COMMENT} are kept. Shorten it",
+            f"备注有 {len(comment)} 个字符；最多保存 {MOST_COMMENT} 个。请缩短",
+        )
     told = {"sha256": body["sha256"][0], "rater": _name(rater_key), "level": level, "time": _now(), "comment": comment}
     told |= {"repeat": body["repeat"], "origin": body["origin"]}
     if body["mode"] == "pair":
@@ -301,13 +320,13 @@ def _expect(said: Mapping[str, Any], name: str, known: Sequence[Any]) -> None:
     value = said.get(name)
     if not any(value == k and type(value) is type(k) for k in known):
         words = ", ".join({True: "yes", False: "no"}[k] if isinstance(k, bool) else str(k) for k in known)
-        raise ValueError(f"'{name}' is not answered; say one of {words}")
+        raise Refusal(f"'{name}' is not answered; say one of {words}", f"“{name}”未作答；请选择：{words}")
 
 
 def _row(db: sqlite3.Connection, rater_key: str, ticket: str) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute(f"{SHOWN} AND ticket = ?", [rater_key, ticket]).fetchone()
     if row is None:
-        raise ValueError(GONE)
+        raise Refusal.of(GONE)
     return row
 
 

@@ -12,16 +12,23 @@ from fastapi.responses import JSONResponse, Response
 
 from vesalius.demo.loop import loops
 from vesalius.demo.loop import page as loop_page
-from vesalius.demo.page import WORDS, Desk, Language, language_of
+from vesalius.demo.page import Desk, Language, language_of
 from vesalius.demo.rating import views as rating_views
 from vesalius.demo.rating.pool import check_folders
 from vesalius.demo.rating.queue import settle
-from vesalius.demo.routes import required
+from vesalius.demo.routes import http, refused, required
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.accounts import Account, find_account
 
 log = logging.getLogger(__name__)
 BLIND_HEADERS = {"cache-control": "private, no-store", "x-label": "Synthetic or real: not for diagnosis"}
 """The same for all pictures that are rated: neither when a file was written nor what it is."""
+NOT_YOURS = Refusal(
+    "This picture is not yours to rate, or was taken away; reload the page",
+    "该图像不由您评分，或已被移除；请重新载入页面",
+)
+NO_SAMPLE = Refusal("There is no such picture of a loop, or it is not for you", "循环中没有这幅图像，或您无权查看")
+OTHER_PAGE = Refusal("Only this page may ask that", "只有本页可以提出此请求")
 Told = Annotated[dict[str, Any], Body()]
 
 
@@ -40,12 +47,12 @@ def add_rate_routes(app: FastAPI, desk: Desk) -> None:
     def rated_picture(name: str, request: Request) -> Response:
         ticket, _, place = name.partition(".")
         if place not in ("", "1", "2"):
-            raise HTTPException(404, "no such picture")
+            raise http(404, NOT_YOURS, request)
         try:
             png = rating_views.ticket_png(desk, account(request), ticket, int(place or 1) - 1)
         except (ValueError, OSError) as error:
             log.info("a ticket's picture: %s", error)
-            raise HTTPException(404, "This picture is not yours to rate, or was taken away; reload the page") from None
+            raise http(404, NOT_YOURS, request) from None
         return Response(png, media_type="image/png", headers=BLIND_HEADERS)
 
     @app.get("/rate/opening")
@@ -67,7 +74,7 @@ def add_rate_routes(app: FastAPI, desk: Desk) -> None:
         def kept() -> dict[str, Any]:
             said = told.get("said")
             if not isinstance(said, dict):
-                raise ValueError("Nothing was said of this picture")
+                raise Refusal("Nothing was said of this picture", "没有对该图像作出任何评价")
             return rating_views.answer_view(desk, account(request), ticket=told.get("ticket", ""), said=said)
 
         return answered(request, kept)
@@ -101,7 +108,7 @@ def add_rate_routes(app: FastAPI, desk: Desk) -> None:
             png = loops.picture_of(desk, account(request), place, number, digest)
         except (ValueError, OSError) as error:
             log.info("a loop's picture: %s", error)
-            raise HTTPException(404, "no such picture of a loop, or not for you") from None
+            raise http(404, NO_SAMPLE, request) from None
         return Response(png, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
 
     @app.get("/loops/page")
@@ -132,17 +139,10 @@ def spoken(request: Request) -> Language:
 def answered(request: Request, action: Callable[[], dict[str, Any]]) -> JSONResponse:
     """What an action tells, or why not in a sentence. Pages of other sites are refused."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise HTTPException(403, "only this page may ask that")
+        raise http(403, OTHER_PAGE, request)
     try:
         return JSONResponse(action(), headers={"cache-control": "no-store"})
-    except ValueError as error:
-        return JSONResponse({"error": str(error)}, status_code=400)
     except HTTPException:
         raise
-    except OSError as error:
-        log.error("what was said could not be written", exc_info=error)
-        full = "The server's disk is full; ask its owner to make room" if error.errno == 28 else WORDS["broken"][0]
-        return JSONResponse({"error": full}, status_code=507)
     except Exception as error:
-        log.error("an action of the page broke", exc_info=error)
-        return JSONResponse({"error": WORDS["broken"][0]}, status_code=500)
+        return refused(error, request)

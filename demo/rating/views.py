@@ -22,6 +22,7 @@ from vesalius.demo.rating.queue import (
     rater_key_of,
     rater_of,
 )  # fmt: skip
+from vesalius.demo.sentences import RATER, Refusal
 from vesalius.demo.store.accounts import LOCAL, Account
 from vesalius.demo.store.pictures import pictures_of
 from vesalius.eval.pictures import shortened
@@ -165,10 +166,10 @@ def ticket_png(desk: Desk, account: Account, ticket: str, place: int) -> bytes:
     """The picture of a ticket, of a pair's the first (0) or second (1). ValueError where it is another's, or gone."""
     turn = find_turn(desk.store, rater_key_of(desk.store, account, ticket), ticket)
     if place >= len(turn.sha256):
-        raise ValueError("This ticket has one picture")
+        raise Refusal("This ticket has one picture", "该评分编号只有一幅图像")
     picture = open_pool(desk.config, desk.store).find(turn.sha256[place])
     if picture is None:
-        raise ValueError("This picture was taken away; reload the page")
+        raise Refusal("This picture was taken away; reload the page", "该图像已被移除；请重新载入页面")
     return picture_png(picture, turn.size)
 
 
@@ -193,13 +194,13 @@ def put(desk: Desk, account: Account, pictures: list[str], on: bool) -> int:
     """Let raters see some pictures of a teacher's, or no longer; returns how many they may see."""
     _no_rater(account)
     if not isinstance(pictures, list) or not 1 <= len(pictures) <= 200:
-        raise ValueError("Name 1 to 200 pictures by their ids")
+        raise Refusal("Name 1 to 200 pictures by their ids", "请用编号指定 1 至 200 幅图像")
     return put_to_rating(desk.store, account.name, [text_within(p, 100, "The id") for p in pictures], bool(on))
 
 
 def _no_rater(account: Account) -> None:
     if account.role == "rater":
-        raise ValueError("Your account may rate pictures only; ask the owner of this page for a teacher's account")
+        raise Refusal.of(RATER)
 
 
 def _view(desk: Desk, pool: Pool, rater: Rater, mode: str, turn: Turn | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.schema import Store
 from vesalius.improve.people.ratings import Level
 
@@ -62,7 +63,7 @@ def remove_account(store: Store, name: str) -> None:
     """Shut a person out; what they made stays. ValueError where there is none of that name."""
     with store.write() as db:
         if not db.execute("DELETE FROM accounts WHERE name = ?", [name]).rowcount:
-            raise ValueError(f"there is no account '{name}'")
+            raise Refusal(f"there is no account '{name}'", f"没有帐号“{name}”")
 
 
 def accounts_of(store: Store) -> list[Account]:
@@ -78,7 +79,7 @@ def find_account(store: Store, name: str) -> Account:
         return Account(name=LOCAL, role="owner")
     found = next((a for a in accounts_of(store) if a.name == name), None)
     if found is None:
-        raise ValueError(f"there is no account '{name}'")
+        raise Refusal(f"there is no account '{name}'", f"没有帐号“{name}”")
     return found
 
 

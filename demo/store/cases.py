@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vesalius.demo.cases.case import MOST_WORDS, Case, case_of, folded, plain
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.schema import Store
 
 MOST_CASES = 2000
@@ -22,7 +23,7 @@ MOST_CASES = 2000
 MOST_DRAFTS = 20
 
 
-class CaseChanged(ValueError):
+class CaseChanged(Refusal):
     """A save that would undo another one."""
 
 
@@ -38,24 +39,33 @@ class Draft:
 def save_case(store: Store, account: str, case: Case, *, seen: float = 0.0) -> Case:
     """Keep a case: a new one where it has no id, else the changed one in place of that of the stamp `seen`.
 
-    ValueError where the case is not this person's, or a picture is not; `CaseChanged` where it was saved meanwhile.
+    ValueError where it is empty, or it or a picture is not this person's; `CaseChanged` where it was saved meanwhile.
     """
+    if case.is_empty:
+        raise Refusal("The case is empty; write something, or add a picture", "病例是空的；请填写内容或添加图像")
     with store.write() as db:
         old = None if not case.id else _row(db, account, case.id)
         if old is not None and old["updated"] != seen:
             raise CaseChanged(
                 "This case was changed meanwhile, in another window or by a script. Save yours as a copy, or open the "
-                "newer one; what you wrote is still here"
+                "newer one; what you wrote is still here",
+                "该病例已在另一窗口或由脚本修改。请将您的内容另存为副本，或打开较新的版本；您写的内容仍在此处",
             )
         there = _modalities(db, account, [image.picture for image in case.images])
         before = set() if old is None else {image["picture"] for image in json.loads(old["body"])["images"]}
         if gone := [i.picture for i in case.images if i.picture not in there and i.picture not in before]:
-            raise ValueError(f"{len(gone)} of the pictures are no longer here, or are someone else's; remove them")
+            raise Refusal(
+                f"{len(gone)} of the pictures are no longer here, or are someone else's; remove them",
+                f"其中 {len(gone)} 幅图像已不在此处，或属于他人；请移除",
+            )
         now = round(time.time(), 3)
         if old is None:
             (count,) = db.execute("SELECT COUNT(*) FROM cases WHERE account = ?", [account]).fetchone()
             if count >= MOST_CASES:
-                raise ValueError(f"You have {count} cases, which is as many as are kept; delete some")
+                raise Refusal(
+                    f"You have {count} cases, which is as many as are kept; delete some",
+                    f"您有 {count} 个病例，已达上限；请删除一些",
+                )
             kept = replace(case, id=secrets.token_urlsafe(9), created=now, updated=now)
         else:
             kept = replace(case, created=old["created"], updated=max(now, round(old["updated"] + 0.001, 3)))
@@ -150,7 +160,7 @@ def newest_draft(store: Store, account: str, case: str | None = None) -> Draft |
 def set_aside(store: Store, account: str) -> Case | None:
     """Make the draft of a new case a case, so that the next new one does not overwrite it; None where there is none."""
     draft = newest_draft(store, account, "")
-    if draft is None or not (draft.case.written.strip() or draft.case.images):
+    if draft is None or draft.case.is_empty:
         return None
     with store.read() as db:
         there = _modalities(db, account, [image.picture for image in draft.case.images])
@@ -167,7 +177,7 @@ def drop_draft(store: Store, account: str, case: str) -> None:
 def _row(db: sqlite3.Connection, account: str, case: str) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute("SELECT * FROM cases WHERE id = ? AND account = ?", [case, account]).fetchone()
     if row is None:
-        raise ValueError("This case is no longer here, or is someone else's")
+        raise Refusal("This case is no longer here, or is someone else's", "该病例已不在此处，或属于他人")
     return row
 
 

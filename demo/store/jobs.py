@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vesalius.demo.orders import Order
+from vesalius.demo.sentences import Refusal, of_both
 from vesalius.demo.store.schema import Store
 
 State = Literal["waiting", "running", "paused", "done", "failed"]
@@ -38,8 +39,8 @@ class Job:
 
     done: pictures drawn of `num`. step: denoising steps of the picture that is being drawn. ahead: jobs that are drawn
     before it, 0 where it runs or does not wait. wait: seconds until it begins. left: seconds of drawing that it needs
-    itself. Both are estimates from what recent jobs took, None where none was measured yet. message: why it failed or
-    was paused, in words for a teacher. Times are seconds since 1970.
+    itself. Both are estimates from what recent jobs took, None where none was measured yet. said: why it failed or was
+    paused, as `vesalius.demo.sentences.both` tells it. Times are seconds since 1970.
     """
 
     id: str
@@ -48,7 +49,7 @@ class Job:
     num: int
     done: int
     state: State
-    message: str = ""
+    said: str = ""
     attempts: int = 0
     step: int = 0
     ahead: int = 0
@@ -57,6 +58,11 @@ class Job:
     created: float = 0.0
     started: float | None = None
     ended: float | None = None
+
+    @property
+    def message(self) -> str:
+        """Why it failed or was paused, in English words for a teacher; "" where it was not."""
+        return of_both(self.said, "en")[0]
 
     @property
     def is_over(self) -> bool:
@@ -110,12 +116,17 @@ def _check_room(db: sqlite3.Connection, account: str, *, max_jobs: int, max_queu
     count = "SELECT COUNT(*) FROM jobs WHERE state IN "
     (mine,) = db.execute(f"{count} ('waiting', 'running', 'paused') AND account = ?", [account]).fetchone()
     if mine >= max_jobs:
-        raise ValueError(
-            f"You have {mine} jobs in the queue already, paused ones included; wait for one, or delete one under 'Jobs'"
+        raise Refusal(
+            f"You have {mine} jobs in the queue already, paused ones included; wait for one, or delete one under "
+            "'Jobs'",
+            f"您已有 {mine} 个任务在队列中（含已暂停的）；请等待，或在“任务”中删除一个",
         )
     (everyone,) = db.execute(f"{count} ('waiting', 'running')").fetchone()
     if everyone >= max_queue:
-        raise ValueError(f"{everyone} jobs are in the queue, which is full; try again in a minute")
+        raise Refusal(
+            f"{everyone} jobs are in the queue, which is full; try again in a minute",
+            f"队列中已有 {everyone} 个任务，已满；请一分钟后再试",
+        )
 
 
 def find_job(store: Store, account: str, job: str) -> Job:
@@ -123,7 +134,7 @@ def find_job(store: Store, account: str, job: str) -> Job:
     with store.read() as db:
         row = db.execute(f"{_JOB} WHERE j.id = ? AND j.account = ?", [job, account]).fetchone()
         if row is None:
-            raise ValueError("This job is no longer here, or is someone else's")
+            raise Refusal("This job is no longer here, or is someone else's", "该任务已不在此处，或属于他人")
         return _job(row, _pace(db))
 
 
@@ -138,12 +149,15 @@ def jobs_of(store: Store, account: str, *, most: int = 100) -> list[Job]:
 def pause_job(store: Store, account: str, job: str) -> Job:
     """Let a job rest; the picture that is being drawn is given up within a denoising step. ValueError where it is over
     or not there."""
-    return _turn(store, account, job, ("waiting", "running"), "paused", "Only a job that waits or runs can be paused")
+    remedy = ("Only a job that waits or runs can be paused", "只有等待中或进行中的任务可以暂停")
+    return _turn(store, account, job, ("waiting", "running"), "paused", remedy)
 
 
 def resume_job(store: Store, account: str, job: str) -> Job:
     """Let a paused job go on, at the place that it had. ValueError where it is not paused."""
-    return _turn(store, account, job, ("paused",), "waiting", "Only a paused job can go on")
+    return _turn(
+        store, account, job, ("paused",), "waiting", ("Only a paused job can go on", "只有已暂停的任务可以继续")
+    )
 
 
 def retry_job(store: Store, account: str, job: str, *, max_jobs: int, max_queue: int) -> Job:
@@ -159,11 +173,13 @@ def retry_job(store: Store, account: str, job: str, *, max_jobs: int, max_queue:
                 [job],
             )
     if row is not None and row["state"] != "failed":
-        raise ValueError("Only a job that failed can be tried again")
+        raise Refusal("Only a job that failed can be tried again", "只有失败的任务可以重试")
     return find_job(store, account, job)
 
 
-def _turn(store: Store, account: str, job: str, states: tuple[State, ...], state: State, remedy: str) -> Job:
+def _turn(
+    store: Store, account: str, job: str, states: tuple[State, ...], state: State, remedy: tuple[str, str]
+) -> Job:
     marks = ", ".join("?" * len(states))
     with store.write() as db:
         turned = db.execute(
@@ -173,7 +189,7 @@ def _turn(store: Store, account: str, job: str, states: tuple[State, ...], state
         ).rowcount
     found = find_job(store, account, job)
     if not turned and found.state != state:
-        raise ValueError(remedy)
+        raise Refusal.of(remedy)
     return found
 
 
@@ -248,7 +264,8 @@ def put_back(store: Store, worker: str | None = None, *, died: bool = True) -> N
             [
                 time.time(),
                 f"The drawing process ended {MOST_ATTEMPTS} times over this picture, and the server's log says how. "
-                "Ask for fewer steps, or try again later",
+                "Ask for fewer steps, or try again later\n"
+                f"绘图进程在这幅图像上结束了 {MOST_ATTEMPTS} 次，原因见服务器日志。请减少步数，或稍后重试",
                 MOST_ATTEMPTS,
             ],
         )  # fmt: skip
@@ -263,7 +280,7 @@ def _pace(db: sqlite3.Connection) -> float | None:
 def _job(row: sqlite3.Row, pace: float | None) -> Job:
     return Job(
         id=row["id"], account=row["account"], order=Order.from_json(json.loads(row["job_order"])), num=row["num"],
-        done=row["done"], state=row["state"], message=row["message"], attempts=row["attempts"], step=row["step"],
+        done=row["done"], state=row["state"], said=row["message"], attempts=row["attempts"], step=row["step"],
         ahead=row["ahead"], wait=None if pace is None else row["to_do_before"] * pace,
         left=None if pace is None else 0.0 if row["state"] in ("done", "failed") else row["to_do"] * pace,
         created=row["created"], started=row["started"], ended=row["ended"],

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.jobs import LeftError, is_mine
 from vesalius.demo.store.schema import Store
 from vesalius.inference.sample import Sample
@@ -93,7 +94,7 @@ def find_picture(store: Store, account: str, picture: str) -> StoredPicture:
     with store.read() as db:
         row = db.execute("SELECT * FROM pictures WHERE id = ? AND account = ?", [picture, account]).fetchone()
     if row is None:
-        raise ValueError("This picture is no longer here, or is someone else's")
+        raise Refusal("This picture is no longer here, or is someone else's", "该图像已不在此处，或属于他人")
     return _picture(row)
 
 
@@ -117,10 +118,10 @@ def file_of(store: Store, picture: StoredPicture, *, units: bool = False) -> Pat
     """The picture's PNG; with `units` that of Hounsfield units. ValueError where it has none, or the file is gone."""
     digest = picture.sample.raw16_sha256 if units else picture.sample.sha256
     if not digest:
-        raise ValueError("This picture has no Hounsfield units")
+        raise Refusal("This picture has no Hounsfield units", "该图像没有亨氏单位（HU）数据")
     path = path_of(store, digest)
     if not path.is_file():
-        raise ValueError("The file of this picture is gone from the store's folder")
+        raise Refusal("The file of this picture is gone from the store's folder", "该图像的文件已不在存储文件夹中")
     return path
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from PIL import Image
 
 from vesalius.demo.page import text_within
+from vesalius.demo.sentences import Refusal, name_of
 from vesalius.demo.store.pictures import file_of, find_picture
 from vesalius.demo.store.schema import Store
 
@@ -89,13 +90,19 @@ def quiz_from(store: Store, account: str, told: Mapping[str, Any]) -> Quiz:
     """A quiz of what a page or a script sends. ValueError where a part is missing, too long, or someone else's."""
     title = text_within(told.get("title"), MOST_TITLE, "The title").strip()
     if not title:
-        raise ValueError("Give the quiz a title")
+        raise Refusal("Give the quiz a title", "请填写测验的标题")
     rows = told.get("questions")
     if not isinstance(rows, list | tuple) or not 1 <= len(rows) <= MOST_QUESTIONS:
-        raise ValueError(f"A quiz has 1 to {MOST_QUESTIONS} questions; add one, or split the quiz")
+        raise Refusal(
+            f"A quiz has 1 to {MOST_QUESTIONS} questions; add one, or split the quiz",
+            f"测验应有 1 至 {MOST_QUESTIONS} 题；请添加，或拆分测验",
+        )
     tell = told.get("tell", "each")
     if tell not in get_args(Tell):
-        raise ValueError("Learners are told what is right after 'each' answer or at the 'end'")
+        raise Refusal(
+            "Learners are told what is right after 'each' answer or at the 'end'",
+            "学员可在每题之后（each）或结束时（end）得知答案",
+        )
     note = text_within(told.get("note"), MOST_EXPLANATION, "The introduction").strip()
     questions = tuple(_question(store, account, row, place) for place, row in enumerate(rows, 1))
     return Quiz(title=title, questions=questions, shuffled=told.get("shuffled") is not False, tell=tell, note=note)
@@ -104,13 +111,16 @@ def quiz_from(store: Store, account: str, told: Mapping[str, Any]) -> Quiz:
 def _question(store: Store, account: str, row: Any, place: int) -> Question:
     where = f"Question {place}"
     if not isinstance(row, Mapping):
-        raise ValueError(f"{where}: expected kind, picture and text")
+        raise Refusal(f"{where}: expected kind, picture and text", f"{name_of(where)}：应包含 kind、picture 和 text")
     kind: Any = row.get("kind")
     if kind not in get_args(Kind):
-        raise ValueError(f"{where}: the kind is one of {', '.join(get_args(Kind))}")
+        raise Refusal(
+            f"{where}: the kind is one of {', '.join(get_args(Kind))}",
+            f"{name_of(where)}：题型应为 {'、'.join(get_args(Kind))} 之一",
+        )
     text = text_within(row.get("text"), MOST_TEXT, f"{where}: the question").strip()
     if not text:
-        raise ValueError(f"{where}: write what is asked")
+        raise Refusal(f"{where}: write what is asked", f"{name_of(where)}：请写明问题")
     picture = find_picture(store, account, text_within(row.get("picture"), 100, f"{where}: the picture"))
     question = Question(
         kind=kind, picture=picture.id, text=text,
@@ -121,7 +131,10 @@ def _question(store: Store, account: str, row: Any, place: int) -> Question:
     if kind == "normal":
         right = tuple(row.get("right") or ())
         if right not in ((NORMAL,), (ABNORMAL,)):
-            raise ValueError(f"{where}: say whether the picture is normal (0) or abnormal (1)")
+            raise Refusal(
+                f"{where}: say whether the picture is normal (0) or abnormal (1)",
+                f"{name_of(where)}：请指明图像正常（0）还是异常（1）",
+            )
         return replace(question, right=right)
     if kind == "point":
         with Image.open(file_of(store, picture), formats=("PNG",)) as image:
@@ -133,25 +146,39 @@ def _question(store: Store, account: str, row: Any, place: int) -> Question:
 def _with_choices(question: Question, row: Mapping[str, Any], where: str) -> Question:
     choices = row.get("choices")
     if not isinstance(choices, list | tuple) or not 2 <= len(choices) <= MOST_CHOICES:
-        raise ValueError(f"{where}: give 2 to {MOST_CHOICES} choices")
+        raise Refusal(
+            f"{where}: give 2 to {MOST_CHOICES} choices", f"{name_of(where)}：请给出 2 至 {MOST_CHOICES} 个选项"
+        )
     texts = tuple(text_within(each, MOST_CHOICE, f"{where}: a choice").strip() for each in choices)
     if not all(texts):
-        raise ValueError(f"{where}: a choice is empty; fill it in or remove it")
+        raise Refusal(
+            f"{where}: a choice is empty; fill it in or remove it", f"{name_of(where)}：有一个选项为空；请填写或移除"
+        )
     if len({each.casefold() for each in texts}) < len(texts):
-        raise ValueError(f"{where}: two choices are the same; change one of them")
+        raise Refusal(
+            f"{where}: two choices are the same; change one of them", f"{name_of(where)}：有两个选项相同；请修改其一"
+        )
     right = row.get("right")
     if not isinstance(right, list | tuple) or not all(type(r) is int and 0 <= r < len(texts) for r in right):
-        raise ValueError(f"{where}: mark the right choice by its place, from 0")
+        raise Refusal(
+            f"{where}: mark the right choice by its place, from 0", f"{name_of(where)}：请按位置标出正确选项，从 0 数起"
+        )
     marked = tuple(sorted(set(right)))
     if not marked or (question.kind == "single" and len(marked) != 1):
-        raise ValueError(f"{where}: mark {'the one right choice' if question.kind == 'single' else 'a right choice'}")
+        raise Refusal(
+            f"{where}: mark {'the one right choice' if question.kind == 'single' else 'a right choice'}",
+            f"{name_of(where)}：请标出{'唯一的正确选项' if question.kind == 'single' else '一个正确选项'}",
+        )
     return replace(question, choices=texts, right=marked)
 
 
 def _circle(told: Any, aspect: float, where: str) -> Circle:
     numbers: list[Any] = [told.get(name) for name in ("x", "y", "radius")] if isinstance(told, Mapping) else []
     if not numbers or not all(type(n) in (int, float) and 0 <= n <= 1 for n in numbers) or numbers[2] < 0.01:
-        raise ValueError(f"{where}: draw a circle on the picture where a click is right")
+        raise Refusal(
+            f"{where}: draw a circle on the picture where a click is right",
+            f"{name_of(where)}：请在图像上画圈，标出点击正确的位置",
+        )
     return Circle(x=float(numbers[0]), y=float(numbers[1]), radius=float(numbers[2]), aspect=aspect)
 
 
@@ -164,7 +191,10 @@ def add_quiz(store: Store, account: str, quiz: Quiz) -> Quiz:
     with store.write() as db:
         (count,) = db.execute("SELECT COUNT(*) FROM quizzes WHERE account = ?", [account]).fetchone()
         if count >= MOST_QUIZZES:
-            raise ValueError(f"You have {count} quizzes, and no more are kept; delete one that is over")
+            raise Refusal(
+                f"You have {count} quizzes, and no more are kept; delete one that is over",
+                f"您有 {count} 个测验，已达上限；请删除一个已结束的",
+            )
         db.execute(
             "INSERT INTO quizzes (id, token, account, title, body, created) VALUES (?, ?, ?, ?, ?, ?)",
             [quiz_id, secrets.token_urlsafe(24), account, quiz.title, _body(quiz), time.time()],
@@ -177,9 +207,10 @@ def save_quiz(store: Store, account: str, quiz: str, new: Quiz) -> Quiz:
     find_quiz(store, account, quiz)
     with store.write() as db:
         if db.execute("SELECT 1 FROM sittings WHERE quiz = ? LIMIT 1", [quiz]).fetchone():
-            raise ValueError(
+            raise Refusal(
                 "Learners have started this quiz, so it stays as it is; duplicate it and change the copy, or delete "
-                "their results first"
+                "their results first",
+                "已有学员开始该测验，因此不能更改；请复制后修改副本，或先删除其结果",
             )
         db.execute(
             "UPDATE quizzes SET title = ?, body = ? WHERE id = ? AND account = ?",
@@ -199,7 +230,7 @@ def find_quiz(store: Store, account: str, quiz: str) -> Quiz:
     with store.read() as db:
         row = db.execute(f"{_QUIZ} WHERE id = ? AND account = ?", [quiz, account]).fetchone()
     if row is None:
-        raise ValueError("This quiz is no longer here, or is someone else's")
+        raise Refusal("This quiz is no longer here, or is someone else's", "该测验已不在此处，或属于他人")
     return _quiz(row)
 
 

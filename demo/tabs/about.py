@@ -39,7 +39,7 @@ WORDS: Words = {
         "## 用途\n"
         "教学：展示某种病变、其另一侧、另一大小的图像，并配以病例和测验。"
         "方法学研究：按描述生成、自带标注的数据，以及可观察的改进循环。\n\n"
-        "**每个页面、每个文件、每次导出中的每一幅图像均注明：合成图像，不可用于诊断。**"
+        "**每个页面、每个文件、每次导出中的每一幅图像均注明：合成图像，不可用于诊断**。"
         "该说明位于图像旁、文件文本、DICOM 标签及屏幕阅读器文本中。\n\n"
         "## 不适用于\n"
         "- 诊断、治疗或为患者提供建议；本软件不是医疗器械。\n"
@@ -187,11 +187,12 @@ def _facts(desk: Desk, cards: list[tuple[str, str]], language: Language) -> str:
         for name, card in cards
     ]
     missing = [say(WORDS, "about.no_card", language, name=name) for name, card in cards if not card]
+    cite = _say("cite", language)
     parts = [
         f"<h2>{_say('here', language)}</h2><p>{html.escape(told)}</p>",
         f"<h2>{_say('support', language)}</h2>{support_table(desk.support, language)}",
         f"<h2>{_say('licences', language)}</h2><p>{_say('sources', language)}</p>{_list(licences)}",
-        f"<h2>{_say('cite', language)}</h2><pre>{html.escape(citation())}</pre>",
+        f'<h2>{cite}</h2><pre tabindex="0" aria-label="{cite}">{html.escape(citation())}</pre>',
         f"<h2>{_say('cards', language)}</h2>{_list(missing)}",
     ]
     return f'<div class="about-facts">{"".join(parts)}</div>'

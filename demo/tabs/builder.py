@@ -13,6 +13,7 @@ from typing import Any
 
 from vesalius.demo.create.choices import Choice, Menu, Wish, settled, wording
 from vesalius.demo.page import Language, Words, say
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.terms import term
 
 MOST_CHARACTERS = 2000
@@ -166,7 +167,9 @@ def picked(menu: Menu, sent: str) -> tuple[Wish, str, bool]:
         if field and field not in ("again", "use"):
             wish = replace(wish, **_changed(field, value))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        raise ValueError("The builder sent no choice that is known; reload the page") from None
+        raise Refusal(
+            "The builder sent no choice that is known; reload the page", "未收到可识别的选择；请重新载入页面"
+        ) from None
     if field == "again":
         return replace(wish, wording=wish.wording + 1), text, False
     if field == "use":
@@ -192,7 +195,7 @@ def _changed(field: str, value: str) -> dict[str, Any]:
     if field in ("count", "size_mm"):
         return {field: int(float(value)), "wording": 0}
     if field not in {f.name for f in fields(Wish)} - {"wording"}:
-        raise ValueError(f"field '{field}' is not known")
+        raise ValueError(field)
     return {field: value[:100], "wording": 0}
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
-from vesalius.demo.cases.case import MOST_IMAGES, Case, CaseImage, case_of, first_draft, told_early
+from vesalius.demo.cases.case import MOST_IMAGES, Case, CaseImage, case_of, first_draft, told_by_title, told_early
 from vesalius.demo.export import pacs
 from vesalius.demo.export.page import article
 from vesalius.demo.export.sheet import sheet_of, sheet_of_id
 from vesalius.demo.page import Desk, Language, Words, language_of, plainly, say, teacher_of
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store import cases as store
 from vesalius.demo.store.cases import CaseChanged
 from vesalius.demo.store.pictures import find_picture, pictures_of
@@ -156,10 +157,15 @@ class Actions:
             kept = store.save_case(self.store, account, case, seen=case.updated)
         except CaseChanged as error:
             store.keep_draft(self.store, account, case, seen=case.updated)
-            return {self.editor.note: note_html(str(error), kind="alert"), self.editor.copies: gr.update(visible=True)}
+            return {
+                self.editor.note: note_html(error.spoken(language), kind="alert"),
+                self.editor.copies: gr.update(visible=True),
+            }
         told = [say(WORDS, "cases.saved", language, time=_clock(kept.updated))]
         if early := told_early(kept):
             told.append(say(WORDS, "cases.early", language, named=", ".join(early)))
+        if named := told_by_title(kept):
+            told.append(say(WORDS, "cases.title_tells", language, named=", ".join(named)))
         return self._shown(kept, unknown, request, told=". ".join(told))
 
     def copy(self, unknown: bool, request: gr.Request, *written: Any) -> Update:
@@ -272,7 +278,9 @@ class Actions:
         except (ValueError, RecursionError):
             rows, stamp = None, 0.0
         if not isinstance(rows, list) or not isinstance(id or "", str):
-            raise ValueError("The pictures of this case could not be read; reload the page")
+            raise Refusal(
+                "The pictures of this case could not be read; reload the page", "无法读取该病例的图像；请重新载入页面"
+            )
         row = dict(zip(self.editor.fields, values, strict=True))
         return replace(case_of({**row, "images": rows}), id=(id or "")[:100], updated=stamp)
 

@@ -13,7 +13,8 @@ from vesalius.demo.cases.routes import KINDS, export_path
 from vesalius.demo.export import pacs
 from vesalius.demo.export.archive import take_in
 from vesalius.demo.export.sheet import sheet_of_id
-from vesalius.demo.page import Desk, plainly, teacher_of
+from vesalius.demo.page import Desk, forget, plainly, teacher_of
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store import cases as store
 
 
@@ -62,7 +63,10 @@ def add_api(desk: Desk) -> None:
         """Where a case is fetched as pptx, html, zip or dcm.zip; with `unknown` nothing in it tells the answer."""
         found = store.find_case(desk.store, teacher_of(desk, request).name, id)
         if kind not in KINDS:
-            raise ValueError(f"Cases are exported as {', '.join(KINDS)}, not as '{kind[:40]}'")
+            raise Refusal(
+                f"Cases are exported as {', '.join(KINDS)}, not as '{kind[:40]}'",
+                f"病例可导出为 {'、'.join(KINDS)}，不能导出为“{kind[:40]}”",
+            )
         return export_path(found.id, kind, unknown=unknown)
 
     def send_case(id: str, unknown: bool = False, request: gr.Request | None = None) -> dict[str, Any]:
@@ -85,11 +89,17 @@ def add_api(desk: Desk) -> None:
 
 
 def taken_in(desk: Desk, file: str | None, request: gr.Request | None) -> Case:
-    """The new case of a ZIP file that was uploaded."""
-    account = teacher_of(desk, request)
-    if not file:
-        raise ValueError("No file came; give a ZIP file that the tab 'Cases' exported")
-    return take_in(desk.store, account.name, Path(file))
+    """The new case of a ZIP file that was uploaded, of which nothing stays beside the case."""
+    try:
+        account = teacher_of(desk, request)
+        if not file:
+            raise Refusal(
+                "No file came; give a ZIP file that the tab 'Cases' exported",
+                "未收到文件；请提供由“病例”页导出的 ZIP 文件",
+            )
+        return take_in(desk.store, account.name, Path(file))
+    finally:
+        forget(file)
 
 
 def told(case: Case) -> dict[str, Any]:

@@ -82,6 +82,10 @@ WORDS: Words = {
     "cases.early": (
         "History or a caption says this of the diagnosis already: {named}", "病史或图注已透露诊断中的内容：{named}",
     ),
+    "cases.title_tells": (
+        "The title says this of the diagnosis: {named}. Slides and pages show it after the answer",
+        "标题透露了诊断中的内容：{named}。幻灯片和网页在答案之后才显示标题",
+    ),
     "cases.added": ("{count} added", "已添加 {count} 幅"),
     "cases.exports": ("Exports of what was saved last", "导出（最近保存的版本）"),
     "cases.save_first": ("Save the case; then it can be exported.", "保存后即可导出。"),

@@ -7,34 +7,37 @@ import html
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import gradio as gr
 
 from vesalius.demo.board import board
+from vesalius.demo.compare.contact_sheet import sheet_path, sheet_pictures
 from vesalius.demo.compare.ladder_words import Start
 from vesalius.demo.compare.ladders import CHANGES, PAIRS, SCALED, Change, Step, asks, bounds, ladder, refusals, start_of
 from vesalius.demo.compare.values import difference_of
-from vesalius.demo.create.settings import new_seed
+from vesalius.demo.create.settings import NEW_SEED, new_seed
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order
 from vesalius.demo.page import (
     Desk,
     Language,
     Words,
-    account_of,
     language_of,
     plainly,
     say,
     t,
     teacher_of,
     text_within,
+    with_details,
 )
+from vesalius.demo.sentences import Refusal, name_of, of_both, sentence
 from vesalius.demo.store.jobs import Job, add_job, find_job
 from vesalius.demo.store.pictures import StoredPicture, find_picture, pictures_of_job
+from vesalius.demo.tabs.following import stop_button, turned
 
 POLL_SECONDS = 0.2
 Origin = tuple[str, str]
-EXAMPLE = "Chest CT with a 20 mm nodule in the left lung."
+EXAMPLE = ("Chest CT with a 20 mm nodule in the left lung.", "胸部CT，左肺可见20毫米结节。")
 WORDS: Words = {
     "compare.tab": ("Compare", "对比"),
     "compare.intro": (
@@ -92,7 +95,7 @@ def build(desk: Desk) -> None:
     gr.Markdown(t("compare.intro"))
     origin = gr.State(("", ""))  # a picture's prompt, and the modality that holds as long as it is not changed
     prompt = gr.Textbox(
-        EXAMPLE,
+        EXAMPLE[0],
         label=t("compare.prompt"),
         info=t("compare.prompt_info"),
         lines=2,
@@ -113,12 +116,15 @@ def build(desk: Desk) -> None:
             None, label=t("compare.high"), info=t("compare.range_info"), elem_id="compare-high", visible=False
         )
         seed = gr.Number(  # a value of its own: gradio shows 0 for none, and 0 would be drawn
-            new_seed, precision=0, label=t("compare.seed"), info=t("compare.seed_info"), elem_id="compare-seed"
+            new_seed(), precision=0, label=t("compare.seed"), info=t("compare.seed_info"), elem_id="compare-seed"
         )
     with gr.Accordion(t("compare.more"), open=False):
         steps = gr.Slider(1, MAX_STEPS, desk.model.steps, step=1, label=t("compare.steps"))
         guidance = gr.Slider(1, MAX_GUIDANCE, desk.model.guidance, step=0.5, label=t("compare.guidance"))
-    press = gr.Button(t("compare.draw"), variant="primary", elem_id="compare-draw")
+    with gr.Row():
+        press = gr.Button(t("compare.draw"), variant="primary", elem_id="compare-draw", min_width=140)
+        stop = gr.Button(t("create.stop"), interactive=False, elem_id="compare-stop", min_width=100)
+    current = gr.Textbox(visible="hidden", elem_id="compare-job", label="job")
     status = gr.HTML(elem_id="compare-status", padding=False)
     row = gr.HTML(elem_id="compare-row", padding=False)
 
@@ -133,14 +139,14 @@ def build(desk: Desk) -> None:
         return gr.update(visible=chosen not in PAIRS), shown[0], shown[1]
 
     def taken(wish: str, request: gr.Request) -> tuple[Any, ...]:
-        picture = find_picture(desk.store, account_of(desk, request).name, wish.partition("#")[0])
+        picture = find_picture(desk.store, teacher_of(desk, request).name, wish.partition("#")[0])
         sample = picture.sample
         return sample.text, (sample.text, sample.modality), sample.seed, sample.steps, sample.guidance
 
     async def drawn(
         text: object, of: Origin, chosen: object, many: object, first: object, last: object, from_seed: object,
         denoising: object, scale: object, request: gr.Request,
-    ) -> AsyncIterator[tuple[str, str]]:  # fmt: skip
+    ) -> AsyncIterator[tuple[Any, ...]]:  # fmt: skip
         start, rungs = _ladder(
             desk, text, chosen, many, first, last, from_seed, of=of, language=language_of(request),
             guidance=_number(scale, "The guidance"),
@@ -150,19 +156,33 @@ def build(desk: Desk) -> None:
             guidance=_number(scale, "The guidance"), kind="compare",
         )  # fmt: skip
         async for job, pictures in _followed(desk, teacher_of(desk, request).name, order):
-            yield _told(job, start, str(chosen), language_of(request)), _row(pictures, language_of(request))
+            told = _told(job, start, str(chosen), language_of(request))
+            yield told, _row(pictures, language_of(request)), stop_button(job.state), job.id
+
+    def halt(job: str, request: gr.Request) -> Any:
+        """Stop the row that is drawn; it keeps what there is, and goes on at a second press."""
+        account = teacher_of(desk, request).name
+        return stop_button(turned(desk.store, account, text_within(job, 100, "The job")))
+
+    def greet(now: str, request: gr.Request) -> Any:
+        """The example in the reader's language, unless something else was written meanwhile."""
+        return EXAMPLE[1] if language_of(request) == "zh" and now == EXAMPLE[0] else gr.skip()
 
     quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     about = {"inputs": [prompt, origin, change], "outputs": [change, off], **quick}
     prompt.change(plainly(offered), trigger_mode="always_last", **about)
     change.change(plainly(scaled), inputs=[change, prompt, origin], outputs=[num, low, high], **quick)
     press.click(
-        plainly(drawn), inputs=[prompt, origin, change, num, low, high, seed, steps, guidance], outputs=[status, row],
+        plainly(drawn), inputs=[prompt, origin, change, num, low, high, seed, steps, guidance],
+        outputs=[status, row, stop, current],
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip
+    stop.click(plainly(halt), inputs=current, outputs=stop, concurrency_limit=None, **quick)
     link = desk.links["to_compare"]
     link.input(plainly(taken), inputs=link, outputs=[prompt, origin, seed, steps, guidance], **quick)
-    gr.on([cast(gr.Blocks, gr.context.Context.root_block).load], plainly(offered), **about)
+    root = cast(gr.Blocks, gr.context.Context.root_block)
+    root.load(greet, inputs=prompt, outputs=prompt, queue=False, **quick).then(plainly(offered), **about)
+    root.load(None, outputs=seed, js=NEW_SEED, api_visibility="private")
     _add_endpoints(desk)
 
 
@@ -175,6 +195,7 @@ def _add_endpoints(desk: Desk) -> None:
     ) -> dict[str, Any]:  # fmt: skip
         """Draw the same seed with one thing changed. change: normal, left, right, bilateral, sides, finding, size,
         count, guidance or seed. steps: pictures, 2 to 8. low and high: of a size in mm, a count or a guidance."""
+        account = teacher_of(desk, request).name
         start, rungs = _ladder(
             desk, prompt, change, steps, low, high, seed, language=language_of(request), guidance=desk.model.guidance
         )
@@ -182,23 +203,30 @@ def _add_endpoints(desk: Desk) -> None:
             asks=asks(rungs, start.modality), steps=desk.model.steps, guidance=desk.model.guidance, kind="compare"
         )
         pictures: list[StoredPicture] = []
-        async for job, pictures in _followed(desk, teacher_of(desk, request).name, order):  # noqa: B007
+        async for job, pictures in _followed(desk, account, order):  # noqa: B007
             if job.state == "failed":
-                raise ValueError(job.message)
+                raise Refusal(*(of_both(job.said, each)[0] for each in get_args(Language)))
         return {
             "urls": [f"/pictures/{p.id}.png" for p in pictures], "prompts": [p.sample.text for p in pictures],
             "labels": [p.label for p in pictures],
         }  # fmt: skip
 
+    def compare_sheet(pictures: list[str], request: gr.Request = None) -> str:  # type: ignore[assignment]
+        """Where pictures of yours, given by their ids, are fetched side by side as one PNG: each with its label below,
+        and with all labels, prompts and seeds in the file's Description."""
+        name = teacher_of(desk, request).name
+        return sheet_path([p.id for p in sheet_pictures(desk.store, name, pictures)])
+
     def difference(first: str, second: str, request: gr.Request = None) -> dict[str, Any]:  # type: ignore[assignment]
         """What the second of two pictures, given by their ids, has more than the first: mean absolute difference,
         largest, mean, and the share of pixels that changed, in HU where both have them, else in grey levels."""
-        name = account_of(desk, request).name
+        name = teacher_of(desk, request).name
         a, b = (find_picture(desk.store, name, text_within(p, 100, "The picture's id")) for p in (first, second))
         return asdict(difference_of(desk.store, a, b))
 
     gr.api(plainly(compare), api_name="compare")
     gr.api(plainly(difference), api_name="difference")
+    gr.api(plainly(compare_sheet), api_name="compare_sheet")
 
 
 def _offered(desk: Desk, text: str, of: Origin, now: object, language: Language) -> tuple[Any, str]:
@@ -206,7 +234,7 @@ def _offered(desk: Desk, text: str, of: Origin, now: object, language: Language)
     try:
         start = _start(desk, text, 0, of)
     except ValueError as error:
-        return gr.update(), f'<p class="compare-off">{html.escape(str(error))}</p>'
+        return gr.update(), f'<p class="compare-off">{html.escape(sentence(error, language)[0])}</p>'
     off = refusals(start, desk.support, language)
     able = [c for c in CHANGES if c not in off]
     told = "".join(
@@ -227,9 +255,12 @@ def _ladder(
     prompt = text_within(text, MAX_TEXT, "The prompt")
     from_seed = new_seed() if seed is None else int(_number(seed, "The seed"))
     if not 0 <= from_seed <= MAX_SEED:
-        raise ValueError(f"The seed is {from_seed}; expected 0 to {MAX_SEED}")
+        raise Refusal(f"The seed is {from_seed}; expected 0 to {MAX_SEED}", f"种子为 {from_seed}；应为 0 至 {MAX_SEED}")
     if not prompt.strip():
-        raise ValueError(f"The prompt is empty; describe the start, for instance '{EXAMPLE}'")
+        raise Refusal(
+            f"The prompt is empty; describe the start, for instance '{EXAMPLE[0]}'",
+            f"描述为空；请描述起点，例如“{EXAMPLE[1]}”",
+        )
     start = _start(desk, prompt, from_seed, of)
     first, last = (None if n is None else _number(n, "The range") for n in (low, high))
     steps = ladder(
@@ -246,7 +277,7 @@ def _start(desk: Desk, text: str, seed: int, of: Origin) -> Start:
 
 def _number(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 2**53:
-        raise ValueError(f"{what}: expected a number")
+        raise Refusal(f"{what}: expected a number", f"{name_of(what)}：应为数字")
     return value
 
 
@@ -270,7 +301,7 @@ async def _followed(desk: Desk, account: str, order: Order) -> AsyncIterator[tup
 def _told(job: Job, start: Start, change: str, language: Language) -> str:
     """Where a job stands, in a sentence."""
     if job.state == "failed":
-        return f'<p role="alert" class="compare-failed">{html.escape(job.message)}</p>'
+        return f'<p role="alert" class="compare-failed">{with_details(*of_both(job.said, language), language)}</p>'
     seeds = {ask.seed for ask in job.order.asks}
     values = {
         "ahead": job.ahead, "number": min(job.done + 1, job.num), "num": job.num,

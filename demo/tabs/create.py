@@ -14,15 +14,25 @@ import gradio as gr
 
 from vesalius.data.modality import MODALITIES, find_modality, modality_in
 from vesalius.demo.create.choices import Menu
-from vesalius.demo.create.settings import FROM_PROMPT, new_seed, order_from, order_of_upload, remark, settings_of
+from vesalius.demo.create.settings import (
+    FROM_PROMPT,
+    NEW_SEED,
+    new_seed,
+    order_from,
+    order_of_upload,
+    remark,
+    settings_of,
+)
+from vesalius.demo.create.weakness import told_weak
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order, order_of
-from vesalius.demo.page import Desk, Language, Words, language_of, plainly, say, t, teacher_of, text_within
-from vesalius.demo.store.jobs import Job, add_job, find_job, jobs_of, pause_job, resume_job
-from vesalius.demo.store.pictures import find_picture
-from vesalius.demo.store.schema import Store
+from vesalius.demo.page import Desk, Language, Words, forget, language_of, plainly, say, t, teacher_of, text_within
+from vesalius.demo.sentences import Refusal
+from vesalius.demo.store.jobs import Job, add_job, find_job, jobs_of
+from vesalius.demo.store.pictures import find_picture, pictures_of_job
 from vesalius.demo.tabs import builder, create_api
-from vesalius.demo.tabs.following import follow
+from vesalius.demo.tabs.following import follow, stop_button, turned
 
+ASKED = "() => new URLSearchParams(location.search).get('job') || ''"
 TWICE_SECONDS = 1.5
 """A second press within it, with nothing changed, is the first one."""
 WORDS: Words = {
@@ -51,7 +61,7 @@ WORDS: Words = {
         "its settings.",
         "图像将显示在此处，并附网络的判读结果。将图像拖放到本页即可调用其设置。",
     ),
-    "create.weak": ("Mind: {text}.", "注意（{text}）。"),
+    "create.weak": ("Mind: {text}.", "注意：{text}。"),
     "create.choice": ("Choice", "选择"),
 }  # fmt: skip
 
@@ -91,10 +101,10 @@ def build(desk: Desk) -> None:
                     min_width=80, scale=2,
                 )  # fmt: skip
                 seed = gr.Number(
-                    label=t("create.seed"), value=new_seed, precision=0, minimum=0, maximum=MAX_SEED, min_width=140,
+                    label=t("create.seed"), value=new_seed(), precision=0, minimum=0, maximum=MAX_SEED, min_width=140,
                     scale=4, elem_id="create-seed",
                 )  # fmt: skip
-                again = gr.Button(t("create.new_seed"), min_width=90, scale=2, elem_id="create-new-seed")
+                again = gr.Button(t("create.new_seed"), min_width=150, scale=2, elem_id="create-new-seed")
             with gr.Row():
                 draw = gr.Button(t("create.draw"), variant="primary", elem_id="create-draw", min_width=140)
                 stop = gr.Button(t("create.stop"), interactive=False, elem_id="create-stop", min_width=100)
@@ -128,12 +138,15 @@ def build(desk: Desk) -> None:
     settings = [prompt, modality, num, seed, steps, guidance, negative]
     results = [status, bar, board, stop]
 
-    def greet(request: gr.Request) -> tuple[Any, ...]:
+    def greet(asked: str, request: gr.Request) -> tuple[Any, ...]:
         """The builder, the first prompt and the hint in the reader's language, where that is not the one they are in:
-        an answer that comes late must not undo what was chosen meanwhile."""
+        an answer that comes late must not undo what was chosen meanwhile. asked: the job of the page's address, whose
+        settings are in the fields."""
         language = language_of(request)
         if language == "en":
             return gr.skip(), gr.skip(), gr.skip()
+        if asked:
+            return builder.builder_html(menu, first, language), gr.skip(), gr.skip()
         text = builder.words_of(first, language)
         empty = f'<p class="create-status">{html.escape(say(WORDS, "create.empty", language))}</p>'
         return builder.builder_html(menu, first, language, text=text), text, empty
@@ -168,16 +181,13 @@ def build(desk: Desk) -> None:
         with followed.page(str(request.session_hash), ident) as wanted:
             async for each in follow(desk, account.name, ident, language, wanted=wanted):
                 parts = [gr.skip() if part is None else part for part in (each.status, each.bar, each.board)]
-                yield *parts, gr.skip() if each.state is None else _stop_button(each.state)
+                yield *parts, gr.skip() if each.state is None else stop_button(each.state)
 
     def halt(name: str, request: gr.Request) -> Any:
         """Stop the job that is shown; it keeps what it has drawn, and goes on at a second press."""
         account = teacher_of(desk, request)
         ident = text_within(name, 100, "The job").partition("#")[0].strip()
-        return _stop_button(_turn(desk.store, account.name, ident))
-
-    def again_seed() -> int:
-        return new_seed()
+        return stop_button(turned(desk.store, account.name, ident))
 
     def recall_picture(wish: str, request: gr.Request) -> tuple[Any, ...]:
         """The settings of a picture of one's own."""
@@ -186,15 +196,23 @@ def build(desk: Desk) -> None:
         recipe = picture.sample.recipe()
         return *settings_of(order_of(recipe)), _remark(remark(desk.model, recipe, language_of(request)))
 
+    def recall_job(wish: str, request: gr.Request) -> tuple[Any, ...]:
+        """The settings of a job of one's own, and the same remark where it has drawn a picture."""
+        account, language = teacher_of(desk, request).name, language_of(request)
+        found = find_job(desk.store, account, text_within(wish, 100, "The job").partition("#")[0].strip())
+        drawn = pictures_of_job(desk.store, account, found.id)
+        told = remark(desk.model, drawn[0].sample.recipe(), language) if drawn else ""
+        return *settings_of(found.order), _remark(told)
+
     def recall(path: str | None, request: gr.Request) -> tuple[Any, ...]:
         """The settings of a PNG that was drawn here or elsewhere, and whether they give the same picture here."""
-        teacher_of(desk, request)
-        if not path:
-            raise ValueError("No file was sent; choose a PNG")
         try:
+            teacher_of(desk, request)
+            if not path:
+                raise Refusal("No file was sent; choose a PNG", "未收到文件；请选择 PNG")
             made, recipe = order_of_upload(Path(path))
         finally:
-            Path(path).unlink(missing_ok=True)
+            forget(path)
         return *settings_of(made), _remark(remark(desk.model, recipe, language_of(request)))
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -207,8 +225,9 @@ def build(desk: Desk) -> None:
     link = desk.links["follow"]
     link.input(lambda wish: wish.partition("#")[0], inputs=link, outputs=job, queue=False, **private)
     link.input(plainly(show), inputs=link, outputs=results, **stream)
+    link.input(plainly(recall_job), inputs=link, outputs=[*settings, warning], **quick)
     stop.click(plainly(halt), inputs=job, outputs=stop, **quick)
-    again.click(again_seed, outputs=seed, queue=False, **private)
+    again.click(None, outputs=seed, js=NEW_SEED, **private)
     choice.input(plainly(pick), inputs=[choice, prompt], outputs=[choices, prompt, warning], **quick)
     desk.links["recall"].input(
         plainly(recall_picture), inputs=desk.links["recall"], outputs=[*settings, warning], **quick
@@ -216,7 +235,8 @@ def build(desk: Desk) -> None:
     file.upload(plainly(recall), inputs=file, outputs=[*settings, warning], api_name="recall", show_progress="hidden")
     root = gr.context.Context.root_block
     assert root is not None
-    root.load(greet, outputs=[choices, prompt, status], queue=False, **private)
+    root.load(greet, inputs=job, outputs=[choices, prompt, status], queue=False, js=ASKED, **private)
+    root.load(None, outputs=seed, js=NEW_SEED, **private)
     create_api.add(desk, menu)
 
 
@@ -228,26 +248,13 @@ def _add_once(desk: Desk, account: str, order: Order) -> Job:
     return add_job(desk.store, account, order, max_jobs=desk.config.max_jobs, max_queue=desk.config.max_queue)
 
 
-def _turn(store: Store, account: str, job: str) -> str:
-    """Pause a job, or let a paused one go on; its state then."""
-    now = find_job(store, account, job)
-    if now.state == "paused":
-        return resume_job(store, account, job).state
-    return now.state if now.is_over else pause_job(store, account, job).state
-
-
-def _stop_button(state: str) -> Any:
-    key = "go_on" if state == "paused" else "stop"
-    return gr.Button(t(f"create.{key}"), interactive=state in ("waiting", "running", "paused"))
-
-
 def _weak(desk: Desk, prompt: str, modality: str | None, language: Language) -> str:
     """What of a prompt the base has hardly seen; "" where all is well, or that is not known."""
     found = find_modality(modality) if modality else modality_in(prompt)
     if desk.support is None or found is None or len(prompt) > MAX_TEXT:
         return ""
-    told = desk.support.warn(prompt, found.name)
-    return "" if told is None else _remark(say(WORDS, "create.weak", language, text=told))
+    weak = desk.support.weakness(prompt, found.name)
+    return "" if weak is None else _remark(say(WORDS, "create.weak", language, text=told_weak(weak, language)))
 
 
 def _remark(text: str) -> str:

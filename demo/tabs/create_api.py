@@ -12,6 +12,7 @@ import gradio as gr
 from vesalius.demo.create.choices import Menu, Wish, settled, unmet, wording
 from vesalius.demo.create.settings import FROM_PROMPT, number, order_from, whole
 from vesalius.demo.page import LABEL, Desk, plainly, teacher_of, text_within
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.jobs import Job, add_job, find_job
 from vesalius.demo.store.pictures import StoredPicture, pictures_of_job
 from vesalius.demo.tabs.following import CHECK_POLLS, POLL_SECONDS
@@ -74,6 +75,7 @@ def add(desk: Desk, menu: Menu) -> None:
         size: Any = None,
         count: Any = 1,
         language: str = "en",
+        request: gr.Request = None,  # type: ignore[assignment]
     ) -> str:
         """A prompt in words of the training, as the page's builder makes it.
 
@@ -86,19 +88,23 @@ def add(desk: Desk, menu: Menu) -> None:
             count: how many
             language: en or zh
         """
+        teacher_of(desk, request)
         words: dict[str, Any] = {
             name: text_within(value, LONGEST, f"The {name}").strip()
             for name, value in (("modality", modality), ("organ", organ), ("finding", finding), ("side", side))
         }
         if language not in ("en", "zh"):
-            raise ValueError("The language is not known; expected en or zh")
+            raise Refusal("The language is not known; expected en or zh", "未知的语言；应为 en 或 zh")
         size_mm = None if size is None else round(number(size, "size"))
         wish = Wish(**words, size_mm=size_mm, count=whole(count, "count"))
         if missing := unmet(menu, wish):
             what = "; ".join(f"{name.replace('_mm', '')} '{value}'" for name, value, _ in missing)
             best = asdict(settled(menu, wish))
             near = ", ".join(f"{k} {v}" for k, v in best.items() if v not in ("", None) and k != "wording")
-            raise ValueError(f"The base was not trained on this: {what}. Nearest that it has seen: {near}")
+            raise Refusal(
+                f"The base was not trained on this: {what}. Nearest that it has seen: {near}",
+                f"该模型未经此类训练：{what}。它见过的最接近的是：{near}",
+            )
         return wording(settled(menu, wish), language)
 
     gr.api(plainly(draw), api_name="draw", concurrency_limit=None)

@@ -6,12 +6,17 @@ import asyncio
 import html
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
 
 from vesalius.demo.board import board
 from vesalius.demo.page import WORDS as PAGE
-from vesalius.demo.page import Desk, Language, Words, say
-from vesalius.demo.store.jobs import Job, find_job
-from vesalius.demo.store.pictures import StoredPicture, pictures_of_job
+from vesalius.demo.page import Desk, Language, Words, say, t, with_details
+from vesalius.demo.sentences import of_both
+from vesalius.demo.store.jobs import Job, find_job, pause_job, resume_job
+from vesalius.demo.store.pictures import StoredPicture, pictures_of_job, preview_of
+from vesalius.demo.store.schema import Store
 
 POLL_SECONDS = 0.2
 CHECK_POLLS = 50
@@ -50,7 +55,9 @@ async def follow(desk: Desk, account: str, job: str, language: Language, *, want
         try:
             now = find_job(desk.store, account, job)
         except ValueError:
-            yield Shown(status=_status(say(WORDS, "following.gone", language)), bar="", board="", state="gone")
+            yield Shown(
+                status=_status(say(WORDS, "following.gone", language), "", language), bar="", board="", state="gone"
+            )
             return
         pictures = pictures_of_job(desk.store, account, job)
         shown = look_of(desk, now, pictures, language)
@@ -74,12 +81,13 @@ def look_of(desk: Desk, job: Job, pictures: list[StoredPicture], language: Langu
     bar = f'<div class="create-bar" data-job="{html.escape(job.id)}" data-state="{job.state}">'
     if not job.is_over:
         bar += f'<progress value="{share:.3f}" max="1" aria-label="{label}"></progress>'
-    if job.state == "running" and job.step:
+    if job.state == "running" and preview_of(desk.store, job.id).is_file():
         bar += _preview(job, language)
     told = [_sentence(job, language), *_estimate(job, language)]
+    details = of_both(job.said, language)[1] if job.state == "failed" else ""
     return Shown(
-        status=_status(" ".join(told)), bar=f"{bar}</div>", board=board(pictures, language) if pictures else "",
-        state=job.state,
+        status=_status(" ".join(told), details, language), bar=f"{bar}</div>",
+        board=board(pictures, language) if pictures else "", state=job.state,
     )  # fmt: skip
 
 
@@ -89,7 +97,13 @@ def _sentence(job: Job, language: Language) -> str:
         return say(WORDS, f"following.{key}", language, ahead=job.ahead)
     number = min(job.done + 1, job.num)
     return say(
-        WORDS, f"following.{job.state}", language, number=number, num=job.num, done=job.done, message=job.message
+        WORDS,
+        f"following.{job.state}",
+        language,
+        number=number,
+        num=job.num,
+        done=job.done,
+        message=of_both(job.said, language)[0],
     )
 
 
@@ -115,5 +129,19 @@ def _preview(job: Job, language: Language) -> str:
     return f'<figure class="create-preview">{image}<figcaption>{caption}</figcaption></figure>'
 
 
-def _status(text: str) -> str:
-    return f'<p class="create-status">{html.escape(text)}</p>'
+def _status(text: str, details: str, language: Language) -> str:
+    return f'<div class="create-status">{with_details(text, details, language)}</div>'
+
+
+def turned(store: Store, account: str, job: str) -> str:
+    """Pause a job, or let a paused one go on; its state then."""
+    now = find_job(store, account, job)
+    if now.state == "paused":
+        return resume_job(store, account, job).state
+    return now.state if now.is_over else pause_job(store, account, job).state
+
+
+def stop_button(state: str) -> Any:
+    """The button of that, as it is in a state."""
+    key = "go_on" if state == "paused" else "stop"
+    return gr.Button(t(f"create.{key}"), interactive=state in ("waiting", "running", "paused"))

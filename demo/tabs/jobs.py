@@ -13,8 +13,21 @@ from typing import Any
 
 import gradio as gr
 
-from vesalius.demo.page import LABEL, Desk, Language, Words, account_of, language_of, plainly, say, t, text_within
+from vesalius.demo.page import (
+    LABEL,
+    Desk,
+    Language,
+    Words,
+    language_of,
+    plainly,
+    say,
+    t,
+    teacher_of,
+    text_within,
+    with_details,
+)
 from vesalius.demo.page import WORDS as PAGE_WORDS
+from vesalius.demo.sentences import Refusal, of_both
 from vesalius.demo.store.clearing import delete_job
 from vesalius.demo.store.jobs import Job, find_job, jobs_of, pause_job, resume_job, retry_job
 from vesalius.demo.store.pictures import StoredPicture, pictures_of_job, preview_of
@@ -24,7 +37,7 @@ WORDS: Words = {
     "jobs.tab": ("Jobs", "任务"),
     "jobs.intro": (
         "What you asked for is drawn even if you close this page. First come, first served.",
-        "即使关闭本页，您的任务也会继续绘制。先到先得。",
+        "即使关闭本页，任务也会继续进行，按提交的先后顺序生成。",
     ),
     "jobs.empty": (
         "Nothing yet. What you ask for under 'Create' is listed here.",
@@ -39,7 +52,7 @@ WORDS: Words = {
     "jobs.ahead": ("{num} before it", "前面还有 {num} 个"),
     "jobs.begins": ("begins in about {time}", "约 {time}后开始"),
     "jobs.left": ("about {time} left", "约剩 {time}"),
-    "jobs.count": ("{done} of {num} pictures", "已完成 {done}/{num} 张"),
+    "jobs.count": ("{done} of {num} pictures", "{done}/{num} 幅"),
     "jobs.step": ("step {step} of {steps}", "第 {step}/{steps} 步"),
     "jobs.seconds": ("{num} s", "{num} 秒"),
     "jobs.minutes": ("{num} min", "{num} 分钟"),
@@ -61,7 +74,7 @@ WORDS: Words = {
     "jobs.said_delete": ("Deleted.", "已删除。"),
     "jobs.said_kept": (
         "Deleted, but for {num} pictures that a case, a quiz or a rating uses.",
-        "已删除；病例、测验或评分使用的 {num} 张图像已保留。",
+        "已删除；病例、测验或评分使用的 {num} 幅图像已保留。",
     ),
 }
 ACTIONS = {
@@ -84,8 +97,8 @@ def build(desk: Desk) -> None:
     def act(wished: str, request: gr.Request) -> str:
         verb, _, job = text_within(wished, 100, "The wish").partition("#")[0].partition(" ")
         if verb not in ("pause", "resume", "retry", "delete"):
-            raise ValueError("This cannot be done with a job")
-        return f"<p>{html.escape(_done(desk, account_of(desk, request).name, verb, job, language_of(request)))}</p>"
+            raise Refusal("This cannot be done with a job", "不能对任务进行此操作")
+        return f"<p>{html.escape(_done(desk, teacher_of(desk, request).name, verb, job, language_of(request)))}</p>"
 
     wish.input(plainly(act), inputs=wish, outputs=said, api_visibility="private", show_progress="hidden").then(
         None, js="() => window.vesalius.jobs.refresh()", api_visibility="private"
@@ -99,27 +112,27 @@ def endpoints(desk: Desk) -> dict[str, Callable[..., Any]]:
 
     def jobs(request: gr.Request) -> list[dict[str, Any]]:
         """Your jobs, the newest first, without their pictures."""
-        return [told(job) for job in jobs_of(desk.store, account_of(desk, request).name)]
+        return [told(job) for job in jobs_of(desk.store, teacher_of(desk, request).name)]
 
     def job(job: str, request: gr.Request) -> dict[str, Any]:
         """One job of yours: its state, place, progress and pictures, with their addresses on this server."""
-        return _whole(find_job(desk.store, account_of(desk, request).name, job))
+        return _whole(find_job(desk.store, teacher_of(desk, request).name, job))
 
     def pause(job: str, request: gr.Request) -> dict[str, Any]:
         """Let a job rest that waits or is being drawn; what it has drawn stays."""
-        return _whole(pause_job(desk.store, account_of(desk, request).name, job))
+        return _whole(pause_job(desk.store, teacher_of(desk, request).name, job))
 
     def resume(job: str, request: gr.Request) -> dict[str, Any]:
         """Let a paused job go on, at its place in the queue."""
-        return _whole(resume_job(desk.store, account_of(desk, request).name, job))
+        return _whole(resume_job(desk.store, teacher_of(desk, request).name, job))
 
     def retry(job: str, request: gr.Request) -> dict[str, Any]:
         """Try a failed job again, at the end of the queue."""
-        return _whole(_retried(desk, account_of(desk, request).name, job))
+        return _whole(_retried(desk, teacher_of(desk, request).name, job))
 
     def delete(job: str, request: gr.Request) -> dict[str, Any]:
         """Delete a job and its pictures; kept: how many stay, since a case, a quiz or a rating uses them."""
-        return {"id": job, "kept": delete_job(desk.store, account_of(desk, request).name, job)}
+        return {"id": job, "kept": delete_job(desk.store, teacher_of(desk, request).name, job)}
 
     def _whole(found: Job) -> dict[str, Any]:
         pictures = [_told_picture(p) for p in pictures_of_job(desk.store, found.account, found.id)]
@@ -203,7 +216,8 @@ def _now(job: Job, language: Language) -> str:
         if job.left is not None:
             parts.append(say(WORDS, "jobs.left", language, time=_time(job.left, language)))
     words = " · ".join(html.escape(part) for part in parts)
-    message = f'<p class="jobs-message">{html.escape(job.message)}</p>' if job.message else ""
+    why = with_details(*of_both(job.said, language), language)
+    message = f'<div class="jobs-message">{why}</div>' if job.said else ""
     name = html.escape(say(WORDS, "jobs.progress", language))
     bar = f'<progress aria-label="{name}" max="{job.num * steps}" value="{job.done * steps + step}"></progress>'
     return f"<p>{words}</p>{message}{'' if job.is_over else bar}"

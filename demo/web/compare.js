@@ -33,7 +33,7 @@ vesalius.compareSheet = async (told) => {
     };
     write(told[i].label, 18, 600, "#111", 6);
     write(vesalius.viewerWords("label"), 14, 600, "#7a1f1f", 30);
-    write(`seed ${told[i].seed}`, 12, 400, "#444", 48);
+    write(vesalius.viewerWords("seed", { seed: told[i].seed }), 12, 400, "#444", 48);
   });
   const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
   const facts = { synthetic: true, pictures: told.map(({ label, prompt, seed }) => ({ label, text: prompt, seed })) };

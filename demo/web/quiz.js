@@ -29,7 +29,7 @@ window.vesaliusQuiz = (() => {
       });
       told = await answer.json();
     } catch { throw new Error(say("failed")); }
-    if (!answer.ok) throw new Error(told.error || told.detail || say("failed"));
+    if (!answer.ok) throw new Error(window.vesalius.reason(told, say("failed")));
     return told;
   }
   // Runs what a button does, and shows its error in words above the page.

@@ -29,7 +29,7 @@
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(told),
     });
     const found = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(found.error || found.detail || String(answer.status));
+    if (!answer.ok) throw new Error(window.vesalius.reason(found, String(answer.status)));
     return found;
   }
 

@@ -17,6 +17,7 @@ vesalius.viewerWords = (() => {
     lost: ["This picture cannot be shown ({reason})", "无法显示此图像（{reason}）"], loading: ["Loading ...", "加载中……"],
     unlike: ["Of another size, so there is no difference to show", "尺寸不同，无法显示差异"],
     first: ["The first, which the others differ from", "第一幅：其他图像与之比较"],
+    seed: ["seed {seed}", "种子 {seed}"],
     scale: ["blue: less than the first · black: the same · orange: more", "蓝色：低于第一幅 · 黑色：相同 · 橙色：高于第一幅"],
     largest: ["largest difference {value}", "最大差异 {value}"], same: ["no difference at all", "完全相同"],
     start: ["Start set; move the cross, then Enter", "已设起点；移动十字后按 Enter"],

@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from vesalius.data.hounsfield import hu_png
@@ -130,27 +129,28 @@ def port() -> int:
     return free_port()
 
 
+KeepPicture = Callable[..., StoredPicture]
+
+
 @pytest.fixture(scope="session")
-def keep_phantom() -> Callable[..., StoredPicture]:
-    """Put a phantom into a store as if it had been drawn there: a picture whose content and units are known."""
-    from vesalius.data.hounsfield import hu_png
-    from vesalius.data.images.image import png_bytes
+def keep_picture() -> KeepPicture:
+    """A function that puts a phantom into a store as if it had been drawn there: a picture whose content is known, in
+    Hounsfield units too where it is of CT."""
     from vesalius.data.phantoms.phantom import draw_phantom
-    from vesalius.demo.store.pictures import add_picture
-    from vesalius.inference.sample import Sample
 
     def keep(
-        store: Store, modality: str = "CT", *, seed: int = 3, size: int = 128, findings: tuple[Finding, ...] = (),
-        spacing: float | None = 2.5, account: str = "local", units: bool = True, label: str = "",
+        store: Store, modality: str = "CT", *, account: str = "local", seed: int = 3, size: int = 128, job: str = "",
+        number: int = 0, text: str = "", findings: tuple[Finding, ...] = (), spacing: float | None = 2.5,
+        units: bool = True, label: str = "",
     ) -> StoredPicture:  # fmt: skip
         phantom = draw_phantom(seed, modality, size=size, findings=findings)
         sample = Sample(
-            file_name="picture.png", text=phantom.caption, modality=modality, seed=seed, steps=1, guidance=1.0,
-            height=size, width=size, base="phantom",
+            file_name="images/x.png", text=text or phantom.caption, modality=modality, seed=seed, steps=1,
+            guidance=1.0, height=size, width=size, base="phantom", base_digest="b" * 64,
         )  # fmt: skip
         return add_picture(
-            store, account=account, job=f"phantom-{os.urandom(6).hex()}", number=0, sample=sample, label=label,
-            png=png_bytes(phantom.image, sample.recipe()), spacing=spacing,
+            store, account=account, job=job or f"phantom-{os.urandom(6).hex()}", number=number, sample=sample,
+            label=label, png=png_bytes(phantom.image, sample.recipe()), spacing=spacing,
             hu_png=hu_png(phantom.hu) if units and phantom.hu is not None else None,
         )  # fmt: skip
 
@@ -164,32 +164,6 @@ def shots() -> Path:
     return SHOTS
 
 
-AddPicture = Callable[..., StoredPicture]
-
-
-@pytest.fixture(scope="session")
-def add_noise() -> AddPicture:
-    """A function that adds a picture of noise with a recipe to a store, drawn by nobody."""
-
-    def add(
-        store: Store, account: str = "local", *, number: int = 0, job: str = "noise", text: str = PROMPT,
-        modality: str = "CT", units: bool = False,
-    ) -> StoredPicture:  # fmt: skip
-        random = np.random.default_rng(number)
-        image = random.integers(0, 256, (32, 48, 1), dtype=np.uint8)
-        sample = Sample(
-            file_name="images/x.png", text=text, modality=modality, seed=number, steps=4, guidance=3.0, height=32,
-            width=48, base="tiny", base_digest="b" * 64,
-        )  # fmt: skip
-        hu = hu_png(random.integers(-1000, 1000, (32, 48)).astype(np.float32)) if units else None
-        return add_picture(
-            store, account=account, job=job, number=number, sample=sample, png=png_bytes(image, sample.recipe()),
-            hu_png=hu, spacing=0.7 if units else None,
-        )  # fmt: skip
-
-    return add
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KeptCase:
     """A case in a store of its own. answer: words that only its answer says, and the prompts of its pictures."""
@@ -201,12 +175,12 @@ class KeptCase:
 
 
 @pytest.fixture
-def kept_case(tmp_path: Path, add_noise: AddPicture) -> KeptCase:
+def kept_case(tmp_path: Path, keep_picture: KeepPicture) -> KeptCase:
     """A case of CT, MRI, and a CT with units that belongs to the answer."""
     store = Store(tmp_path / "store")
     pictures = [
-        add_noise(store), add_noise(store, number=1, modality="MRI", text="Brain MRI, nodule."),
-        add_noise(store, number=2, units=True),
+        keep_picture(store, seed=0, text=PROMPT, units=False),
+        keep_picture(store, "MRI", seed=1, text="Brain MRI, nodule."), keep_picture(store, seed=2, text=PROMPT),
     ]  # fmt: skip
     *question, last = (p.id for p in pictures)
     case = Case(
@@ -262,30 +236,3 @@ def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
             server.should_exit = True
         for _, thread in servers:
             thread.join(10)
-
-
-@pytest.fixture(scope="session")
-def add_pictures() -> Callable[..., list[str]]:
-    """Put pictures into a demo's store, as if they had been drawn; gives their ids."""
-    import secrets
-
-    import numpy as np
-
-    from vesalius.data.images.image import png_bytes
-    from vesalius.demo.store.pictures import add_picture
-    from vesalius.inference.sample import Sample
-
-    def add(store: Store, account: str, num: int = 1, size: int = 64, text: str = "Chest CT, nodule.") -> list[str]:
-        job, ids = secrets.token_hex(4), []
-        y, x = np.mgrid[:size, :size] / size
-        for number in range(num):
-            body = 150 * ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.16) + 90 * (
-                (x - 0.3) ** 2 + (y - 0.4 - 0.01 * number) ** 2 < 0.006
-            )
-            sample = Sample(file_name="a.png", text=text, modality="CT", seed=number, steps=1, guidance=1.0)
-            png = png_bytes(body.astype(np.uint8)[..., None], sample.recipe())
-            kept = add_picture(store, account=account, job=job, number=number, sample=sample, png=png)
-            ids.append(kept.id)
-        return ids
-
-    return add

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +27,21 @@ def test_a_loop_that_is_not_there_is_refused_before_anything_is_opened(tmp_path:
     config = DemoConfig(store=tmp_path / "store", port=1 << 15, loop=(tmp_path / "none",))
     with pytest.raises(ValueError, match=r"--loop .*none: no such folder; it is the --out of `vesalius improve run`"):
         launch(config)
+
+
+@pytest.mark.slow
+def test_a_second_signal_while_the_server_ends_prints_no_traceback(tmp_path: Path, tiny_base: Path, port: int) -> None:
+    told = ["--base", str(tiny_base), "--store", str(tmp_path / "store"), "--port", str(port), "--device", "cpu"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "vesalius.cli.main", "demo", *told], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    assert f":{port}/" in server.stdout.readline()
+    for pause in (0.3, 0.0, 0.5, 0.5):
+        time.sleep(pause)
+        if server.poll() is None:
+            server.send_signal(signal.SIGINT)
+    _, errors = server.communicate(timeout=30)
+    assert "Traceback" not in errors
+    assert server.returncode == 0

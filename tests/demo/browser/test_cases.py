@@ -69,11 +69,11 @@ def serious(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_a_case_is_made_of_a_picture_edited_saved_found_and_shown_without_its_answer(
-    browser: Browser, demo: Any, add_noise: Any, size: dict[str, int], request: pytest.FixtureRequest
+    browser: Browser, demo: Any, keep_picture: Any, size: dict[str, int], request: pytest.FixtureRequest
 ) -> None:
     kind = request.node.callspec.id
     store, name = demo.desk.store, f"Shadow {kind}"
-    pictures = [add_noise(store, number=n, job=kind) for n in (0, 1)]
+    pictures = [keep_picture(store, seed=n, number=n, job=kind) for n in (0, 1)]
     page = enter(browser, demo, size)
 
     page.evaluate("ids => vesalius.send('to_case', ids)", ",".join(p.id for p in pictures))

@@ -104,8 +104,23 @@ def test_a_row_is_drawn_looked_at_and_downloaded_as_one_picture(page: Any, tmp_p
         assert sheet.width >= 4 * 256
 
 
-def test_a_picture_is_where_a_row_starts(page: Any, served: Any, keep_phantom: Any) -> None:
-    kept = keep_phantom(served.desk.store, "MRI", seed=5)
+def test_a_row_is_stopped_and_goes_on(page: Any) -> None:
+    fill(page, "Chest CT with a 20 mm nodule in the left lung.", "at least two of them")
+    choose(page, "Other seeds, same prompt")
+    page.locator("#tab-compare").get_by_role("button", name="More").click()
+    page.get_by_label("Denoising steps").and_(page.locator("input[type=number]")).locator("visible=true").fill("100")
+    page.locator("#compare-draw").click()
+    page.locator("#compare-stop:enabled").click()
+    page.locator("#compare-status", has_text="Paused").wait_for()
+    stop = page.locator("#compare-stop")
+    assert stop.inner_text() == "Go on"
+    stop.click()
+    page.locator("#compare-status", has_text="4 pictures of seed").wait_for(timeout=90_000)
+    assert stop.is_disabled()
+
+
+def test_a_picture_is_where_a_row_starts(page: Any, served: Any, keep_picture: Any) -> None:
+    kept = keep_picture(served.desk.store, "MRI", seed=5)
     page.evaluate("id => vesalius.send('to_compare', id)", kept.id)
     page.wait_for_function(
         "text => document.querySelector('#compare-prompt textarea').value === text", arg=kept.sample.text

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vesalius.demo.config import DemoConfig
+from vesalius.demo.orders import Order, asks_of
 from vesalius.demo.page import LABEL
 from vesalius.demo.store.accounts import LOCAL
+from vesalius.demo.store.jobs import add_job
 from vesalius.demo.store.pictures import file_of, find_picture, pictures_of
 from vesalius.models.base import base_folder
 from vesalius.models.support import FILE
@@ -158,6 +160,26 @@ def test_one_click_recalls_a_picture(told: Any, browser: Browser) -> None:
     page.get_by_role("button", name="Use its settings").click()
     page.wait_for_function("s => document.querySelector('#create-seed input').value == s", arg=seed, timeout=20_000)
     page.context.close()
+
+
+@pytest.mark.parametrize("language", ["en-GB", "zh-CN"])
+def test_a_jobs_address_fills_the_form_with_its_settings(told: Any, browser: Browser, language: str) -> None:
+    order = Order(asks=asks_of("Brain MRI with a mass.", num=2, seed=77, modality="MRI"), steps=3, guidance=2.0)
+    job = add_job(told.desk.store, "local", order, max_jobs=9, max_queue=9)
+    with browser.new_context(locale=language) as context:
+        page = context.new_page()
+        page.goto(f"{told.url}?job={job.id}")
+        page.wait_for_function("document.querySelector('#create-seed input')?.value == '77'", timeout=30_000)
+        page.wait_for_function("document.querySelectorAll('.board-figure').length == 2", timeout=60_000)
+        page.wait_for_timeout(1000)  # what else the page asks for at first is answered by now
+        assert page.locator("#create-prompt textarea").input_value() == "Brain MRI with a mass."
+        assert page.locator("#create-num input").input_value() == "2"
+        page.locator("#create-prompt textarea").fill("")
+        page.locator("#create-draw").click()
+        page.locator(".toast-body").wait_for()
+        said = "The prompt is empty" if language == "en-GB" else "描述为空"
+        assert said in page.locator(".toast-body").inner_text()
+        assert not page.locator("#create-warning .error").is_visible(), "gradio's bare word"
 
 
 def test_a_job_has_an_address_that_shows_it_again_and_stops_and_goes_on(told: Any, browser: Browser) -> None:

@@ -10,8 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from vesalius.demo.store.accounts import LOCAL
-
 pytestmark = pytest.mark.slow
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 DESK = {"viewport": {"width": 1280, "height": 800}}
@@ -24,9 +22,8 @@ def house(undrawn: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def pictures(house: Any, add_pictures: Any) -> list[str]:
-    ids: list[str] = add_pictures(house.desk.store, LOCAL, 4, size=128)
-    return ids
+def pictures(house: Any, keep_picture: Any) -> list[str]:
+    return [keep_picture(house.desk.store, seed=n, size=128, text="Chest CT, nodule.").id for n in range(4)]
 
 
 @pytest.fixture

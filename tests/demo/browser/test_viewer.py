@@ -24,10 +24,10 @@ Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def ct(served: Any, keep_phantom: Any) -> tuple[StoredPicture, StoredPicture]:
+def ct(served: Any, keep_picture: Any) -> tuple[StoredPicture, StoredPicture]:
     """A chest without and one with a nodule, of one patient."""
     store = served.desk.store
-    return keep_phantom(store, label="normal"), keep_phantom(store, findings=NODULE, label="nodule")
+    return keep_picture(store, label="normal"), keep_picture(store, findings=NODULE, label="nodule")
 
 
 @pytest.fixture
@@ -211,8 +211,8 @@ def test_a_line_and_an_area_are_measured_in_millimetres(opened: Open, served: An
     assert measures(page) == []
 
 
-def test_where_no_spacing_is_known_pixels_are_told(opened: Open, served: Any, keep_phantom: Any) -> None:
-    page = opened([keep_phantom(served.desk.store, "MRI", spacing=None)])
+def test_where_no_spacing_is_known_pixels_are_told(opened: Open, served: Any, keep_picture: Any) -> None:
+    page = opened([keep_picture(served.desk.store, "MRI", spacing=None)])
     press(page, "line")
     drag(page, spot(page, 20, 40), spot(page, 50, 80))
     [line] = measures(page)
@@ -302,13 +302,13 @@ def test_a_difference_is_signed_and_its_scale_has_numbers(opened: Open, served: 
     assert "+100 HU" in page.locator(".viewer-scale").text_content()
 
 
-def test_pictures_of_another_size_have_no_difference(opened: Open, served: Any, ct: Any, keep_phantom: Any) -> None:
-    page = opened([ct[0], keep_phantom(served.desk.store, size=64)], difference=True)
+def test_pictures_of_another_size_have_no_difference(opened: Open, served: Any, ct: Any, keep_picture: Any) -> None:
+    page = opened([ct[0], keep_picture(served.desk.store, size=64)], difference=True)
     assert page.locator(".viewer-remark").nth(1).text_content() == "Of another size, so there is no difference to show"
 
 
-def test_colours_have_brightness_and_contrast(opened: Open, served: Any, keep_phantom: Any) -> None:
-    kept = keep_phantom(served.desk.store, "pathology")
+def test_colours_have_brightness_and_contrast(opened: Open, served: Any, keep_picture: Any) -> None:
+    kept = keep_picture(served.desk.store, "pathology")
     image = read_image(file_of(served.desk.store, kept))
     page = opened([kept])
     press(page, "smooth")

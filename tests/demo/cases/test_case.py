@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from vesalius.data.record import Finding
-from vesalius.demo.cases.case import Case, CaseImage, asked, case_of, first_draft, told_early
+from vesalius.demo.cases.case import Case, CaseImage, asked, case_of, first_draft, told_by_title, told_early
 from vesalius.inference.sample import Sample
 
 
@@ -67,6 +67,12 @@ def test_a_question_that_says_a_word_of_the_diagnosis_is_told() -> None:
         == ()
     )
     assert told_early(Case(diagnosis="胸腔积液", history="查出胸腔问题")) == ("胸腔",)
+
+
+def test_a_title_that_says_the_diagnosis_is_told() -> None:
+    assert told_by_title(Case(diagnosis="Tension Pneumothorax", title="CT: pneumothorax")) == ("pneumothorax",)
+    assert told_by_title(Case(diagnosis="胸腔积液", title="CT：胸腔积液")) == ("胸腔", "腔积", "积液")
+    assert told_by_title(Case(diagnosis="Pneumothorax", title="A sailor with a cough")) == ()
 
 
 def test_a_draft_says_what_the_prompt_asks_for_and_invents_no_diagnosis() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from vesalius.data.images.image import read_recipe
+from vesalius.demo.compare.ladders import ladder, refusals, start_of
+from vesalius.demo.create.choices import Menu
 from vesalius.demo.orders import MAX_TEXT, Ask, Order
 from vesalius.demo.store.jobs import jobs_of
 from vesalius.demo.store.pictures import file_of, find_picture
+from vesalius.demo.tabs.compare import EXAMPLE
 
 CT = "Chest CT with a 20 mm nodule in the left lung."
 
@@ -30,6 +36,28 @@ def test_a_row_is_one_job_whose_pictures_carry_their_labels(served: Any) -> None
     assert set(found) == {"unit", "mean_absolute", "largest", "mean", "changed"}
     assert found["largest"] >= found["mean_absolute"] >= 0
     assert client.predict(first=first, second=first, api_name="/difference")["largest"] == 0
+
+
+def test_a_row_is_had_as_one_picture_by_script(served: Any, keep_picture: Any) -> None:
+    ids = [keep_picture(served.desk.store, seed=n).id for n in range(5)]
+    path = served.client().predict(pictures=ids, api_name="/compare_sheet")
+    content = httpx.get(served.url.rstrip("/") + path).content
+    with Image.open(io.BytesIO(content)) as sheet:
+        assert (sheet.width, sheet.height) == (16 + 4 * (256 + 16), 16 + 2 * (256 + 64 + 16))
+        assert sheet.text["Comment"] == "Synthetic: not for diagnosis"  # type: ignore[attr-defined]
+        assert [p["seed"] for p in json.loads(sheet.text["Description"])["pictures"]] == list(range(5))  # type: ignore[attr-defined]
+    assert httpx.get(f"{served.url}sheets/{ids[0]},nobodys.png").status_code == 404
+    with pytest.raises(Exception, match="Name 1 to 8 pictures"):
+        served.client().predict(pictures=[], api_name="/compare_sheet")
+
+
+@pytest.mark.parametrize("change", ["right", "size", "normal", "finding", "count"])
+def test_the_example_can_be_changed_alike_in_both_languages(change: Any) -> None:
+    support = Menu(None).support
+    starts = [start_of(text, seed=1, support=support) for text in EXAMPLE]
+    assert starts[0].findings == starts[1].findings
+    assert refusals(starts[0], support).keys() == refusals(starts[1], support).keys()
+    assert len(ladder(starts[1], change, support, num=3, language="zh")) >= 2
 
 
 def test_a_ladder_of_guidance_is_drawn_with_it(served: Any) -> None:

@@ -46,7 +46,7 @@ def test_the_pixels_are_those_that_were_drawn(kept_case: Any) -> None:
     assert np.array_equal(grey.pixel_array, read_image(file_of(kept_case.store, kept_case.pictures[0]))[..., 0])
     hu = deep.pixel_array * float(deep.RescaleSlope) + float(deep.RescaleIntercept)
     assert np.array_equal(hu, read_hu(file_of(kept_case.store, kept_case.pictures[2], units=True)))
-    assert list(deep.NominalScannedPixelSpacing) == [0.7, 0.7]
+    assert list(deep.NominalScannedPixelSpacing) == [2.5, 2.5]
 
 
 def test_the_uids_are_the_cases_own_and_do_not_follow_its_words(kept_case: Any) -> None:

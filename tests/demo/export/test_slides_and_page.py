@@ -62,6 +62,23 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
+def test_a_title_that_says_the_diagnosis_comes_with_the_answer(kept_case: Any) -> None:
+    assert "Zyxoma" in kept_case.case.title
+    for unknown in (False, True):
+        deck = slides(kept_case, kept_case.case, unknown=unknown)
+        texts = [words_of(slide) for slide in deck.slides]
+        asked = next(n for n, text in enumerate(texts) if "What do you see" in text)
+        assert texts[0].startswith("Unknown case")
+        assert not any("zyxoma" in text.lower() for text in [*texts[: asked + 1], deck.core_properties.title])
+        assert any(kept_case.case.title in text for text in texts[asked + 1 :]) is not unknown
+        told = page(kept_case, kept_case.case, unknown=unknown)
+        assert "zyxoma" not in told.partition("<details")[0].lower()
+        assert (kept_case.case.title in told) is not unknown
+    harmless = replace(kept_case.case, title="A sailor's thumb")
+    assert words_of(slides(kept_case, harmless).slides[0]).startswith("A sailor's thumb")
+    assert '<h1 dir="auto">A sailor&#x27;s thumb</h1>' in page(kept_case, harmless)
+
+
 @pytest.mark.parametrize("text", [EVIL, LETTERS], ids=["evil", "letters"])
 def test_what_people_write_stays_text(kept_case: Any, text: str) -> None:
     case = written_with(kept_case, text)
@@ -71,7 +88,7 @@ def test_what_people_write_stays_text(kept_case: Any, text: str) -> None:
     assert all(a["src"].startswith("data:image/png;base64,") for tag, a in found if tag == "img" and a["src"])
     assert not re.search(r"https?://", html.replace("http-equiv", ""))
     deck = slides(kept_case, case)
-    assert deck.core_properties.title == text
+    assert deck.core_properties.title == "Unknown case", "a title that tells the diagnosis comes with the answer"
     assert any(text in words_of(slide) for slide in deck.slides)
 
 
@@ -94,9 +111,9 @@ def test_the_answer_comes_after_the_question_and_recipes_are_in_the_notes(kept_c
     deck = slides(kept_case, kept_case.case)
     titles = [slide.shapes.title.text_frame.text for slide in deck.slides]
     assert titles == [
-        "Zyxoma of the thumb", "History", "Figure 1 of 3", "Figure 2 of 3",
-        "What do you see, and what is your diagnosis?", "Diagnosis: Zyxoma", "Figure 3 of 3", "Differential diagnosis",
-        "Discussion", "References",
+        "Unknown case", "History", "Figure 1 of 3", "Figure 2 of 3",
+        "What do you see, and what is your diagnosis?", "Zyxoma of the thumb", "Diagnosis: Zyxoma", "Figure 3 of 3",
+        "Differential diagnosis", "Discussion", "References",
     ]  # fmt: skip
     notes = [s.notes_slide.notes_text_frame.text for s in deck.slides if s.has_notes_slide]
     recipes = [json.loads(note[note.index("{") :]) for note in notes]

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from gradio_client import handle_file
 from starlette.responses import PlainTextResponse
 
 from vesalius.demo.guard.guard import HEADERS, MAX_BODY, MAX_FORM, Guard
 from vesalius.demo.guard.patience import PatientProtocol
 from vesalius.demo.guard.tries import DEVICE, MOST_FROM_ONE
-from vesalius.demo.routes import COOKIE
+from vesalius.demo.routes import COOKIE, ROLE
 from vesalius.demo.store.accounts import Account, account_of_session, add_account, enter
+from vesalius.demo.store.pictures import file_of
 
 WORD = "correct horse battery"
 PEOPLE = {"anna": "teacher", "bert": "teacher", "rita": "rater"}
@@ -72,8 +76,9 @@ def person(shared: Any) -> Iterator[Callable[[str], httpx.Client]]:
 def test_the_sessions_cookie_is_out_of_scripts_reach_and_secure_behind_https(visitor: httpx.Client) -> None:
     form = {"name": "anna", "password": WORD}
     plain = visitor.post("/login", data=form).headers.get_list("set-cookie")
-    assert {c.partition("=")[0] for c in plain} == {COOKIE, DEVICE}
-    assert all("HttpOnly" in c and "SameSite=strict" in c and "Path=/" in c and "Secure" not in c for c in plain)
+    assert {c.partition("=")[0] for c in plain} == {COOKIE, DEVICE, ROLE}
+    assert [c.partition("=")[0] for c in plain if "HttpOnly" not in c] == [ROLE], "by which the page shows its tabs"
+    assert all("SameSite=strict" in c and "Path=/" in c and "Secure" not in c for c in plain)
     behind = visitor.post("/login", data=form, headers={"x-forwarded-proto": "https"}).headers.get_list("set-cookie")
     assert all("Secure" in c for c in behind)
 
@@ -222,8 +227,8 @@ def test_no_file_of_the_server_is_served(served: Any, alone: httpx.Client, path:
     assert b"SQLite" not in answer.content
 
 
-def test_two_people_never_see_each_others_pictures_and_quizzes(shared: Any, person: Any, add_pictures: Any) -> None:
-    (picture,) = add_pictures(shared.desk.store, "anna")
+def test_two_people_never_see_each_others_pictures_and_quizzes(shared: Any, person: Any, keep_picture: Any) -> None:
+    picture = keep_picture(shared.desk.store, account="anna").id
     anna, bert, rita = person("anna"), person("bert"), person("rita")
     question = {"kind": "normal", "picture": picture, "text": "Normal?", "right": [0]}
     quiz = anna.post("/quizzes", json={"title": "Chest", "questions": [question]}).json()["id"]
@@ -247,14 +252,40 @@ def test_two_people_never_see_each_others_pictures_and_quizzes(shared: Any, pers
     assert "someone else's" in stolen.json()["error"]
 
 
+def test_what_was_uploaded_is_read_by_nobody_and_gone_once_it_was_taken_in(
+    shared: Any, person: Any, keep_picture: Any, tmp_path: Path
+) -> None:
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    sent = tmp_path / "sent.png"
+    sent.write_bytes(file_of(shared.desk.store, keep_picture(shared.desk.store, account="anna")).read_bytes())
+    anna, bert = person("anna"), person("bert")
+    (path,) = anna.post("/gradio_api/upload", files={"files": sent.open("rb")}).json()
+    assert Path(path).is_file()
+    for other in (anna, bert):
+        for way in ("/gradio_api/file=", "/file=", "/gradio_api/file/", "/gradio_api/stream/"):
+            assert other.get(f"{way}{path}").status_code == 404
+    client = shared.client(headers={"Authorization": f"Bearer {enter(shared.desk.store, 'anna', WORD)}"})
+    assert client.predict(handle_file(sent), api_name="/recall")[3] == 3
+    damaged = tmp_path / "sent.zip"
+    damaged.write_bytes(b"no archive")
+    with pytest.raises(Exception, match="no ZIP file"):
+        client.predict(handle_file(damaged), api_name="/import_case")
+    assert not [*folder.rglob("sent.png"), *folder.rglob("sent.zip")]
+
+
 def test_a_rater_makes_nothing(shared: Any, person: Any) -> None:
     rita = person("rita")
     assert rita.get("/quizzes").status_code == 403
     assert rita.post("/quizzes", json={}).status_code == 403
     client = shared.client(headers={"Authorization": f"Bearer {enter(shared.desk.store, 'rita', WORD)}"})
-    for name in ("/quizzes", "/quiz_results", "/close_quiz", "/delete_quiz"):
-        with pytest.raises(Exception, match="may rate pictures only"):
-            client.predict(*([] if name == "/quizzes" else ["x"]), api_name=name)
+    told = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    rated = ("/next_rating", "/rate", "/withdraw_rating", "/agreement")
+    assert "/new_seed" not in told
+    assert {*rated, "/draw", "/compare", "/jobs", "/cases", "/quizzes", "/loop", "/build_prompt"} <= set(told)
+    for name in told.keys() - {*rated, "/recall", "/import_case"}:  # those two take a file that was sent first
+        needed = [p["example_input"] for p in told[name]["parameters"] if not p["parameter_has_default"]]
+        with pytest.raises(Exception, match=r"may rate pictures only|Raters do not|Only an owner"):
+            client.predict(*needed, api_name=name)
 
 
 def test_no_action_makes_a_rater_more(shared: Any, visitor: httpx.Client) -> None:

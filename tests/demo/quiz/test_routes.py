@@ -47,9 +47,8 @@ def http(desk: Desk) -> TestClient:
 
 
 @pytest.fixture(scope="module")
-def pictures(desk: Desk, add_pictures: Any) -> list[str]:
-    ids: list[str] = add_pictures(desk.store, LOCAL, 3, text=f"Chest CT, {ANSWER}.")
-    return ids
+def pictures(desk: Desk, keep_picture: Any) -> list[str]:
+    return [keep_picture(desk.store, seed=n, text=f"Chest CT, {ANSWER}.").id for n in range(3)]
 
 
 def told(pictures: list[str], **changes: Any) -> dict[str, Any]:

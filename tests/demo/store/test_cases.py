@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from vesalius.demo.cases.case import Case, CaseImage
+from vesalius.demo.sentences import Refusal
 from vesalius.demo.store import cases as store
 from vesalius.demo.store.pictures import pictures_of
 from vesalius.demo.store.schema import STEPS, Store
@@ -88,8 +89,8 @@ def test_a_case_whose_picture_was_deleted_opens_saves_and_copies(kept_case: Any)
     ]
 
 
-def test_a_draft_is_kept_until_its_case_is_saved(kept_case: Any, add_noise: Any) -> None:
-    base, picture = kept_case.store, add_noise(kept_case.store, number=9)
+def test_a_draft_is_kept_until_its_case_is_saved(kept_case: Any, keep_picture: Any) -> None:
+    base, picture = kept_case.store, keep_picture(kept_case.store, seed=9)
     store.keep_draft(base, "local", Case(title="new", images=(CaseImage(picture=picture.id),)), seen=0.0)
     store.keep_draft(base, "local", replace(kept_case.case, title="changed"), seen=kept_case.case.updated)
     draft = store.newest_draft(base, "local")
@@ -99,6 +100,17 @@ def test_a_draft_is_kept_until_its_case_is_saved(kept_case: Any, add_noise: Any)
     assert store.newest_draft(base, "local").case.title == "new"  # type: ignore[union-attr]
     store.drop_draft(base, "local", "")
     assert store.newest_draft(base, "local") is None
+
+
+@pytest.mark.parametrize("empty", [Case(), Case(level="resident", language="zh")])
+def test_an_empty_case_is_not_kept(kept_case: Any, empty: Case) -> None:
+    for case in (empty, replace(empty, id=kept_case.case.id)):
+        with pytest.raises(Refusal, match="The case is empty") as refusal:
+            store.save_case(kept_case.store, "local", case, seen=kept_case.case.updated)
+        assert refusal.value.spoken("zh").startswith("病例是空的")
+    store.keep_draft(kept_case.store, "local", empty, seen=0.0)
+    assert store.set_aside(kept_case.store, "local") is None
+    assert len(store.find_cases(kept_case.store, "local")) == 1
 
 
 def test_a_draft_of_a_new_case_is_set_aside_as_a_case_before_the_next_one_begins(kept_case: Any) -> None:

@@ -21,9 +21,9 @@ from vesalius.demo.tabs.cases_words import WORDS
 
 
 @pytest.fixture
-def picture(served: Any, add_noise: Any) -> Iterator[Any]:
+def picture(served: Any, keep_picture: Any) -> Iterator[Any]:
     """A picture in the shared demo, which is left without cases and pictures of noise."""
-    yield add_noise(served.desk.store)
+    yield keep_picture(served.desk.store)
     for case in find_cases(served.desk.store, "local"):
         delete_case(served.desk.store, "local", case.id)
     with served.desk.store.write() as db:
@@ -79,7 +79,7 @@ def test_every_label_is_in_both_languages() -> None:
 
 @pytest.mark.slow
 def test_two_people_never_meet_each_others_cases(
-    serve: Any, tiny_base: Path, tmp_path: Path, port: int, add_noise: Any
+    serve: Any, tiny_base: Path, tmp_path: Path, port: int, keep_picture: Any
 ) -> None:
     config = DemoConfig(base=str(tiny_base), store=tmp_path / "store", port=port, host="0.0.0.0", device="cpu")
     with serve(config) as demo:
@@ -88,7 +88,7 @@ def test_two_people_never_meet_each_others_cases(
         for name in ("anna", "eve"):
             add_account(store, Account(name=name), "long enough")
             headers[name] = {"authorization": f"Bearer {enter(store, name, 'long enough')}"}
-        picture = add_noise(store, "anna")
+        picture = keep_picture(store, account="anna")
         clients = {name: Client(demo.url, verbose=False, headers=each) for name, each in headers.items()}
         case = clients["anna"].predict(title="Secret", images=[{"picture": picture.id}], api_name="/save_case")
         eve = clients["eve"]

@@ -78,6 +78,8 @@ def test_nobody_sees_anothers_jobs_or_previews(served: Any) -> None:
     assert (answer.content, answer.headers["cache-control"]) == (b"mine", "no-store")
     for each in (path, preview_of(served.desk.store, mine.id)):
         each.unlink()
+    answer = httpx.get(f"{served.url}previews/{mine.id}.png")
+    assert (answer.status_code, answer.content) == (204, b""), "a picture that is ready is no error of its preview"
 
 
 def test_the_list_is_escaped_and_in_the_readers_language(served: Any) -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from vesalius.demo.store.accounts import LOCAL
 from vesalius.demo.tabs.quiz import WORDS
 
 
-def test_a_script_makes_looks_at_closes_and_deletes_a_quiz(served: Any, add_pictures: Any) -> None:
-    (picture,) = add_pictures(served.desk.store, LOCAL)
+def test_a_script_makes_looks_at_closes_and_deletes_a_quiz(served: Any, keep_picture: Any) -> None:
+    picture = keep_picture(served.desk.store).id
     client = served.client()
     question = {"kind": "normal", "picture": picture, "text": "Is it normal?", "right": [1]}
     quiz = client.predict(title="Chest", questions=[question], api_name="/make_quiz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import time
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from vesalius.data.record import load_records, write_json
 from vesalius.demo import DemoConfig
 from vesalius.demo.page import Desk
 from vesalius.demo.rating.pool import open_pool
-from vesalius.demo.rating.views import WORDS, next_view
+from vesalius.demo.rating.queue import find_turn
+from vesalius.demo.rating.views import WORDS, answer_view, next_view
 from vesalius.demo.server import make_app
 from vesalius.demo.store.accounts import Account, add_account, enter, find_account
 from vesalius.demo.store.pictures import add_picture
@@ -252,6 +254,27 @@ def test_a_real_dataset_is_shown_by_its_captions_at_the_size_of_synthetic_pictur
     view = next_view(desk, find_account(desk.store, "local"), rater="Anna")
     assert view["ticket"]
     assert time.monotonic() - began < 2
+
+
+def test_no_word_of_what_raters_read_tells_real_from_synthetic(desk_of: Callable[..., Desk]) -> None:
+    desk = desk_of(real_share=0.5)
+    pool = open_pool(desk.config, desk.store)
+    told: dict[str, set[str]] = {"synthetic": set(), "real": set()}
+    who = find_account(desk.store, "local")
+    view = next_view(desk, who, rater="Anna")
+    while view["ticket"]:
+        turn = find_turn(desk.store, "local:Anna", view["ticket"])
+        assert turn.text == pool.told(pool.find(turn.sha256[0])) == view["text"]  # type: ignore[arg-type]
+        told["synthetic" if turn.sha256[0] in pool.synthetic else "real"].add(view["text"])
+        view = answer_view(desk, who, ticket=view["ticket"], said=GOOD)
+    assert told["real"]
+    assert told["real"] <= told["synthetic"]
+    words = {kind: {w for text in texts for w in re.findall(r"\w+", text)} for kind, texts in told.items()}
+    of_real = {w for c in pool.real.values() for w in re.findall(r"\w+", pool.told(c))}
+    assert words["synthetic"] <= of_real
+    assert not {c.text for c in pool.synthetic.values()} & {c.text for c in pool.real.values()}, "their own texts tell"
+    alone = open_pool(desk_of(real=()).config, desk.store)
+    assert {alone.told(c) for c in alone.synthetic.values()} == {c.text for c in alone.synthetic.values()}
 
 
 def test_every_word_of_the_tab_is_in_both_languages() -> None:
