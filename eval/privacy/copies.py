@@ -31,7 +31,7 @@ FRAMES = (
 half edges."""
 FEW, BEST = 32, 3
 """Originals that thumbnails find, and those of them that are laid over a picture with care."""
-ROUGH, CAREFUL = 4, 8
+ROUGH, CAREFUL = 4, 5
 """Rounds of laying an original over a picture, at `COARSE` and at `SIZE`."""
 THUMBNAIL = 16
 """Pixels an edge of thumbnails."""
@@ -171,9 +171,9 @@ def _search(
         to_right = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) * (edge / 4)
         to_below = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) * (edge / 4)
         ways = [to_right * across + to_below * down, to_right, to_below]
-        columns = torch.stack([*(way.flatten(1) for way in ways), -template, -ones], 2)
-        normal = columns.transpose(1, 2) @ columns + ridge
-        step = torch.linalg.solve(normal, -(columns.transpose(1, 2) @ seen[:, :, None]))[:, :3, 0]
+        rows = torch.stack([*(way.flatten(1) for way in ways), -template, -ones], 1)
+        normal = rows @ rows.transpose(1, 2) + ridge
+        step = torch.linalg.solve(normal, -(rows @ seen[:, :, None]))[:, :3, 0]
         frames = _within(frames + frames[:, :1] * step.clamp(-0.2, 0.2))
     return least, best
 
