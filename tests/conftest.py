@@ -21,6 +21,20 @@ if os.environ.get("VESALIUS_RAISES"):  # for the processes that tests start, the
     runpy.run_path(str(ROOT / "tests" / "raises" / "sitecustomize.py"))
 
 
+LONG = (
+    "improve/test_loop.py",
+    "finetune/test_kill.py",
+    "test_readme.py",
+    "test_packaging.py",
+    "improve/proof/test_planted.py",
+)
+"""Files of few tests that take long: they come first, so that no process ends long after the others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images, from $VESALIUS_REAL_DATA or beside the checkout; skips where there is none."""

@@ -22,11 +22,11 @@ FlagsOf = Callable[[FinetuneConfig], list[str]]
 LINE = [sys.executable, "-m", "vesalius.cli.main", "finetune"]
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "steps"), [(1, 60), pytest.param(20, 200, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
-    config_for: ConfigFor, flags_of: FlagsOf, tmp_path: Path, kills: int
+    config_for: ConfigFor, flags_of: FlagsOf, tmp_path: Path, kills: int, steps: int
 ) -> None:
-    fields = {"steps": 200, "save_every": 5, "validate_every": 50, "views": 2}
+    fields = {"steps": steps, "save_every": 5, "validate_every": 50, "views": 2}
     whole, cut = (config_for(out=tmp_path / n, **fields) for n in ("whole", "cut"))
     began = time.monotonic()
     subprocess.run([*LINE, *flags_of(whole)], check=True, capture_output=True)

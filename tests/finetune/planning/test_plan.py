@@ -162,6 +162,7 @@ def test_a_run_that_fits_has_no_remedy_and_says_that_its_card_was_not_measured(p
     assert found.peak == sum(found.memory.values())
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_names_the_batch_that_does(planned: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = plan(planned(data=(), batch_size=64))
     card_of(monkeypatch, "l4", usual.peak - usual.memory["activations"] // 2)
@@ -186,6 +187,7 @@ def test_what_fits_elsewhere_names_the_smallest_card_and_bf16(planned: Make, mon
     assert plan(planned(data=(), batch_size=64, precision="bf16")).fits
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_the_trouble_names_the_rank_that_fits(planned: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     large, small = plan(planned(data=(), rank=32)), plan(planned(data=(), rank=8))
     card_of(monkeypatch, "l4", (large.peak + small.peak) // 2)

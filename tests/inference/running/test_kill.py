@@ -64,6 +64,7 @@ def test_a_run_that_is_killed_at_20_random_points_ends_with_the_same_bytes(
     assert (report["kills"], report["different"]) == (20, [])
 
 
+@pytest.mark.slow
 def test_when_a_worker_is_killed_the_others_end_its_shards_and_say_so(tiny_base: Path, tmp_path: Path) -> None:
     wanted = whole(tiny_base, tmp_path / "whole")
     out = tmp_path / "s"
