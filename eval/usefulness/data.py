@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vesalius.data.datasets.fields import told_field, value_of
 from vesalius.data.datasets.split import patient_key
 from vesalius.data.images.image import fit_image, load_stack, read_image
 from vesalius.data.modality import find_modality
@@ -29,7 +30,6 @@ from vesalius.inference.sample import Sample, load_samples
 
 MIN_IMAGES = 2
 """Images that a class needs among the real training images, and again among the test images."""
-FINDING = "finding:"
 
 Role = Literal["real", "synthetic", "val", "test"]
 
@@ -148,21 +148,6 @@ def read_pool(config: UsefulnessConfig) -> Pool:
     )  # fmt: skip
 
 
-def label_of(record: Record, field: str) -> str:
-    """What a record says in the words of --label, or "". A finding is known where any finding is listed or denied."""
-    if field.startswith(FINDING):
-        kind = field.removeprefix(FINDING)
-        if not record.findings:
-            return ""
-        return kind if any(f.kind == kind and f.present for f in record.findings) else f"no {kind}"
-    if field in ("label", "organ", "source"):
-        return getattr(record, field) or ""
-    if field == "modality":
-        return find_modality(record.modality).name
-    value = record.extra.get(field)
-    return "" if value is None else str(value)
-
-
 def _field(config: UsefulnessConfig) -> str:
     """By what images are grouped: texts have no classes, and are repeated within their modality."""
     return "modality" if config.task == "retrieval" else config.label
@@ -171,7 +156,7 @@ def _field(config: UsefulnessConfig) -> str:
 def _class_of(record: Record, config: UsefulnessConfig) -> str:
     if config.task == "retrieval" and not (record.caption or record.text):
         return ""
-    return label_of(record, _field(config))
+    return value_of(record, _field(config))
 
 
 def _role(record: Record) -> Role:
@@ -189,7 +174,7 @@ def _of_record(folder: Path, record: Record, config: UsefulnessConfig, role: Rol
     return Picture(
         path=path, name=record.file_name, text=record.caption or record.text, role=role, label=label, mask=mask,
         modality=find_modality(record.modality).name, patient=patient_key(record) or "",
-        group=label_of(record, config.subgroup) if config.subgroup else "", sha256=digest or record.file_name,
+        group=value_of(record, config.subgroup) if config.subgroup else "", sha256=digest or record.file_name,
     )  # fmt: skip
 
 
@@ -240,7 +225,7 @@ def _said_by_prompts(real: Sequence[Record], field: str) -> dict[str, set[str]]:
     """The classes of the training records that a prompt is a text of."""
     said: dict[str, set[str]] = {}
     for record in real:
-        if record.split == "train" and (label := label_of(record, field)):
+        if record.split == "train" and (label := value_of(record, field)):
             for text in (*prompts_of(record), record.text, record.caption or record.text):
                 said.setdefault(text, set()).add(label)
     return said
@@ -254,7 +239,7 @@ def _of_sample(sample: Sample, row: dict[str, Any], said: dict[str, set[str]], f
         extra={field: row[field]} if row.get(field) not in (None, "") else {},
     )  # fmt: skip
     meant = said.get(sample.text, set())
-    return label_of(own, field) or (next(iter(meant)) if len(meant) == 1 else "")
+    return value_of(own, field) or (next(iter(meant)) if len(meant) == 1 else "")
 
 
 def _refuse_shared_patients(
@@ -290,7 +275,7 @@ def _classes(
     if len(classes) < 2:
         told = ", ".join(f"{c} ({counts['real'][c]} train, {counts['test'][c]} test)" for c in found)
         raise ValueError(
-            f"{config.real}: {_told(config.label)} has {'one class' if len(classes) == 1 else 'no class'} with "
+            f"{config.real}: {told_field(config.label)} has {'one class' if len(classes) == 1 else 'no class'} with "
             f"{MIN_IMAGES} training and {MIN_IMAGES} test images, and two are needed to tell apart (has: {told}); "
             "choose another --label"
         )
@@ -332,8 +317,4 @@ def _digest(picture: Picture, image: torch.Tensor, learnt: torch.Tensor | None) 
 
 def _lacking(config: UsefulnessConfig) -> str:
     """What a picture lacks that has no class."""
-    return {"classification": _told(config.label), "segmentation": "a mask", "retrieval": "a text"}[config.task]
-
-
-def _told(field: str) -> str:
-    return f"the finding '{field.removeprefix(FINDING)}'" if field.startswith(FINDING) else f"the column '{field}'"
+    return {"classification": told_field(config.label), "segmentation": "a mask", "retrieval": "a text"}[config.task]
