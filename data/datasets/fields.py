@@ -1,4 +1,4 @@
-"""What a record says in the words that name a field on the command line: of a label, of what is balanced, of a group."""
+"""What a record says in the words that name a field on the command line: a label, what is balanced, a group."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ class SampleConfig(Settled):
     num: int
     """number of records to draw"""
     balance: tuple[str, ...] = ("modality",)
-    """fields, or finding:KIND (shown or not), whose values (of several: whose combinations) get equal shares; a rare one
-    is taken whole"""
+    """fields, or finding:KIND (shown or not), whose values (of several: whose combinations) get equal shares; a rare
+    one is taken whole"""
     seed: int = 0
     """seed of the draw; of two numbers with the same seed the larger sample holds the smaller"""
     json: bool = False
