@@ -25,7 +25,7 @@ from vesalius.data.sources.inside import own_file
 from vesalius.data.texts.prompt import prompts_of
 from vesalius.eval.usefulness.config import UsefulnessConfig
 from vesalius.eval.usefulness.retrieval import tokenize
-from vesalius.eval.usefulness.seen import Seen, seen_by_model
+from vesalius.eval.usefulness.seen import Seen, origins_of, seen_by_model
 from vesalius.inference.sample import Sample, load_samples
 
 MIN_IMAGES = 2
@@ -56,7 +56,8 @@ class Pool:
 
     classes: in order; `labels` are their indices. images: uint8 [N, 3, S, S]. masks: uint8 [N, S, S], 0 outside, where
     the task is segmentation. tokens: int64 [N, L] of the texts, -1 at their ends, where it is retrieval. digests: of
-    each picture's pixels and what is learnt of it.
+    each picture's pixels and what is learnt of it. origin: what those are that are no samples: real, phantom, or real
+    and phantom. warnings: why the measure may tell something else than it seems to.
     """
 
     pictures: tuple[Picture, ...]
@@ -68,6 +69,8 @@ class Pool:
     digests: tuple[str, ...]
     seen: Seen
     notes: tuple[str, ...]
+    origin: str = "real"
+    warnings: tuple[str, ...] = ()
 
     def of(self, role: Role) -> NDArray[np.int64]:
         """The places of the pictures of a role."""
@@ -126,10 +129,12 @@ def read_pool(config: UsefulnessConfig) -> Pool:
                 f"{config.real}: split '{split}' has no image of {', '.join(sorted(modalities))} with "
                 f"{_lacking(config)}; both train and test are needed"
             )
-    _refuse_shared_patients(config, records, real, notes)
+    origin = origins_of([r for r in kept if find_modality(r.modality).name in modalities])
+    _refuse_shared_patients(config, records, real, origin, notes)
     if config.subgroup and not any(p.group for p in real if p.role == "test"):
         raise ValueError(f"{config.real}: no test record has the column '{config.subgroup}'; choose another --subgroup")
-    pictures, classes = _classes(config, [*real, *synthetic], notes)
+    warnings: list[str] = []
+    pictures, classes = _classes(config, [*real, *synthetic], origin, notes, warnings)
     seen = seen_by_model(config, modalities, records)  # refuses before hours of reading
     members = [(p.path, p.modality) for p in pictures]
     stack = torch.from_numpy(load_stack(members, config.size, what="reading images", quiet=config.json))
@@ -138,13 +143,13 @@ def read_pool(config: UsefulnessConfig) -> Pool:
     learnt = next((t for t in (masks, tokens) if t is not None), None)
     index = {name: i for i, name in enumerate(classes)}
     digests = tuple(_digest(p, stack[i], None if learnt is None else learnt[i]) for i, p in enumerate(pictures))
-    _note_copies(pictures, digests, notes)
+    _note_copies(pictures, digests, origin, notes)
     return Pool(
         pictures=tuple(pictures), classes=classes, images=stack, masks=masks, tokens=tokens,
         labels=np.array([index[p.label] for p in pictures], dtype=np.int64),
         digests=digests,
         seen=seen,
-        notes=tuple(notes),
+        notes=tuple(notes), origin=origin, warnings=tuple(warnings),
     )  # fmt: skip
 
 
@@ -243,7 +248,7 @@ def _of_sample(sample: Sample, row: dict[str, Any], said: dict[str, set[str]], f
 
 
 def _refuse_shared_patients(
-    config: UsefulnessConfig, records: Sequence[Record], real: Sequence[Picture], notes: list[str]
+    config: UsefulnessConfig, records: Sequence[Record], real: Sequence[Picture], origin: str, notes: list[str]
 ) -> None:
     """ValueError where a test patient is trained on; counted in a note where it cannot be known."""
     tested = {p.patient for p in real if p.role == "test" and p.patient}
@@ -255,13 +260,13 @@ def _refuse_shared_patients(
             )
     if nameless := sum(not p.patient for p in real):
         notes.append(
-            f"{nameless} of {len(real)} real images name no patient: that no patient is on both sides is not known of "
-            "them, and each counts as a patient of its own."
+            f"{nameless} of {len(real)} {origin} images name no patient: that no patient is on both sides is not "
+            "known of them, and each counts as a patient of its own."
         )
 
 
 def _classes(
-    config: UsefulnessConfig, pictures: list[Picture], notes: list[str]
+    config: UsefulnessConfig, pictures: list[Picture], origin: str, notes: list[str], warnings: list[str]
 ) -> tuple[list[Picture], tuple[str, ...]]:
     """The pictures of classes that can be learnt and tested, and those classes. ValueError where that is one alone."""
     if config.task != "classification":
@@ -282,7 +287,11 @@ def _classes(
     if rare := [c for c in found if c not in classes]:
         notes.append(f"Left out for want of {MIN_IMAGES} training and {MIN_IMAGES} test images: {', '.join(rare)}.")
     if undrawn := [c for c in classes if not counts["synthetic"][c]]:
-        notes.append(f"No sample shows: {', '.join(undrawn)}.")
+        warnings.append(
+            f"No sample shows: {', '.join(undrawn)}. So a classifier can tell classes by whether an image was drawn, "
+            f"and the arms with samples may come out worse, or better, than their images are. Draw samples of every "
+            f"class, as a larger --ratio of `vesalius augment` does."
+        )
     if other := sum(n for c, n in counts["synthetic"].items() if c not in classes):
         notes.append(f"{other} samples show another class than these, and are left out.")
     if not any(counts["synthetic"][c] for c in classes):
@@ -301,10 +310,10 @@ def _read_mask(picture: Picture, size: int) -> NDArray[np.uint8]:
     return mask
 
 
-def _note_copies(pictures: Sequence[Picture], digests: Sequence[str], notes: list[str]) -> None:
+def _note_copies(pictures: Sequence[Picture], digests: Sequence[str], origin: str, notes: list[str]) -> None:
     """A note where test images are trained on, pixel by pixel, under other names."""
     tested = {d for d, p in zip(digests, pictures, strict=True) if p.role == "test"}
-    for role, what in (("real", "real training images"), ("synthetic", "samples")):
+    for role, what in (("real", f"{origin} training images"), ("synthetic", "samples")):
         if num := sum(d in tested and p.role == role for d, p in zip(digests, pictures, strict=True)):
             notes.append(f"{num} {what} are test images, pixel by pixel: what is measured is too good.")
 
