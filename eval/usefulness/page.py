@@ -66,8 +66,9 @@ def _head(result: dict[str, Any]) -> Section:
             "seed, and their intervals hold the choice of test patients too.",
             f"'Real, repeated' is the control: in place of each sample a {origin} image of its class once more. A gain "
             f"has a difference in {name} to real alone and one to that control that both lie above 0. So that the best "
-            "of several arms is not so by luck, the intervals of all arms at one share of the patients hold at once with "
-            "95 % confidence (Bonferroni). Each share is a question of its own, and is not corrected for the others.",
+            "of several arms is not so by luck, the intervals of all arms at one share of the patients hold at once "
+            "with 95 % confidence (Bonferroni). "
+            "Each share is a question of its own, and is not corrected for the others.",
             *result["notes"],
         ],
         tables=[
