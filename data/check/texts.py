@@ -37,8 +37,8 @@ class Texts:
             return lines
         for record in records:
             own = record.text.strip()
-            text, count, num = shared.get(record.modality, (None, 0, 0))
-            if hash(own) == text:
+            text, count, num = shared.get(record.modality, (hash(""), 0, 0))
+            if own and hash(own) == text:
                 del shared[record.modality]
                 shown = own if len(own) <= MOST else f"{own[:MOST].rstrip()} ..."
                 lines.append(
