@@ -83,7 +83,8 @@ def check(config: CheckConfig) -> int:
         records = counted(summary.num_records, "record")
         print(f"{summary.folder}: {records} of {counted(summary.num_patients, 'patient')}")
         for name in ("splits", "modalities", "labels", "origins"):
-            print(f"  {name}: {counts(getattr(summary, name), most=20)}")
+            if found := getattr(summary, name):
+                print(f"  {name}: {counts(found, most=20)}")
         for line in measured(summary):
             print(f"  {line}")
         for kind in ("warnings", "problems"):

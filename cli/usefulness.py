@@ -18,16 +18,19 @@ def usefulness(config: UsefulnessConfig) -> int:
     result = measure_usefulness(config)
     if config.json:
         print_json(result)
-    elif config.dry_run:
+        return DONE
+    for line in result["warnings"]:
+        print(f"warning: {line}")
+    if config.dry_run:
         left, seconds = result["trainings"] - result["done"], result["seconds"]
         took = "how long is not known before one is finished" if seconds is None else f"about {span(seconds)}"
         print(
-            f"would train {left} classifiers ({result['done']} are finished): {took}, on {result['num_train']} real "
-            f"and {result['num_synthetic']} synthetic images, tested on {result['num_test']}"
+            f"would train {left} classifiers ({result['done']} are finished): {took}, on {result['num_train']} "
+            f"{result['origin']} and {result['num_synthetic']} synthetic images, tested on {result['num_test']}"
         )
     else:
         for regime in result["regimes"]:
             harm = f" (harm: {', '.join(regime['harm'])})" if regime["harm"] else ""
-            print(f"{100 * regime['share']:g} % of the real patients: {regime['verdict']}{harm}")
+            print(f"{100 * regime['share']:g} % of the {result['origin']} patients: {regime['verdict']}{harm}")
         print(f"report: {config.out / 'report.html'}")
     return DONE

@@ -6,6 +6,7 @@ import getpass
 import os
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,6 +69,7 @@ def launch(config: DemoConfig) -> int:
     """Open the page and serve it until interrupted. ValueError where base, adapter, store, archive or port cannot be
     had."""
     from vesalius.demo.export.pacs import check_archive
+    from vesalius.demo.store.accounts import accounts_of
     from vesalius.demo.store.schema import Store
 
     store = Store(config.store)
@@ -76,6 +78,15 @@ def launch(config: DemoConfig) -> int:
     check_port(config)
     if config.pacs is not None:
         check_archive(config.pacs)
+    for loop in config.loop:
+        if not loop.is_dir():
+            raise ValueError(f"--loop {loop}: no such folder; it is the --out of `vesalius improve run`")
+    if config.needs_login and not accounts_of(store):
+        raise ValueError(
+            f"--host {config.host} lets other machines in, and nobody has an account yet; make one with "
+            f"`vesalius demo --store {config.store} --add-account NAME`"
+        )
+    print("demo: opening; the address follows", file=sys.stderr, flush=True)  # what comes now takes seconds
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     with tempfile.TemporaryDirectory(prefix="vesalius-demo-") as folder:
@@ -85,8 +96,6 @@ def launch(config: DemoConfig) -> int:
 
 def add_one(config: DemoConfig, store: Any) -> int:
     """Make or change an account, with a password from the terminal or the first line of a pipe."""
-    import sys
-
     from vesalius.demo.store.accounts import Account, add_account
 
     assert config.add_account is not None
@@ -104,14 +113,7 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
     from vesalius.demo.drawing.supervisor import Supervisor
     from vesalius.demo.guard.patience import PatientProtocol
     from vesalius.demo.page import LABEL, Desk
-    from vesalius.demo.store.accounts import accounts_of
     from vesalius.models.support import support_of
-
-    if config.needs_login and not accounts_of(store):
-        raise ValueError(
-            f"--host {config.host} lets other machines in, and nobody has an account yet; make one with "
-            f"`vesalius demo --store {config.store} --add-account NAME`"
-        )
 
     class Server(uvicorn.Server):
         """Uvicorn that takes a signal for the wish that it is, and does not raise it again: what comes after it, the
@@ -121,9 +123,6 @@ def serve(config: DemoConfig, store: Any, folder: Path) -> int:
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             self.should_exit = True
 
-    for loop in config.loop:
-        if not loop.is_dir():
-            raise ValueError(f"--loop {loop}: no such folder; it is the --out of `vesalius improve run`")
     with heard_once() as no_more, Supervisor(config) as supervisor:
         desk = Desk(
             config=config, store=store, model=supervisor.ready(), support=support_of(config.base, config.adapter),

@@ -81,6 +81,7 @@ LACKS = {
     "dicomweb_client": ("demo", "--store", "{out}", "--pacs", "http://127.0.0.1:9/dicom-web", "--port", "{port}"),
     "ray": ("generate", PROMPT, "--base", "{base}", "--out", "{out}", "--engine", "ray"),
     "tiffslide": ("data", "build", "{slide}", "--modality", "pathology", "--out", "{out}"),
+    "torchstain": ("data", "build", "{slide}", "--modality", "pathology", "--stain", "macenko", "--out", "{out}"),
     "torch_fidelity": (
         "eval", "{samples}", "--real", "{many}", "--parts", "fidelity",
         "--detector", "inception", "--out", "{out}",

@@ -70,6 +70,10 @@ def build_dataset(config: BuildConfig) -> BuildSummary:
     as a whole cannot be read or nothing is left. OSError where the disk is full. Neither leaves a manifest.
     """
     config.check()
+    if config.stain:
+        from vesalius.data.images.stain import open_normalizer
+
+        open_normalizer()  # what is missing is told once, and not of each tile
     if not config.dry_run:
         check_place(config.out)
     with Workers(config.workers) as workers:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from vesalius.data.build.journal import read_object
+from vesalius.data.check.texts import Texts
 from vesalius.data.command.counted import counted
 from vesalius.data.command.fields import Settled
 from vesalius.data.command.progress import progress
@@ -112,7 +113,10 @@ def check_dataset(config: CheckConfig, tokenizer: Tokenizer | None = None) -> Ch
     if look.num_repeated:
         told = counted(look.num_repeated, "image repeats", "images repeat")
         warnings.append(f"{told} another one pixel by pixel")
-    warnings += _balance(tally.splits, tally.modalities, tally.labels)
+    warnings += [
+        *_balance(tally.splits, tally.modalities, tally.labels),
+        *look.texts.told(r for r, _ in stream_members(root)),
+    ]
     summary = CheckSummary(
         folder=root,
         num_records=tally.num_records,
@@ -161,6 +165,7 @@ class _Look:
         from vesalius.data.images.duplicates import Lookalikes
 
         self.root, self.tally, self.lengths, self.lookalikes = root, Tally(), lengths, Lookalikes()
+        self.texts = Texts()
         self.broken = _Lines("problems of single records")
         self.leaks, self.across = _Lines("images in two splits"), _Lines("images that look alike in two splits")
         self.divided, self.flawed = _Lines("patients in two splits"), _Lines("images that are nearly blank or clipped")
@@ -187,6 +192,7 @@ class _Look:
         path = self.root / record.file_name
         self.tally.add(record)
         self.lengths.add(record.text)
+        self.texts.add(record)
         if record.split not in self._splits:
             self._splits.append(record.split)
         self._split_of.append(self._splits.index(record.split))

@@ -13,10 +13,8 @@ import tyro
 
 from vesalius.data.command.fields import Settled
 from vesalius.data.datasets.derive import Move, derive, settled
+from vesalius.data.datasets.fields import FIELDS, value_of
 from vesalius.data.record import Record, stream_records
-
-FIELDS = ("modality", "organ", "label", "source", "license", "origin", "split", "patient_id")
-"""Fields of a record that may be balanced, beside any further column that a dataset has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +28,8 @@ class SampleConfig(Settled):
     num: int
     """number of records to draw"""
     balance: tuple[str, ...] = ("modality",)
-    """fields whose values (or, of several fields, whose combinations) get equal shares; a rare one is taken whole"""
+    """fields, or finding:KIND (shown or not), whose values (of several: whose combinations) get equal shares; a rare
+    one is taken whole"""
     seed: int = 0
     """seed of the draw; of two numbers with the same seed the larger sample holds the smaller"""
     json: bool = False
@@ -61,11 +60,11 @@ def sample_dataset(config: SampleConfig) -> SampleSummary:
     there, filled = Counter[str](), Counter[str]()
     for record in stream_records(config.folder):
         there[_value(record, config.balance)] += 1
-        filled.update(name for name in config.balance if _field(record, name) is not None)
+        filled.update(name for name in config.balance if value_of(record, name))
     if lacking := [name for name in config.balance if not filled[name]]:
         raise ValueError(
             f"{config.folder}: no record has the field '{lacking[0]}'; balance by one of {', '.join(FIELDS)}, "
-            "or by another column of the dataset"
+            "finding:KIND, or by another column of the dataset"
         )
     if config.num > there.total():
         raise ValueError(f"{config.folder}: holds {there.total()} records, {config.num} are asked; lower --num")
@@ -109,12 +108,8 @@ def equal_shares(there: Mapping[str, int], num: int) -> dict[str, int]:
     return shares
 
 
-def _field(record: Record, name: str) -> object:
-    return getattr(record, name) if name in FIELDS else record.extra.get(name)
-
-
 def _value(record: Record, fields: tuple[str, ...]) -> str:
-    return " / ".join(str(_field(record, name)) for name in fields)
+    return " / ".join(value_of(record, name) or "None" for name in fields)
 
 
 def _place(record: Record, seed: int) -> int:

@@ -12,7 +12,9 @@ A source is known by its content:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +37,8 @@ from vesalius.data.tables.table import JSON_SUFFIXES, PACKED_SUFFIXES, draft_fie
 Found = tuple[Place, Kind] | Refused
 SLIDES = (".svs", ".ndpi", ".scn", ".bif")
 TABLE_SUFFIXES = (".csv", ".tsv")
+MOST_LOOKED_AT = 100
+"""Rows that are looked at for the first file that is there."""
 WANTED = (
     "give a folder with a metadata.jsonl, a CSV with the columns path, text and modality, DICOM, NIfTI or slide files, "
     "or a folder whose sub-folders are named for classes"
@@ -112,9 +116,12 @@ def _table(folder: Path, reading: Reading) -> Path | None:
 
 
 def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | Refused]:
-    """Rows of a table as drafts. Paths are relative to the table's folder, and must stay in it, links followed."""
+    """Rows of a table as drafts. Paths are relative to the table's folder, and must stay in it, links followed.
+
+    The modality is the row's, else `reading`'s, else of a DICOM file what its header says.
+    """
     root, seen = table.parent.resolve(), 0
-    for number, row in table_rows(table, reading.modality.name if reading.modality else None):
+    for number, row in table_rows(table, has_modality=reading.modality is not None or _names_dicom(table)):
         seen += 1
         where = f"{table}:{number}"
         try:
@@ -122,13 +129,14 @@ def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | 
                 raise row
             fields = draft_fields(row, where)
             path = fields.path if isinstance(fields.path, Cell) else inside(root, fields.path, where)
-            modality = _modality(fields.modality, reading, where)
+            kind = "image" if fields.record.hounsfield or isinstance(path, Cell) else kind_of(path) or "image"
+            by_header = kind == "dicom" and not (fields.modality or reading.modality)
+            modality = "" if by_header else _modality(fields.modality, reading, where).name
             patient = reading.names.own(fields.record.patient_id)
-            record = dataclasses.replace(fields.record, modality=modality.name, patient_id=patient)
+            record = dataclasses.replace(fields.record, modality=modality, patient_id=patient)
             if not record.text and fields.modality:
                 record = dataclasses.replace(record, organ=record.organ or organ_in(fields.modality))
             split_word = _split(fields.split, where) or split
-            kind = "image" if record.hounsfield or isinstance(path, Cell) else kind_of(path) or "image"
             yield from pictures(Draft(where=where, path=path, record=record, split=split_word, kind=kind), reading)
         except ValueError as error:
             told = str(error)
@@ -136,6 +144,21 @@ def _rows(table: Path, reading: Reading, split: str | None) -> Iterator[Draft | 
             yield Refused(file=str(table), row=number, reason=reason)
     if not seen:
         raise ValueError(f"{table}: no rows; add one line for each image")
+
+
+def _names_dicom(table: Path) -> bool:
+    """Whether the first file that a table names is DICOM, whose header says its modality. What is wrong with the table
+    is told by who reads all of it."""
+    root = table.parent.resolve()
+    try:
+        for _, row in itertools.islice(table_rows(table, has_modality=True), MOST_LOOKED_AT):
+            with contextlib.suppress(ValueError):
+                path = None if isinstance(row, ValueError) else draft_fields(row, str(table)).path
+                if isinstance(path, str):
+                    return kind_of(inside(root, path, str(table))) == "dicom"
+    except ValueError:
+        return False
+    return False
 
 
 def _modality(word: str | None, reading: Reading, where: str) -> Modality:

@@ -46,22 +46,23 @@ class Fields:
     record: Record
 
 
-def table_rows(table: Path, modality: str | None = None) -> Iterator[Numbered]:
+def table_rows(table: Path, *, has_modality: bool = False) -> Iterator[Numbered]:
     """(number, row) of a table of any kind: lines are counted in texts, rows in Parquet and Arrow, both from 1.
 
-    modality: that of rows that do not say theirs, or None. In place of a row that cannot be read stands the ValueError
-    that says so. ValueError at once where the table as a whole cannot be read, or lacks a column.
+    has_modality: whether that of rows that do not say theirs is known. In place of a row that cannot be read stands the
+    ValueError that says so. ValueError before the first row where the table as a whole cannot be read, or lacks a
+    column.
     """
     suffix = table.suffix.lower()
     if suffix in PACKED_SUFFIXES:
         names = column_names(table)
-        check_header(str(table), names, has_modality=modality is not None, remedy="Rename or add the columns")
+        check_header(str(table), names, has_modality=has_modality, remedy="Rename or add the columns")
         return packed_rows(table)
     if suffix in JSON_SUFFIXES:
         return json_rows(table)
     if is_roco(table):
         return roco_rows(text_lines(table), table)
-    return csv_rows(table, has_modality=modality is not None)
+    return csv_rows(table, has_modality=has_modality)
 
 
 def csv_rows(path: Path, *, has_modality: bool = False) -> Iterator[Numbered]:

@@ -86,7 +86,7 @@ WORDS: Words = {
     "compare.difference": ("What differs", "查看差异"),
     "compare.sheet": ("Download as one picture", "下载为一张图"),
     "compare.prompts": ("The prompts", "各图像的描述"),
-    "compare.case": ("Add to the case", "加入病例"),
+    "compare.case": ("Add to case", "加入病例"),
 }  # fmt: skip
 
 

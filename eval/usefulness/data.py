@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vesalius.data.datasets.fields import told_field, value_of
 from vesalius.data.datasets.split import patient_key
 from vesalius.data.images.image import fit_image, load_stack, read_image
 from vesalius.data.modality import find_modality
@@ -24,12 +25,11 @@ from vesalius.data.sources.inside import own_file
 from vesalius.data.texts.prompt import prompts_of
 from vesalius.eval.usefulness.config import UsefulnessConfig
 from vesalius.eval.usefulness.retrieval import tokenize
-from vesalius.eval.usefulness.seen import Seen, seen_by_model
+from vesalius.eval.usefulness.seen import Seen, origins_of, seen_by_model
 from vesalius.inference.sample import Sample, load_samples
 
 MIN_IMAGES = 2
 """Images that a class needs among the real training images, and again among the test images."""
-FINDING = "finding:"
 
 Role = Literal["real", "synthetic", "val", "test"]
 
@@ -56,7 +56,8 @@ class Pool:
 
     classes: in order; `labels` are their indices. images: uint8 [N, 3, S, S]. masks: uint8 [N, S, S], 0 outside, where
     the task is segmentation. tokens: int64 [N, L] of the texts, -1 at their ends, where it is retrieval. digests: of
-    each picture's pixels and what is learnt of it.
+    each picture's pixels and what is learnt of it. origin: what those are that are no samples: real, phantom, or real
+    and phantom. warnings: why the measure may tell something else than it seems to.
     """
 
     pictures: tuple[Picture, ...]
@@ -68,6 +69,8 @@ class Pool:
     digests: tuple[str, ...]
     seen: Seen
     notes: tuple[str, ...]
+    origin: str = "real"
+    warnings: tuple[str, ...] = ()
 
     def of(self, role: Role) -> NDArray[np.int64]:
         """The places of the pictures of a role."""
@@ -126,10 +129,12 @@ def read_pool(config: UsefulnessConfig) -> Pool:
                 f"{config.real}: split '{split}' has no image of {', '.join(sorted(modalities))} with "
                 f"{_lacking(config)}; both train and test are needed"
             )
-    _refuse_shared_patients(config, records, real, notes)
+    origin = origins_of([r for r in kept if find_modality(r.modality).name in modalities])
+    _refuse_shared_patients(config, records, real, origin, notes)
     if config.subgroup and not any(p.group for p in real if p.role == "test"):
         raise ValueError(f"{config.real}: no test record has the column '{config.subgroup}'; choose another --subgroup")
-    pictures, classes = _classes(config, [*real, *synthetic], notes)
+    warnings: list[str] = []
+    pictures, classes = _classes(config, [*real, *synthetic], origin, notes, warnings)
     seen = seen_by_model(config, modalities, records)  # refuses before hours of reading
     members = [(p.path, p.modality) for p in pictures]
     stack = torch.from_numpy(load_stack(members, config.size, what="reading images", quiet=config.json))
@@ -138,29 +143,14 @@ def read_pool(config: UsefulnessConfig) -> Pool:
     learnt = next((t for t in (masks, tokens) if t is not None), None)
     index = {name: i for i, name in enumerate(classes)}
     digests = tuple(_digest(p, stack[i], None if learnt is None else learnt[i]) for i, p in enumerate(pictures))
-    _note_copies(pictures, digests, notes)
+    _note_copies(pictures, digests, origin, notes)
     return Pool(
         pictures=tuple(pictures), classes=classes, images=stack, masks=masks, tokens=tokens,
         labels=np.array([index[p.label] for p in pictures], dtype=np.int64),
         digests=digests,
         seen=seen,
-        notes=tuple(notes),
+        notes=tuple(notes), origin=origin, warnings=tuple(warnings),
     )  # fmt: skip
-
-
-def label_of(record: Record, field: str) -> str:
-    """What a record says in the words of --label, or "". A finding is known where any finding is listed or denied."""
-    if field.startswith(FINDING):
-        kind = field.removeprefix(FINDING)
-        if not record.findings:
-            return ""
-        return kind if any(f.kind == kind and f.present for f in record.findings) else f"no {kind}"
-    if field in ("label", "organ", "source"):
-        return getattr(record, field) or ""
-    if field == "modality":
-        return find_modality(record.modality).name
-    value = record.extra.get(field)
-    return "" if value is None else str(value)
 
 
 def _field(config: UsefulnessConfig) -> str:
@@ -171,7 +161,7 @@ def _field(config: UsefulnessConfig) -> str:
 def _class_of(record: Record, config: UsefulnessConfig) -> str:
     if config.task == "retrieval" and not (record.caption or record.text):
         return ""
-    return label_of(record, _field(config))
+    return value_of(record, _field(config))
 
 
 def _role(record: Record) -> Role:
@@ -189,7 +179,7 @@ def _of_record(folder: Path, record: Record, config: UsefulnessConfig, role: Rol
     return Picture(
         path=path, name=record.file_name, text=record.caption or record.text, role=role, label=label, mask=mask,
         modality=find_modality(record.modality).name, patient=patient_key(record) or "",
-        group=label_of(record, config.subgroup) if config.subgroup else "", sha256=digest or record.file_name,
+        group=value_of(record, config.subgroup) if config.subgroup else "", sha256=digest or record.file_name,
     )  # fmt: skip
 
 
@@ -240,7 +230,7 @@ def _said_by_prompts(real: Sequence[Record], field: str) -> dict[str, set[str]]:
     """The classes of the training records that a prompt is a text of."""
     said: dict[str, set[str]] = {}
     for record in real:
-        if record.split == "train" and (label := label_of(record, field)):
+        if record.split == "train" and (label := value_of(record, field)):
             for text in (*prompts_of(record), record.text, record.caption or record.text):
                 said.setdefault(text, set()).add(label)
     return said
@@ -254,11 +244,11 @@ def _of_sample(sample: Sample, row: dict[str, Any], said: dict[str, set[str]], f
         extra={field: row[field]} if row.get(field) not in (None, "") else {},
     )  # fmt: skip
     meant = said.get(sample.text, set())
-    return label_of(own, field) or (next(iter(meant)) if len(meant) == 1 else "")
+    return value_of(own, field) or (next(iter(meant)) if len(meant) == 1 else "")
 
 
 def _refuse_shared_patients(
-    config: UsefulnessConfig, records: Sequence[Record], real: Sequence[Picture], notes: list[str]
+    config: UsefulnessConfig, records: Sequence[Record], real: Sequence[Picture], origin: str, notes: list[str]
 ) -> None:
     """ValueError where a test patient is trained on; counted in a note where it cannot be known."""
     tested = {p.patient for p in real if p.role == "test" and p.patient}
@@ -270,13 +260,13 @@ def _refuse_shared_patients(
             )
     if nameless := sum(not p.patient for p in real):
         notes.append(
-            f"{nameless} of {len(real)} real images name no patient: that no patient is on both sides is not known of "
-            "them, and each counts as a patient of its own."
+            f"{nameless} of {len(real)} {origin} images name no patient: that no patient is on both sides is not "
+            "known of them, and each counts as a patient of its own."
         )
 
 
 def _classes(
-    config: UsefulnessConfig, pictures: list[Picture], notes: list[str]
+    config: UsefulnessConfig, pictures: list[Picture], origin: str, notes: list[str], warnings: list[str]
 ) -> tuple[list[Picture], tuple[str, ...]]:
     """The pictures of classes that can be learnt and tested, and those classes. ValueError where that is one alone."""
     if config.task != "classification":
@@ -290,14 +280,18 @@ def _classes(
     if len(classes) < 2:
         told = ", ".join(f"{c} ({counts['real'][c]} train, {counts['test'][c]} test)" for c in found)
         raise ValueError(
-            f"{config.real}: {_told(config.label)} has {'one class' if len(classes) == 1 else 'no class'} with "
+            f"{config.real}: {told_field(config.label)} has {'one class' if len(classes) == 1 else 'no class'} with "
             f"{MIN_IMAGES} training and {MIN_IMAGES} test images, and two are needed to tell apart (has: {told}); "
             "choose another --label"
         )
     if rare := [c for c in found if c not in classes]:
         notes.append(f"Left out for want of {MIN_IMAGES} training and {MIN_IMAGES} test images: {', '.join(rare)}.")
     if undrawn := [c for c in classes if not counts["synthetic"][c]]:
-        notes.append(f"No sample shows: {', '.join(undrawn)}.")
+        warnings.append(
+            f"No sample shows: {', '.join(undrawn)}. So a classifier can tell classes by whether an image was drawn, "
+            f"and the arms with samples may come out worse, or better, than their images are. Draw samples of every "
+            f"class, as a larger --ratio of `vesalius augment` does."
+        )
     if other := sum(n for c, n in counts["synthetic"].items() if c not in classes):
         notes.append(f"{other} samples show another class than these, and are left out.")
     if not any(counts["synthetic"][c] for c in classes):
@@ -316,10 +310,10 @@ def _read_mask(picture: Picture, size: int) -> NDArray[np.uint8]:
     return mask
 
 
-def _note_copies(pictures: Sequence[Picture], digests: Sequence[str], notes: list[str]) -> None:
+def _note_copies(pictures: Sequence[Picture], digests: Sequence[str], origin: str, notes: list[str]) -> None:
     """A note where test images are trained on, pixel by pixel, under other names."""
     tested = {d for d, p in zip(digests, pictures, strict=True) if p.role == "test"}
-    for role, what in (("real", "real training images"), ("synthetic", "samples")):
+    for role, what in (("real", f"{origin} training images"), ("synthetic", "samples")):
         if num := sum(d in tested and p.role == role for d, p in zip(digests, pictures, strict=True)):
             notes.append(f"{num} {what} are test images, pixel by pixel: what is measured is too good.")
 
@@ -332,8 +326,4 @@ def _digest(picture: Picture, image: torch.Tensor, learnt: torch.Tensor | None) 
 
 def _lacking(config: UsefulnessConfig) -> str:
     """What a picture lacks that has no class."""
-    return {"classification": _told(config.label), "segmentation": "a mask", "retrieval": "a text"}[config.task]
-
-
-def _told(field: str) -> str:
-    return f"the finding '{field.removeprefix(FINDING)}'" if field.startswith(FINDING) else f"the column '{field}'"
+    return {"classification": told_field(config.label), "segmentation": "a mask", "retrieval": "a text"}[config.task]

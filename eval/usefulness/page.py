@@ -33,7 +33,7 @@ def markdown(page: Sequence[Section]) -> str:
 
 
 def _head(result: dict[str, Any]) -> Section:
-    settings, name = result["settings"], METRICS[result["metric"]]
+    settings, name, origin = result["settings"], METRICS[result["metric"]], result["origin"]
     what, measured = {
         "classification": (
             f"tells apart {', '.join(result['classes'])}",
@@ -51,28 +51,35 @@ def _head(result: dict[str, Any]) -> Section:
     return Section(
         title="Usefulness",
         text=[
+            *(f"Warning: {line}" for line in result["warnings"]),
+            *(
+                []
+                if origin == "real"
+                else [f"'Real' in the names of what is compared stands for {origin} images here."]
+            ),
             f"A classifier ({result['classifier']['name']}, {settings['size']} px) {what}. It is tested on "
-            f"{result['num_test']} real images of {result['num_test_patients']} patients whom no training saw; there "
-            f"are {result['num_train']} real training images of {result['num_patients']} patients, and "
+            f"{result['num_test']} {origin} images of {result['num_test_patients']} patients whom no training saw; "
+            f"there are {result['num_train']} {origin} training images of {result['num_patients']} patients, and "
             f"{result['num_synthetic']} samples. {_equal(result['classifier']['name'], settings)}",
             " ".join(result["provenance"]),
             f"{measured} In brackets: intervals at 95 % over {settings['seeds']} seeds. Differences are paired by "
             "seed, and their intervals hold the choice of test patients too.",
-            f"'Real, repeated' is the control: in place of each sample a real image of its class once more. A gain has "
-            f"a difference in {name} to real alone and one to that control that both lie above 0. So that the best of "
-            "several arms is not so by luck, the intervals of all arms at one share of the patients hold at once with "
-            "95 % confidence (Bonferroni). Each share is a question of its own, and is not corrected for the others.",
+            f"'Real, repeated' is the control: in place of each sample a {origin} image of its class once more. A gain "
+            f"has a difference in {name} to real alone and one to that control that both lie above 0. So that the best "
+            "of several arms is not so by luck, the intervals of all arms at one share of the patients hold at once "
+            "with 95 % confidence (Bonferroni). "
+            "Each share is a question of its own, and is not corrected for the others.",
             *result["notes"],
         ],
         tables=[
             Table(
                 head=(
-                    "real patients",
+                    f"{origin} patients",
                     "verdict",
                     "highest",
                     "to real alone",
                     "to real, repeated",
-                    "real images behind",
+                    f"{origin} images behind",
                     "harm",
                 ),
                 rows=[_verdict(regime) for regime in result["regimes"]],
@@ -122,21 +129,22 @@ def _regime(result: dict[str, Any], regime: dict[str, Any]) -> Section:
             differences.append([row["arm"], *told, row["verdict"] or ""])
     few = regime["share"] < 1 and result["seen"]["kind"] != "none"
     return Section(
-        title=f"With {_percent(regime['share'])} of the real patients: {regime['verdict']}",
+        title=f"With {_percent(regime['share'])} of the {result['origin']} patients: {regime['verdict']}",
         text=[
             f"{regime['num_patients']} patients{_of_each(regime)}.",
-            "'Behind' counts the real images that an arm rests on: its own, and "
+            f"'Behind' counts the {result['origin']} images that an arm rests on: its own, and "
             "those that the model had seen that drew its samples.",
             *(
                 [
-                    "The classifier has few real images here, and the model that drew the samples had more of them: a "
-                    "gain is what the model carries over from those, and not what so few images are good for."
+                    f"The classifier has few {result['origin']} images here, and the model that drew the samples had "
+                    "more of them: a gain is what the model carries over from those, and not what so few images are "
+                    "good for."
                 ]
                 if few
                 else []
             ),
         ],
-        plots=[_plot(result["metric"], regime)],
+        plots=[_plot(result, regime)],
         tables=[
             Table(
                 head=("trained on", f"to real alone ({level})", f"to real, repeated ({level})", "verdict"),
@@ -157,7 +165,8 @@ def _of_each(regime: dict[str, Any]) -> str:
     return "" if regime["share"] == 1 else ", of each class one at least, others with each seed"
 
 
-def _plot(metric: str, regime: dict[str, Any]) -> str:
+def _plot(result: dict[str, Any], regime: dict[str, Any]) -> str:
+    metric = result["metric"]
     bands: dict[str, Band] = {}
     for kind, name in (("both", "real + synthetic"), ("repeated", "real, repeated")):
         own = [row for row in regime["arms"] if row["kind"] == kind]
@@ -171,8 +180,8 @@ def _plot(metric: str, regime: dict[str, Any]) -> str:
         for row in regime["arms"]
         if row["kind"] in _LEVELS
     }
-    title = f"{_percent(regime['share'])} of the real patients"
-    return bands_svg(bands, levels, x="images added for each real one", y=METRICS[metric], title=title)
+    title = f"{_percent(regime['share'])} of the {result['origin']} patients"
+    return bands_svg(bands, levels, x=f"images added for each {result['origin']} one", y=METRICS[metric], title=title)
 
 
 def _interval(measured: dict[str, Any]) -> str:

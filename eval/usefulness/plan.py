@@ -83,17 +83,17 @@ def plan_trainings(
         asked = config.ratios if share == 1 else config.share_ratios
         ratios = fitting_ratios(asked, num_synthetic, max(sizes))
         if not ratios:
-            told = f"{', '.join(f'{r:g}' for r in asked)} of {max(sizes)} real images makes no image"
+            told = f"{', '.join(f'{r:g}' for r in asked)} of {max(sizes)} {pool.origin} images makes no image"
             if share == 1:
                 raise ValueError(f"--ratios {told}; give a larger one, such as 1")
-            notes.append(f"With {_percent(share)} of the real patients, ratio {told}; that share is left out.")
+            notes.append(f"With {_percent(share)} of the {pool.origin} patients, ratio {told}; that share is left out.")
             continue
         if beyond := [r for r in asked if r not in ratios]:
             told = ", ".join(f"{r:g}" for r in sorted(beyond))
             need = math.ceil(max(beyond) * max(sizes))
             notes.append(
-                f"With {_percent(share)} of the real patients, ratio {told} needs more samples than there are: up to "
-                f"{need} in place of {num_synthetic}."
+                f"With {_percent(share)} of the {pool.origin} patients, ratio {told} needs more samples than there "
+                f"are: up to {need} in place of {num_synthetic}."
             )
         arms.append(Arm(kind="real", share=share))
         if share == 1:

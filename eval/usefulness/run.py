@@ -111,7 +111,9 @@ def measure(config: UsefulnessConfig, train: Train | None = None) -> dict[str, A
         "num_texts": 0 if pool.tokens is None else len(torch.unique(pool.tokens[pool.of("test")], dim=0)),
         "num_test_patients": len(set(pool.names(pool.of("test")))),
         "seen": {"kind": pool.seen.kind, "num": pool.seen.num},
-        "provenance": [*pool.seen.lines, pool.seen.told(everything)],
+        "provenance": [*pool.seen.lines, pool.seen.told(everything, pool.origin)],
+        "origin": pool.origin,
+        "warnings": list(pool.warnings),
         "notes": [*pool.notes, *notes],
         "regimes": regimes,
     }
@@ -203,7 +205,7 @@ def _foresee(
     return {
         "trainings": len(keys), "done": done, "seconds": None if each is None else round(each * left, 1),
         "num_train": len(pool.of("real")), "num_synthetic": len(pool.of("synthetic")),
-        "num_test": len(pool.of("test")),
+        "num_test": len(pool.of("test")), "origin": pool.origin, "warnings": list(pool.warnings),
     }  # fmt: skip
 
 

@@ -42,17 +42,23 @@ class Seen:
             return len(set(chosen) | self.digests)
         return max(len(everything), self.num or 0)
 
-    def told(self, everything: Sequence[str]) -> str:
-        """One line on how many of the real training images the model saw."""
+    def told(self, everything: Sequence[str], origin: str = "real") -> str:
+        """One line on how many of the training images the model saw. origin: what they are, as `origins_of` says."""
         if self.kind == "none":
-            return "The model saw none of the real training images."
+            return f"The model saw none of the {origin} training images."
         if self.kind == "counted":
             num = sum(digest in self.digests for digest in everything)
-            return f"Of the {len(everything)} real training images here it saw {num}."
+            return f"Of the {len(everything)} {origin} training images here it saw {num}."
         return (
-            f"Whether it saw the {len(everything)} real training images here is not known: it is counted as if it saw "
-            "all of them. Give the dataset that it was trained on with --train."
+            f"Whether it saw the {len(everything)} {origin} training images here is not known: it is counted as if it "
+            "saw all of them. Give the dataset that it was trained on with --train."
         )
+
+
+def origins_of(records: Sequence[Record]) -> str:
+    """What records are that are no samples: real, phantom, or real and phantom."""
+    there = {record.origin for record in records}
+    return " and ".join(origin for origin in ("real", PHANTOM) if origin in there) or "real"
 
 
 def seen_by_model(config: UsefulnessConfig, modalities: set[str], records: Sequence[Record]) -> Seen:
@@ -74,7 +80,7 @@ def seen_by_model(config: UsefulnessConfig, modalities: set[str], records: Seque
         return Seen(kind="assumed", num=None, lines=(told, "It does not say what it was trained on."))
     shown = [s for s in support.shown if s.modality in modalities]
     num = sum(s.num_real if any(r.origin == "real" for r in records) else s.num for s in shown)
-    said = f"It says that it saw {num} real images of {', '.join(sorted(modalities))} (support.json)."
+    said = f"It says that it saw {num} {origins_of(records)} images of {', '.join(sorted(modalities))} (support.json)."
     if not num and not adapted:
         return Seen(kind="none", num=0, lines=(told, said))
     return Seen(kind="assumed", num=num, lines=(told, said))
@@ -84,7 +90,7 @@ def _counted(config: UsefulnessConfig, modalities: set[str], records: Sequence[R
     assert config.train is not None
     tested = {key for r in records if r.split == "test" and (key := patient_of(r)) is not None}
     pictures = {r.sha256: r for r in records if r.split == "test" and r.sha256}
-    found = set[str]()
+    found, learnt = set[str](), list[Record]()
     for record in load_records(config.train, "train"):
         if record.origin == "synthetic" or find_modality(record.modality).name not in modalities:
             continue
@@ -97,7 +103,9 @@ def _counted(config: UsefulnessConfig, modalities: set[str], records: Sequence[R
                 "samples could show what is tested. Draw from a model that has not seen the test patients"
             )
         found.add(digest)
-    told = f"The model saw {len(found)} real images of {', '.join(sorted(modalities))} (dataset '{config.train.name}')."
+        learnt.append(record)
+    told = f"The model saw {len(found)} {origins_of(learnt)} images of {', '.join(sorted(modalities))}"
+    told += f" (dataset '{config.train.name}')."
     return Seen(kind="counted" if found else "none", num=len(found), lines=(told,), digests=frozenset(found))
 
 

@@ -26,7 +26,7 @@ class AugmentConfig(DrawConfig):
     ratio: float = 1.0
     """synthetic records for each training record that is there, up to 20"""
     balance: str = "label"
-    """field that is to come out balanced: label, modality, organ, or a further column of the dataset"""
+    """field that is to come out balanced: label, modality, organ, another column, or finding:KIND (shown or not)"""
     seed: int = 0
     """seed of the choice of captions and of the pictures"""
     steps: int | None = None

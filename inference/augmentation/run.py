@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from vesalius.data.command.counted import counted
 from vesalius.data.datasets.derive import MARK, Move, derive, settled
+from vesalius.data.datasets.fields import value_of
 from vesalius.data.modality import find_modality
 from vesalius.data.record import Record, digest_file, metadata_files, read_state, stream_records
 from vesalius.data.texts.prompt import prompts_of
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from vesalius.inference.drawing.memory import MemoryPlan
 
 SOURCE = "vesalius augment"
-FIELDS = ("label", "modality", "organ")
-"""Fields that may be balanced, beside any further column that a dataset has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +145,7 @@ def plan_augmentation(config: AugmentConfig) -> Plan:
         if record.split != "train" or record.origin == "synthetic":
             continue
         num_real += 1
-        if (value := _value(record, config.balance)) is None:
+        if not (value := value_of(record, config.balance)):
             num_without += 1
         elif prompts_of(record):
             members.setdefault(value, []).append(record)
@@ -158,7 +157,7 @@ def plan_augmentation(config: AugmentConfig) -> Plan:
     if num_without == num_real:
         raise ValueError(
             f"{config.folder}: no training record has the field '{config.balance}'; balance by one of "
-            f"{', '.join(FIELDS)}, or by another column of the dataset"
+            "label, modality, organ, finding:KIND, or by another column of the dataset"
         )
     if lonely := sorted({*mute} - {*members}):
         raise ValueError(
@@ -228,7 +227,7 @@ def _synthetic(root: Path, sample: Sample, source: Record, balance: str) -> Move
     """A sample as a training record, with what its caption's record says of itself, save the patient."""
     file_name, digest = sample.raw16 or sample.file_name, sample.raw16_sha256 or sample.sha256
     extra: dict[str, Any] = {"prompted_by": source.file_name, "seed_of_sample": str(sample.seed)}
-    if balance not in FIELDS:
+    if balance in source.extra:
         extra[balance] = source.extra[balance]
     new = Record(
         file_name=f"train/images/{Path(sample.file_name).stem}-{digest[:10]}.png", text=sample.text,
@@ -255,11 +254,6 @@ def _is_done(config: AugmentConfig, told: dict[str, Any]) -> bool:
     if any(before.get(key) != value for key, value in {"verb": "augment", **json.loads(json.dumps(told))}.items()):
         raise ValueError(f"{out}: holds a dataset made from other records or settings; choose another --out")
     return (out / "manifest.json").is_file()
-
-
-def _value(record: Record, name: str) -> str | None:
-    value = getattr(record, name) if name in FIELDS else record.extra.get(name)
-    return None if value in (None, "") else str(value)
 
 
 def _place(record: Record, seed: int) -> bytes:

@@ -29,6 +29,16 @@ def test_a_loop_that_is_not_there_is_refused_before_anything_is_opened(tmp_path:
         launch(config)
 
 
+def test_one_line_comes_at_once_and_not_on_the_output(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vesalius.demo.server.serve", lambda config, store, folder: print("the address") or 0)
+    assert launch(DemoConfig(store=tmp_path / "store", port=port)) == 0
+    told = capsys.readouterr()
+    assert told.err == "demo: opening; the address follows\n"
+    assert told.out == "the address\n"
+
+
 @pytest.mark.slow
 def test_a_second_signal_while_the_server_ends_prints_no_traceback(tmp_path: Path, tiny_base: Path, port: int) -> None:
     told = ["--base", str(tiny_base), "--store", str(tmp_path / "store"), "--port", str(port), "--device", "cpu"]

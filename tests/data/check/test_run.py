@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vesalius.cli.main import DONE, main
 from vesalius.data.build.config import BuildConfig
 from vesalius.data.build.run import build_dataset
 from vesalius.data.check.run import CheckConfig, CheckSummary, check_dataset
@@ -107,6 +108,25 @@ def test_same_image_twice_in_one_split_is_a_warning(folder: Path) -> None:
     summary = run(folder)
     assert any("1 image repeats" in w for w in summary.warnings)
     assert not any("same image" in p for p in summary.problems)
+
+
+def test_one_text_of_most_records_of_a_modality_is_a_warning_that_names_it(folder: Path) -> None:
+    for split, num in (("train", 6), ("val", 1)):  # 7 of 12
+        for number in range(num):
+            edit(folder, split, number, text="Chest CT slice." if number else "Chest CT slice. ")
+    summary = run(folder)
+    (line,) = [w for w in summary.warnings if "one text" in w]
+    assert line.startswith("7 of 12 CT records have one text, 'Chest CT slice.': ")
+    assert not [p for p in summary.problems if "one text" in p]
+    edit(folder, "train", 0, text="Another.")  # 6 of 12
+    assert not [w for w in run(folder).warnings if "one text" in w]
+
+
+def test_a_line_is_printed_of_what_is_there_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(folder), "--base", "none"]) == DONE
+    told = capsys.readouterr().out
+    assert "  modalities: CT 12" in told
+    assert "labels:" not in told
 
 
 def test_missing_split_and_link_out_are_found(folder: Path, tmp_path: Path) -> None:

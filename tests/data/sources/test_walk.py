@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -246,3 +247,25 @@ def test_missing_source_is_named(tmp_path: Path) -> None:
         read(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"a.png: an image without its text"):
         read(picture(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("text", ["path,text\n{}.dcm,Normal\n", '{{"path": "{}.dcm", "text": "Normal"}}\n'])
+def test_a_table_of_dicom_files_needs_no_modality_and_a_flag_or_a_row_decides(tmp_path: Path, text: str) -> None:
+    name = "cases.jsonl" if text.startswith("{") else "cases.csv"
+    for kind in ("CT", "MR"):
+        shutil.copy(get_testdata_file(f"{kind}_small.dcm"), tmp_path / f"{kind}.dcm")
+        path = table(tmp_path, text.format(kind), name)
+        good, bad = read(path)
+        assert not bad
+        assert (good[0].record.modality, good[0].record.text) == ("CT" if kind == "CT" else "MRI", "Normal")
+    assert read(path, Reading(modality=MODALITIES["X-ray"]))[0][0].record.modality == "X-ray"
+    path = table(tmp_path, "path,text,modality\nCT.dcm,Normal,\nCT.dcm,Normal,MRI\na.png,Normal,\n")
+    good, bad = read(path)
+    assert [d.record.modality for d in good] == ["CT", "MRI"]
+    assert "cases.csv:4: says no modality" in bad[0].reason
+
+
+def test_a_table_without_a_modality_is_refused_where_its_first_file_is_no_dicom(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,text\ngone.png,Normal\na.png,Normal\n")
+    with pytest.raises(ValueError, match=r"no column for modality.*or pass --modality"):
+        read(path)

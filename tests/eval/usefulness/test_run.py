@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 import torch
 
 from vesalius.cli.main import DONE, USAGE, main
+from vesalius.cli.usefulness import usefulness
 from vesalius.data.images.image import Uint8, png_bytes
 from vesalius.data.phantoms.phantom import draw_phantom
 from vesalius.data.record import Finding, Record, load_records, write_dataset
@@ -103,6 +105,27 @@ def test_the_duplicate_control_is_as_good_as_real_alone(helped: dict[str, Any]) 
         assert repeated["against_real"]["low"] <= 0.005
         assert repeated["against_real"]["high"] >= -0.005
         assert (repeated["num_synthetic"], repeated["verdict"]) == (0, None)
+
+
+def test_phantoms_are_called_so_and_a_class_without_samples_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn_by_rule = write(tmp_path / "real", 1, {"train": 8, "val": 2, "test": 8}, origin="phantom")
+    few = write(tmp_path / "few", 90, {"train": 8}, origin="synthetic")
+    write_dataset(few, [r for r in load_records(few) if r.label == "mass"])
+    config = quick(few, drawn_by_rule, tmp_path / "out", ratios=(0.5,), json=False)
+    result = measure_usefulness(config)
+    assert result["origin"] == "phantom"
+    (warning,) = result["warnings"]
+    assert warning.startswith("No sample shows: normal. So a classifier can tell classes by whether an image was drawn")
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert f"Warning: {warning}" in page
+    assert "tested on 8 phantom images of 8 patients" in page
+    assert not re.search(r"real (training |test )?(images|patients)", page)
+    assert usefulness(config) == DONE
+    told = capsys.readouterr().out
+    assert f"warning: {warning}" in told
+    assert "100 % of the phantom patients: " in told
 
 
 def test_every_score_has_its_interval_and_the_worst_subgroup_its_name(helped: dict[str, Any]) -> None:

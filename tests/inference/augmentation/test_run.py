@@ -14,6 +14,7 @@ from PIL import Image
 
 from vesalius.cli.main import DONE, USAGE, main
 from vesalius.data.check.run import CheckConfig, check_dataset
+from vesalius.data.datasets.fields import value_of
 from vesalius.data.datasets.shards import ExportConfig, export_shards
 from vesalius.data.record import Record, load_records, write_dataset
 from vesalius.data.texts.prompt import prompts_of
@@ -134,6 +135,19 @@ def test_any_column_may_be_balanced_and_records_without_it_are_taken_over(
     drawn = [r for r in load_records(tmp_path / "out") if r.origin == "synthetic"]
     assert [r.extra["sex"] for r in drawn] == ["f"] * 4
     assert len({r.sha256 for r in drawn}) == 4
+
+
+def test_a_finding_is_balanced_by_whether_it_is_there(phantoms: Path, tiny_base: Path, tmp_path: Path) -> None:
+    train = load_records(phantoms, "train")
+    kind = Counter(f.kind for r in train for f in r.findings if f.present).most_common(1)[0][0]
+    run = config(phantoms, tmp_path / "out", base=str(tiny_base), balance=f"finding:{kind}", ratio=4 / len(train))
+    summary = augment_dataset(run)
+    there = Counter(value_of(r, f"finding:{kind}") for r in train)
+    assert summary.there == {value: num for value, num in there.items() if value}
+    assert set(summary.there) == {kind, f"no {kind}"}
+    assert summary.num_without == there[""]
+    drawn = [r for r in load_records(tmp_path / "out") if r.origin == "synthetic"]
+    assert Counter(value_of(r, f"finding:{kind}") for r in drawn) == Counter(summary.drawn)
 
 
 def test_what_an_adapter_draws_is_one_generation_deeper_than_what_it_has_seen(
