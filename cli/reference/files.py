@@ -152,6 +152,8 @@ TESTS = {
     "VESALIUS_REAL_DATA": "Folder of real images for those tests that need some; without it they are skipped.",
     "VESALIUS_CI": "1: a test that is skipped for want of something fails.",
     "VESALIUS_SCREENSHOTS": "Folder for pictures of the demo's pages.",
+    "VESALIUS_RAISES": "Folder in which the errors that tests provoke are noted, for `make errors`.",
+    "VESALIUS_WRITE_TUTORIAL": "1: the walk of the teaching case takes the pictures of its page anew.",
     "VESALIUS_PACK": "Of `runs/train-nano.sh`: the packed real images.",
 }
 """Variables that tests and the scripts of `runs` read."""

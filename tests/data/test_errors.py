@@ -19,7 +19,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
 from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.command.recipe import check_place
 from vesalius.data.datasets.sample import SampleConfig, sample_dataset
 from vesalius.data.datasets.shards import ExportConfig, export_shards
@@ -55,7 +55,10 @@ def blank(path: Path, edge: int = 8) -> Path:
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (lambda f: build(BuildConfig(sources=(), out=f / "out")), "no SOURCE; name at least one folder or file"),
+        (
+            lambda f: build_dataset(BuildConfig(sources=(), out=f / "out")),
+            "no SOURCE; name at least one folder or file",
+        ),
         (lambda f: hold(f / "a.png").__enter__(), "a.png: is a file; choose a folder for --out"),
         (lambda f: check_place(f / "a.png"), "a.png: is a file; choose a folder for --out"),
         (lambda f: read_image(f / "none.png"), "none.png: no such image file"),
@@ -72,7 +75,7 @@ def test_a_build_does_not_replace_a_file(tmp_path: Path) -> None:
     blank(tmp_path / "a.png")
     (tmp_path / "cases.csv").write_text("path,text,modality\na.png,Nodule.,CT\n")
     with pytest.raises(ValueError, match=r"a\.png: is a file; choose a folder for --out"):
-        build(BuildConfig(sources=(tmp_path / "cases.csv",), out=tmp_path / "a.png"))
+        build_dataset(BuildConfig(sources=(tmp_path / "cases.csv",), out=tmp_path / "a.png"))
 
 
 def test_more_records_than_there_are_cannot_be_drawn(phantoms: Path, tmp_path: Path) -> None:
@@ -187,7 +190,7 @@ def test_what_is_larger_than_any_of_its_kind_is_refused(tmp_path: Path, monkeypa
         with pytest.raises(ValueError, match=r"report\.txt: holds 8 bytes, at most 3; build again"):
             inside.own_file(tmp_path, "report.txt")
     with monkeypatch.context() as changed:
-        changed.setattr(cells, "MAX_CELL", 3)
+        changed.setattr(cells, "MAX_FILE", 3)
         pq.write_table(pa.table({"image": [b"12345"]}), tmp_path / "a.parquet")
         with pytest.raises(ValueError, match="at most 0; tile it first"):
             cells.Cell(tmp_path / "a.parquet", 0, "image").open()
@@ -200,7 +203,7 @@ def test_an_archive_that_says_less_than_it_unpacks_to_is_refused(
 
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("a.dcm", b"12345678")
-    monkeypatch.setattr(archive, "MAX_MEMBER", 5)
+    monkeypatch.setattr(archive, "MAX_FILE", 5)
     with pytest.raises(ValueError, match=r"a\.dcm: unpacks to more than 5 bytes; unpack the archive"):
         archive._content(archive.Member(tmp_path / "a.zip", "a.dcm"), 0)
 

@@ -131,7 +131,7 @@ def test_a_page_of_another_site_may_not_ask() -> None:
     request: Any = SimpleNamespace(headers={"sec-fetch-site": "cross-site"})
     with pytest.raises(HTTPException) as caught:
         answered(request, dict)
-    assert (caught.value.status_code, caught.value.detail) == (403, "only this page may ask that")
+    assert (caught.value.status_code, caught.value.detail) == (403, "Only this page may ask that")
 
 
 def test_an_import_without_a_file_and_a_range_without_numbers_are_told(desk: Desk) -> None:

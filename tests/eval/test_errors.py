@@ -24,7 +24,7 @@ from vesalius.eval.explanations.word_maps import watch_words
 from vesalius.eval.features import _Rows
 from vesalius.eval.fidelity.diversity import vendi_score
 from vesalius.eval.fidelity.metrics import MIN_IMAGES, real_floor
-from vesalius.eval.pixels.image_metrics import compare, ssim_map
+from vesalius.eval.pixels.image_metrics import compare_images, ssim_map
 from vesalius.eval.privacy.limits import PictureSet, check
 from vesalius.eval.privacy.membership_part import made_by
 from vesalius.eval.readers import study
@@ -82,7 +82,7 @@ def test_measures_of_too_few_images_are_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["patients", "names"])
 def test_pictures_of_which_not_each_is_told_are_refused(kind: str) -> None:
-    pictures = PictureSet(views={"judge": [torch.zeros(2, 4)]}, modalities=["CT", "CT"], **{kind: ["a"]})
+    pictures = PictureSet(features={"judge": torch.zeros(2, 4)}, modalities=["CT", "CT"], **{kind: ["a"]})
     with pytest.raises(ValueError, match=f"samples: 1 {kind} for 2 images; give one for each, or none"):
         check("samples", pictures, pictures)
 
@@ -238,7 +238,7 @@ def test_detectors_and_pictures_of_other_sizes_are_told() -> None:
     with pytest.raises(ValueError, match="a detector made 3 features, then 4; mend the detector"):
         rows.add(torch.zeros(2, 4))
     with pytest.raises(ValueError, match=r"pictures to compare are \(1, 1, 8, 8\) and \(1, 1, 9, 9\)"):
-        compare(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, 1, 9, 9, dtype=torch.uint8))
+        compare_images(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, 1, 9, 9, dtype=torch.uint8))
     with pytest.MonkeyPatch.context() as changed:
         changed.setitem(sys.modules, "torchmetrics.functional.image", None)
         with pytest.raises(ValueError, match="SSIM needs torchmetrics; install it with `pip install torchmetrics`"):

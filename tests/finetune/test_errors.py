@@ -331,7 +331,7 @@ def test_a_run_that_is_never_resumed_needs_a_new_folder(config_for: ConfigFor, m
 
 def test_a_tracker_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"--tracker wandb is not installed; `pip install vesalius\[wandb\]`, or use"):
+    with pytest.raises(ValueError, match=r'--tracker wandb is not installed; `pip install "vesalius\[wandb\]"`'):
         make_accelerator("fp32", "cpu", tracker="wandb", folder=tmp_path)
 
 

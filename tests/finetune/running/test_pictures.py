@@ -86,5 +86,5 @@ def test_a_tracker_that_is_not_installed_is_told_with_its_remedy(config_for: Con
 
     if importlib.util.find_spec("wandb"):
         pytest.skip("wandb is installed here")
-    with pytest.raises(ValueError, match=r"--tracker wandb is not installed; `pip install vesalius\[wandb\]`"):
+    with pytest.raises(ValueError, match=r'--tracker wandb is not installed; `pip install "vesalius\[wandb\]"`'):
         finetune(config_for(tracker="wandb"))

@@ -128,5 +128,5 @@ def test_an_engine_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ValueError, match="num_processes"):
         check_engine(dataclasses.replace(run, engine="accelerate", workers=2))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install vesalius\[ray\]"):
+    with pytest.raises(ValueError, match=r'pip install "vesalius\[ray\]"'):
         check_engine(dataclasses.replace(run, engine="ray"))
