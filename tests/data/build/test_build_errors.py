@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from vesalius.data.build.config import BuildConfig
 from vesalius.data.build.journal import WORK
-from vesalius.data.build.run import build
+from vesalius.data.build.run import build_dataset
 from vesalius.data.command.recipe import check_place
 from vesalius.data.datasets import streamed
 from vesalius.data.datasets.merge import MergeConfig, merge_datasets
@@ -57,7 +57,7 @@ def blank(path: Path, edge: int = 8) -> Path:
 )
 def test_numbers_of_a_build_that_cannot_be_are_named(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        build(BuildConfig(sources=(tmp_path,), out=tmp_path / "out", **fields))
+        build_dataset(BuildConfig(sources=(tmp_path,), out=tmp_path / "out", **fields))
 
 
 def test_a_build_does_not_go_on_with_another_unfinished_one(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_build_does_not_go_on_with_another_unfinished_one(tmp_path: Path) -> N
     (tmp_path / "out" / WORK).mkdir(parents=True)
     write_json(tmp_path / "out" / WORK / "settings.json", {"settings": "others"})
     with pytest.raises(ValueError, match="out: holds an unfinished build with other sources or settings; delete it"):
-        build(BuildConfig(sources=(tmp_path / "cases.csv",), out=tmp_path / "out"))
+        build_dataset(BuildConfig(sources=(tmp_path / "cases.csv",), out=tmp_path / "out"))
 
 
 def test_a_place_that_may_not_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
