@@ -96,9 +96,11 @@ def claim(folder: Path, settings: dict[str, Any], *, kind: str, free: tuple[str,
     if path.is_file():
         former = read_state(path, "give another --out")
         changed = sorted(k for k in {*former, *wanted} - {*free} if former.get(k) != wanted.get(k))
+        if changed and 2 * len({*former} & {*wanted}) < len({*former} | {*wanted}):
+            raise ValueError(f"{folder}: its config.json is of something else, no {kind}; give another --out")
         if changed:
             raise ValueError(
-                f"{folder}: holds a {kind} with another configuration ({', '.join(changed)} differ); "
+                f"{folder}: is a {kind} folder with another configuration ({', '.join(changed)} differ); "
                 "give another --out, or the same line to continue"
             )
     elif folder.is_dir():

@@ -19,6 +19,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vesalius.data.command.counted import counted
 from vesalius.data.datasets.split import SPLIT_WORDS
 from vesalius.data.dicom.frames import directory
 from vesalius.data.dicom.series import series_drafts
@@ -210,6 +211,12 @@ def _tree(folder: Path, reading: Reading) -> Iterator[Draft | Refused]:
     if not names:
         raise ValueError(f"{folder}: no images, no DICOM files and no table of them; {WANTED}")
     loose = [p for p in names if p.parent == folder or p.parent.name.lower() in (*SPLIT_WORDS, "images")]
+    tables = sorted({p.parent for name in ("metadata.jsonl", "metadata.csv") for p in folder.glob(f"*/{name}")})
+    if loose and not reading.reports and tables:
+        raise ValueError(
+            f"{folder}: holds no table, but {counted(len(tables), 'folder')} of it do: name "
+            f"{'it' if len(tables) == 1 else 'them'} instead ({' '.join(map(str, tables[:5]))})"
+        )
     if loose and not reading.reports:
         raise ValueError(
             f"{folder}: images without texts, such as {loose[0].name}; add a metadata.jsonl or a CSV that names them, "

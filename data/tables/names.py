@@ -49,6 +49,9 @@ MOST = 300
 SURE = 0.8
 """How alike two names must be for one to be a misspelling of the other, from 0 to 1."""
 
+KEPT_QUIETLY = ("text", "label", "split")
+"""What a table may lack: misspelt, the texts would be made of the labels, or the split drawn anew, without a word."""
+
 
 def key_of(name: object) -> str:
     """A column's name in lower case, spaces, hyphens, points and humps as one underscore; "" for a number of rows."""
@@ -90,7 +93,14 @@ def near(field: str, names: Sequence[str]) -> str | None:
     return f"column '{unknown[best[0]]}': did you mean '{best[1]}'?"
 
 
+def _is_one_word(name: str) -> bool:
+    """Whether a column's name is one word: "reprot" is a misspelling, "report_id" another thing."""
+    return "_" not in key_of(name)
+
+
 def _alike(one: str, other: str) -> float:
+    if len(one) > 3 and sorted(one) == sorted(other):  # letters that changed places, which the ratio counts twice
+        return 0.95
     return difflib.SequenceMatcher(None, one[:60], other).ratio()
 
 
@@ -103,7 +113,7 @@ def check_unique(where: str, keys: Sequence[str]) -> None:
 
 def check_header(where: str, header: Sequence[str], *, has_modality: bool, remedy: str) -> None:
     """ValueError where the header lacks the path, text and label, or (unless `has_modality`) the modality, or where
-    the column of patients is misspelt, since then a patient might be in two splits."""
+    the column of patients is misspelt, since then a patient might be in two splits, or one of `KEPT_QUIETLY` is."""
     keys = {key_of(name) for name in header}
     wanted = ("path", "text") if has_modality else ("path", "text", "modality")
     texts = ("findings", *ALIASES["label"], *DIAGNOSES)
@@ -111,6 +121,10 @@ def check_header(where: str, header: Sequence[str], *, has_modality: bool, remed
     hints = [hint for w in missing if (hint := near(w, header))]
     if not keys & set(ALIASES["patient_id"]) and (hint := near("patient_id", header)):
         hints.append(hint)
+    for field in KEPT_QUIETLY:
+        there = {*ALIASES[field], *(("findings",) if field == "text" else DIAGNOSES if field == "label" else ())}
+        if field not in missing and not keys & there and (hint := near(field, [n for n in header if _is_one_word(n)])):
+            hints.append(hint)
     if not missing:
         if hints:
             raise ValueError(f"{where}: {hints[0]} Rename or delete that column")

@@ -136,3 +136,11 @@ def test_a_folder_with_the_torn_mark_of_a_killed_run_is_taken_up_and_one_with_an
     with pytest.raises(ValueError, match="is not empty and no run folder"):
         claim(tmp_path, {"seed": 1}, kind="run")
     assert (tmp_path / ".config.json.123.tmp").exists()
+
+
+def test_a_folder_of_another_stage_is_called_that_rather_than_compared_field_by_field(tmp_path: Path) -> None:
+    claim(tmp_path, {"seed": 1, "prompt": "CT", "num": 4}, kind="samples")
+    with pytest.raises(ValueError, match="is of something else, no run; give another --out"):
+        claim(tmp_path, {"seed": 1, "data": "dataset", "steps": 5}, kind="run")
+    with pytest.raises(ValueError, match=r"is a samples folder with another configuration \(num differ\)"):
+        claim(tmp_path, {"seed": 1, "prompt": "CT", "num": 5}, kind="samples")

@@ -242,6 +242,15 @@ def test_folder_that_cannot_be_read_says_what_is_needed(tmp_path: Path, names: l
     assert message in str(error.value)
 
 
+def test_folder_of_folders_with_tables_names_them(tmp_path: Path) -> None:
+    for name in ("ct", "mri"):
+        picture(tmp_path / name / "images" / "1.png")
+        (tmp_path / name / "metadata.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        read(tmp_path)
+    assert f"2 folders of it do: name them instead ({tmp_path}/ct {tmp_path}/mri)" in str(error.value)
+
+
 def test_missing_source_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nowhere: no such file or folder"):
         read(tmp_path / "nowhere")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vesalius.data.sources.walk import Draft, Reading, Refused, drafts
-from vesalius.data.tables.names import ALIASES, key_of, near
+from vesalius.data.tables.names import ALIASES, check_header, key_of, near
 from vesalius.data.tables.table import draft_fields
 from vesalius.data.tables.text_rows import json_rows
 
@@ -54,6 +54,10 @@ def test_humps_points_and_numbers_of_rows_are_read() -> None:
         ("image_pth,Reprot,modality", "column 'image_pth': did you mean 'image_path'?"),
         ("image_pth,Reprot,modality", "column 'Reprot': did you mean 'report'?"),
         ("path,text,modality,pateint_id", "column 'pateint_id': did you mean 'patient_id'? Rename or delete"),
+        ("path,txet,label,modality", "column 'txet': did you mean 'text'? Rename or delete"),
+        ("path,Reprot,label,modality", "column 'Reprot': did you mean 'report'? Rename or delete"),
+        ("path,text,lable,modality", "column 'lable': did you mean 'label'? Rename or delete"),
+        ("path,text,modality,spilt", "column 'spilt': did you mean 'split'? Rename or delete"),
         ("path,Text,text,modality", "column 'text' is there 2 times; rename or delete one"),
         ("", "the header has: none"),
         ("a,b,c", "no column for path"),
@@ -71,6 +75,11 @@ def test_header_of_thousands_of_columns_is_refused_in_a_moment(tmp_path: Path) -
     with pytest.raises(ValueError, match="no column for path"):
         read(table(tmp_path, ",".join(f"c{i}" for i in range(20_000)) + "\n1\n"))
     assert time.process_time() - begun < 3
+
+
+@pytest.mark.parametrize("names", ["report_id,label,split", "text_origin,label,context", "text,class_id,splits_seen"])
+def test_columns_of_other_things_are_no_misspellings(names: str) -> None:
+    check_header("cases.csv:1", ["path", "modality", *names.split(",")], has_modality=False, remedy="")
 
 
 def test_right_names_are_near_nothing() -> None:
