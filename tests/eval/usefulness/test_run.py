@@ -393,30 +393,3 @@ def test_test_images_among_the_samples_are_told(real: Path, tmp_path: Path) -> N
     leaked = write(tmp_path / "leaked", 10_044, {"train": 6}, origin="synthetic")
     notes = measure(quick(leaked, real, tmp_path / "out", ratios=(0.1,)))["notes"]
     assert any(note.startswith("6 samples are test images, pixel by pixel") for note in notes)
-
-
-def test_images_find_their_texts(phantoms: Path, tmp_path: Path) -> None:
-    config = quick(phantoms, phantoms, tmp_path / "out", task="retrieval", ratios=(0.5,))
-    result = measure_usefulness(config)
-    assert result["metric"] == "recall_5"
-    for row in result["regimes"][0]["arms"]:
-        shares = [row["metrics"][f"recall_{k}"]["value"] for k in (1, 5, 10)]
-        assert 0 <= shares[0] <= shares[1] <= shares[2] <= 1
-    assert "then" in {row["kind"] for row in result["regimes"][0]["arms"]}
-    assert f"among the first k of {result['num_texts']} different ones" in (tmp_path / "out" / "report.md").read_text()
-    with pytest.raises(ValueError, match="networks of its own"):
-        measure(dataclasses.replace(config, classifier="witness"))
-
-
-@pytest.mark.slow
-def test_encoders_learn_to_find_texts(tmp_path: Path) -> None:
-    """Whether it is a CT, an MRI or a tile is soon learnt, and leaves a third of the texts."""
-    from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
-
-    phantoms = write_phantoms(PhantomConfig(num=160, seed=5, size=32, test=0.4, out=tmp_path / "p", json=True))
-    config = quick(
-        phantoms, phantoms, tmp_path / "out", task="retrieval", ratios=(0.5,), updates=60, batch_size=16, size=32
-    )
-    result = measure(config)
-    found = arm(result["regimes"][0], "real")["metrics"]["recall_10"]["value"]
-    assert found > 1.8 * 10 / result["num_texts"]
