@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import socket
 import threading
 import time
@@ -30,14 +29,12 @@ from vesalius.models.support import support_of
 
 if TYPE_CHECKING:
     from gradio_client import Client
-    from playwright.sync_api import Browser
 
     from vesalius.data.record import Finding
     from vesalius.demo.store.pictures import StoredPicture
 
 
 PROMPT = "Chest CT, lung window. Findings: a 12 mm nodule in the left lung."
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SHOTS = Path(os.environ.get("VESALIUS_SCREENSHOTS", "build/screenshots"))
 """Where tests of pages leave pictures of them, for people to look at."""
 
@@ -99,22 +96,6 @@ def served(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     store = tmp_path_factory.mktemp("demo") / "store"
     with serving(DemoConfig(base=str(tiny_base), store=store, port=free_port(), device="cpu")) as demo:
         yield demo
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium of the system; skips where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("needs chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
-        )
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="session")

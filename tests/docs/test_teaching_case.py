@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -96,7 +95,10 @@ def told() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Of the page: the bold words, and the pictures, of each heading that is a step."""
     parts = re.split(r"^## \d+\. (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     texts = {title: text.split("\n## ")[0] for title, text in zip(parts[::2], parts[1::2], strict=True)}
-    bold = {title: list(dict.fromkeys(re.findall(r"\*\*(.+?)\*\*", text))) for title, text in texts.items()}
+    bold = {
+        title: list(dict.fromkeys(re.findall(r"\*\*(.+?)\*\*", " ".join(text.split()))))
+        for title, text in texts.items()
+    }
     return bold, {title: re.findall(r"!\[.+?\]\(images/(.+?)\)", text) for title, text in texts.items()}
 
 
@@ -115,23 +117,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert LABEL in said
         yield said.split()[0]
         process.send_signal(signal.SIGINT)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium of the system; skips where there is none."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
-        )
-        yield launched
-        launched.close()
 
 
 def settle(page: Page) -> None:

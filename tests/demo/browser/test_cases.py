@@ -73,7 +73,8 @@ def test_a_case_is_made_of_a_picture_edited_saved_found_and_shown_without_its_an
 ) -> None:
     kind = request.node.callspec.id
     store, name = demo.desk.store, f"Shadow {kind}"
-    pictures = [keep_picture(store, seed=n, number=n, job=kind) for n in (0, 1)]
+    text = "Chest CT, lung window. Findings: a 12 mm nodule in the left lung."
+    pictures = [keep_picture(store, seed=n, number=n, job=kind, text=text) for n in (0, 1)]
     page = enter(browser, demo, size)
 
     page.evaluate("ids => vesalius.send('to_case', ids)", ",".join(p.id for p in pictures))
