@@ -142,8 +142,8 @@ def processor_s() -> float:
 
 
 def speed(config: Speed, compressed: float) -> dict[str, Any]:
-    from vesalius.data.build.config import BuildConfig
-    from vesalius.data.build.run import build_dataset
+    from vesalius.data.building.config import BuildConfig
+    from vesalius.data.building.run import build_dataset
     from vesalius.data.command.workers import num_workers
 
     workers = num_workers(config.workers, 1_000_000)

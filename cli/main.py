@@ -40,7 +40,7 @@ VERBS = (
     ),
     Verb(
         "data build", "DICOM, CSV tables, image folders -> one checked dataset folder",
-        "data.build.config:BuildConfig", "cli.report:build",
+        "data.building.config:BuildConfig", "cli.report:build",
     ),
     Verb(
         "data check", "whether a dataset folder is what it says",

@@ -11,7 +11,7 @@ from vesalius.cli.main import CHECK, DONE, PARTIAL, RESUMABLE, print_json
 from vesalius.data.command.counted import counted
 
 if TYPE_CHECKING:
-    from vesalius.data.build.config import BuildConfig
+    from vesalius.data.building.config import BuildConfig
     from vesalius.data.check.run import CheckConfig
     from vesalius.data.datasets.filter import FilterConfig
     from vesalius.data.datasets.merge import MergeConfig
@@ -48,7 +48,7 @@ def _records(
 
 
 def build(config: BuildConfig) -> int:
-    from vesalius.data.build.run import build_dataset
+    from vesalius.data.building.run import build_dataset
 
     summary = build_dataset(config)
     if config.json:

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vesalius.data.build.config import BuildConfig as BuildConfig
-    from vesalius.data.build.run import BuildSummary as BuildSummary
-    from vesalius.data.build.run import build_dataset as build_dataset
+    from vesalius.data.building.config import BuildConfig as BuildConfig
+    from vesalius.data.building.run import BuildSummary as BuildSummary
+    from vesalius.data.building.run import build_dataset as build_dataset
     from vesalius.data.check.run import CheckConfig as CheckConfig
     from vesalius.data.check.run import CheckSummary as CheckSummary
     from vesalius.data.check.run import check_dataset as check_dataset

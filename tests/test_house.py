@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("data", "models", "inference", "eval", "finetune", "improve", "demo", "cli")
 HEAVY = ("torch", "numpy", "scipy", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "PIL")
 LIGHT = (
-    "data.build.run", "data.build.config", "data.check.run", "data.phantoms.config",
+    "data.building.run", "data.building.config", "data.check.run", "data.phantoms.config",
     "data.command.recipe", "data.command.fields", "data.command.ending",
     "inference.config", "inference.drawing.config", "inference.augmentation.config", "inference.service.config",
     "eval.config", "eval.pixels.config", "eval.usefulness.config",
@@ -129,6 +130,12 @@ def test_what_is_tracked_stays_small() -> None:
         ["git", "ls-files", "-z", "--cached", "--ignored", "--exclude-standard"], cwd=ROOT, capture_output=True
     )
     assert ignored.stdout == b"", "tracked and ignored: a new file beside it would be forgotten"
+
+
+def test_no_folder_has_a_name_that_tools_pass_over(pytestconfig: pytest.Config) -> None:
+    passed_over = {*pytestconfig.getini("norecursedirs"), "build", "dist", "site", "venv", "node_modules"}
+    names = {part for path in FILES for part in path.relative_to(ROOT).parts[:-1]}
+    assert not [name for name in names if any(fnmatch(name, pattern) for pattern in passed_over)]
 
 
 def test_folders_are_rooms_and_not_halls() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from vesalius.data.build.journal import read_object
+from vesalius.data.building.journal import read_object
 from vesalius.data.check.texts import Texts
 from vesalius.data.command.counted import counted
 from vesalius.data.command.fields import Settled

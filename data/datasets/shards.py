@@ -20,7 +20,7 @@ from typing import IO, Any, Literal, Protocol
 
 import tyro
 
-from vesalius.data.build.journal import read_object
+from vesalius.data.building.journal import read_object
 from vesalius.data.command.fields import Settled
 from vesalius.data.command.progress import progress
 from vesalius.data.datasets.card import Tally, write_card

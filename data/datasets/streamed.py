@@ -17,7 +17,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vesalius.data.build.journal import read_object
+from vesalius.data.building.journal import read_object
 from vesalius.data.command.counted import counted
 from vesalius.data.record import Record, check_types, holds_shards, stream_records
 from vesalius.data.sources.inner import MAX_FILE, Inner

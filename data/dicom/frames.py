@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from vesalius.data.build.pseudonyms import Pseudonyms
+from vesalius.data.building.pseudonyms import Pseudonyms
 from vesalius.data.dicom.scan import scanned, tag_of, value_of
 from vesalius.data.modality import Modality
 from vesalius.data.sources.archive import Place

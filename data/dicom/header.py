@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from vesalius.data.build.pseudonyms import Pseudonyms
+from vesalius.data.building.pseudonyms import Pseudonyms
 from vesalius.data.dicom.frames import BODY_PARTS, PLANES, DicomHeader
 from vesalius.data.dicom.pixels import MAX_VOXELS, Refusal, flat, number, pixel_edges
 from vesalius.data.dicom.scan import value_of

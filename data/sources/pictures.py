@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.build.pseudonyms import Pseudonyms
+from vesalius.data.building.pseudonyms import Pseudonyms
 from vesalius.data.dicom.frames import DicomHeader, is_dicom, read_header
 from vesalius.data.images.drawn import drawn_depth
 from vesalius.data.modality import MODALITIES, Modality, modality_from_dicom

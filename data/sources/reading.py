@@ -6,12 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vesalius.data.build.pseudonyms import Pseudonyms
+from vesalius.data.building.pseudonyms import Pseudonyms
 from vesalius.data.command.counted import counted
 from vesalius.data.modality import Modality, find_modality
 
 if TYPE_CHECKING:
-    from vesalius.data.build.config import BuildConfig
+    from vesalius.data.building.config import BuildConfig
     from vesalius.data.command.workers import Workers
     from vesalius.data.sources.reports import Reports
 

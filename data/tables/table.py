@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.build.cleaning import cleaned
+from vesalius.data.building.cleaning import cleaned
 from vesalius.data.command.counted import counted
 from vesalius.data.record import Record, check_types
 from vesalius.data.sources.encodings import text_lines

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vesalius.data.build.journal import Journal
+from vesalius.data.building.journal import Journal
 from vesalius.data.command.progress import Progress
 from vesalius.data.command.recipe import claim
 from vesalius.data.record import hold, write_atomic, write_json

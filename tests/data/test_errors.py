@@ -18,8 +18,8 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import build_dataset
 from vesalius.data.command.recipe import check_place
 from vesalius.data.datasets.sample import SampleConfig, sample_dataset
 from vesalius.data.datasets.shards import ExportConfig, export_shards

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from vesalius.cli.main import DONE, main
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import build_dataset
 from vesalius.data.check.run import CheckConfig, CheckSummary, check_dataset
 from vesalius.data.datasets.shards import ExportConfig, export_shards
 from vesalius.data.phantoms.phantom import draw_phantom

@@ -11,7 +11,7 @@ import pytest
 import tyro
 
 from vesalius.cli.main import VERBS, load
-from vesalius.data.build.config import BuildConfig
+from vesalius.data.building.config import BuildConfig
 from vesalius.data.command.fields import Settled, _fit, _hints
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.inference.config import GenerateConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vesalius.data.build.placing import Placing
+from vesalius.data.building.placing import Placing
 from vesalius.data.datasets.split import divided, hashed_split
 from vesalius.data.record import Record
 

@@ -14,8 +14,8 @@ import pydicom
 import pytest
 from PIL import Image
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import build_dataset
 from vesalius.data.hounsfield import from_stored
 from vesalius.data.images.burned_in import can_search
 from vesalius.data.images.encode import encode

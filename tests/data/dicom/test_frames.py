@@ -21,7 +21,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from vesalius.data.build.pseudonyms import Pseudonyms
+from vesalius.data.building.pseudonyms import Pseudonyms
 from vesalius.data.dicom import pixels as dicom_pixels
 from vesalius.data.dicom.frames import is_dicom, read_dicom, read_dicom_hu, read_header
 from vesalius.data.modality import MODALITIES

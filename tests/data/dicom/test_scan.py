@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_modality_lut, pixel_array
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from vesalius.data.build.pseudonyms import Pseudonyms
+from vesalius.data.building.pseudonyms import Pseudonyms
 from vesalius.data.dicom import frames as dicom
 from vesalius.data.dicom import pixels as dicom_pixels
 from vesalius.data.dicom.frames import read_dicom_hu, read_header

@@ -17,9 +17,9 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.pseudonyms import Pseudonyms
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.pseudonyms import Pseudonyms
+from vesalius.data.building.run import build_dataset
 from vesalius.data.command.workers import Crashed, Workers
 from vesalius.data.dicom import series
 from vesalius.data.dicom.frames import read_dicom_hu

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import build_dataset
 from vesalius.data.findings.en import ENGLISH
 from vesalius.data.findings.read import LANGUAGES, Mention, as_findings, findings_in, left_open
 from vesalius.data.findings.words import UNSIDED, Words

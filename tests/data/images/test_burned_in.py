@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageDraw
 from pydicom.data import get_testdata_file
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import build_dataset
 from vesalius.data.images.burned_in import can_search, words_in
 from vesalius.data.images.encode import encode
 from vesalius.data.sources.draft import Draft

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import build_dataset
 from vesalius.data.hounsfield import hu_png
 from vesalius.data.images.drawn import drawn_depth
 from vesalius.data.images.image import png_bytes, recipe_texts

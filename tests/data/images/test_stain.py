@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import build_dataset
 from vesalius.data.images.image import Uint8, png_bytes, read_image
 from vesalius.data.images.stain import macenko
 from vesalius.data.record import load_records

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vesalius.cli.main import main
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import build_dataset
 from vesalius.data.record import Record, load_records
 from vesalius.data.scrub.text import scrub_record, scrub_text
 

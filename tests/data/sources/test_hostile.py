@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.pseudonyms import Pseudonyms
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.pseudonyms import Pseudonyms
+from vesalius.data.building.run import build_dataset
 from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.command.progress import Progress
 from vesalius.data.datasets.filter import FilterConfig, filter_dataset
@@ -132,7 +132,7 @@ def test_no_name_of_a_file_or_person_leaves_a_table(tmp_path: Path) -> None:
 
 
 def test_file_that_changes_between_the_passes_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vesalius.data.build import run as module
+    from vesalius.data.building import run as module
 
     source = dataset(tmp_path)
     fill = module._fill

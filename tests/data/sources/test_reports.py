@@ -12,8 +12,8 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import BasicTextSRStorage, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import build_dataset
 from vesalius.data.dicom.frames import read_report
 from vesalius.data.record import load_records
 from vesalius.data.sources.reports import Reports
@@ -87,7 +87,7 @@ def built(tmp_path: Path, reports: Path) -> tuple[dict[str, str], tuple[str, ...
     image(tmp_path / "in" / "0b.dcm", "ACC-0", "1.2.0")
     config = BuildConfig(sources=(tmp_path / "in",), out=tmp_path / "out", reports=reports, json=True, salt="s")
     summary = build_dataset(config)
-    from vesalius.data.build.pseudonyms import Pseudonyms
+    from vesalius.data.building.pseudonyms import Pseudonyms
 
     studies = {Pseudonyms("s").hashed("study", f"1.2.{i}"): str(i) for i in range(3)}
     return {studies[r.extra["study"]]: r.text for r in load_records(tmp_path / "out")}, summary.notes

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vesalius.data.build.run import BuildConfig, build_dataset
+from vesalius.data.building.run import BuildConfig, build_dataset
 from vesalius.data.images.encode import encode
 from vesalius.data.images.image import read_image
 from vesalius.data.modality import MODALITIES

@@ -10,8 +10,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import build_dataset
 from vesalius.data.dicom.frames import read_dicom, read_dicom_hu
 from vesalius.data.images.image import Picture
 from vesalius.data.modality import MODALITIES

@@ -17,11 +17,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.encoding_pass import EncodingPass
-from vesalius.data.build.journal import WORK, Aside, Journal, read_object, reusable, tidy
-from vesalius.data.build.placing import Done, Placing, fresh_folder
-from vesalius.data.build.survey import MOST_TOLD, Survey, survey_sources
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.encoding_pass import EncodingPass
+from vesalius.data.building.journal import WORK, Aside, Journal, read_object, reusable, tidy
+from vesalius.data.building.placing import Done, Placing, fresh_folder
+from vesalius.data.building.survey import MOST_TOLD, Survey, survey_sources
 from vesalius.data.command.counted import counted
 from vesalius.data.command.progress import Progress
 from vesalius.data.command.recipe import check_place

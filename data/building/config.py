@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from vesalius.data.build.pseudonyms import OPEN_SALT
+from vesalius.data.building.pseudonyms import OPEN_SALT
 from vesalius.data.command.fields import Settled
 from vesalius.data.sources.slices import check_slices
 

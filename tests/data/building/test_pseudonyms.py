@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vesalius.data.build.pseudonyms import MAX_SHIFT_DAYS, Pseudonyms
+from vesalius.data.building.pseudonyms import MAX_SHIFT_DAYS, Pseudonyms
 
 
 @given(value=st.text(min_size=1), salt=st.text(min_size=1))

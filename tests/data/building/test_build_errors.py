@@ -16,9 +16,9 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.journal import WORK
-from vesalius.data.build.run import build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.journal import WORK
+from vesalius.data.building.run import build_dataset
 from vesalius.data.command.recipe import check_place
 from vesalius.data.datasets import streamed
 from vesalius.data.datasets.merge import MergeConfig, merge_datasets

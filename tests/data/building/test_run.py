@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import BuildSummary, build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import BuildSummary, build_dataset
 from vesalius.data.check.run import CheckConfig, check_dataset
 from vesalius.data.record import load_records
 
@@ -269,8 +269,8 @@ def test_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
 COMMAND = """
 import sys
 from pathlib import Path
-from vesalius.data.build.run import build_dataset
-from vesalius.data.build.config import BuildConfig
+from vesalius.data.building.run import build_dataset
+from vesalius.data.building.config import BuildConfig
 build_dataset(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True))
 """
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from vesalius.data.build.journal import Aside
+from vesalius.data.building.journal import Aside
 from vesalius.data.datasets.split import hashed_split, patient_key
 from vesalius.data.record import SPLITS, Record, changed
 from vesalius.data.sources.draft import Draft, Encoded

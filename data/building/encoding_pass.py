@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vesalius.data.build.placing import Done
+from vesalius.data.building.placing import Done
 from vesalius.data.command.workers import Crashed, Workers, batches
 from vesalius.data.sources.draft import Draft, Encoded, Refused
 

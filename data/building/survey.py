@@ -8,9 +8,9 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.encoding_pass import digest_of, draft_key
-from vesalius.data.build.journal import Aside
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.encoding_pass import digest_of, draft_key
+from vesalius.data.building.journal import Aside
 from vesalius.data.command.workers import Workers
 from vesalius.data.datasets.split import hashed_split, patient_key
 from vesalius.data.findings.read import as_findings, findings_in, left_open

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.build.config import BuildConfig
-from vesalius.data.build.run import BuildSummary, build_dataset
+from vesalius.data.building.config import BuildConfig
+from vesalius.data.building.run import BuildSummary, build_dataset
 from vesalius.data.check.run import CheckConfig, check_dataset
 
 COMMAND = """
 import sys
 from pathlib import Path
-from vesalius.data.build.run import build_dataset
-from vesalius.data.build.config import BuildConfig
+from vesalius.data.building.run import build_dataset
+from vesalius.data.building.config import BuildConfig
 build_dataset(BuildConfig(sources=(Path(sys.argv[1]),), out=Path(sys.argv[2]), json=True, workers=int(sys.argv[3])))
 """
 
