@@ -79,7 +79,13 @@ def order_from(
 
 
 NEW_SEED = f"() => crypto.getRandomValues(new Uint32Array(1))[0] % {SHORT_SEED}"
-"""The same in the browser, where each page that is opened begins with another one."""
+"""A seed of the browser's making."""
+
+
+def first_seed(built: int) -> str:
+    """What a page does when it opens, so that each begins with another seed: it replaces the one that the page was
+    built with, and no other, since a person or a link may have been faster."""
+    return f"seed => seed === {built} ? ({NEW_SEED})() : seed"
 
 
 def new_seed() -> int:

@@ -16,7 +16,7 @@ from vesalius.demo.compare.contact_sheet import sheet_path, sheet_pictures
 from vesalius.demo.compare.ladder_words import Start
 from vesalius.demo.compare.ladders import CHANGES, PAIRS, SCALED, Change, Step, asks, bounds, ladder, refusals, start_of
 from vesalius.demo.compare.values import difference_of
-from vesalius.demo.create.settings import NEW_SEED, new_seed
+from vesalius.demo.create.settings import first_seed, new_seed
 from vesalius.demo.orders import MAX_GUIDANCE, MAX_NUM, MAX_SEED, MAX_STEPS, MAX_TEXT, Order
 from vesalius.demo.page import (
     Desk,
@@ -115,8 +115,9 @@ def build(desk: Desk) -> None:
         high = gr.Number(
             None, label=t("compare.high"), info=t("compare.range_info"), elem_id="compare-high", visible=False
         )
-        seed = gr.Number(  # a value of its own: gradio shows 0 for none, and 0 would be drawn
-            new_seed(), precision=0, label=t("compare.seed"), info=t("compare.seed_info"), elem_id="compare-seed"
+        built = new_seed()  # gradio shows 0 for none, and 0 would be drawn
+        seed = gr.Number(
+            built, precision=0, label=t("compare.seed"), info=t("compare.seed_info"), elem_id="compare-seed"
         )
     with gr.Accordion(t("compare.more"), open=False):
         steps = gr.Slider(1, MAX_STEPS, desk.model.steps, step=1, label=t("compare.steps"))
@@ -182,7 +183,7 @@ def build(desk: Desk) -> None:
     link.input(plainly(taken), inputs=link, outputs=[prompt, origin, seed, steps, guidance], **quick)
     root = cast(gr.Blocks, gr.context.Context.root_block)
     root.load(greet, inputs=prompt, outputs=prompt, queue=False, **quick).then(plainly(offered), **about)
-    root.load(None, outputs=seed, js=NEW_SEED, api_visibility="private")
+    root.load(None, inputs=seed, outputs=seed, js=first_seed(built), api_visibility="private")
     _add_endpoints(desk)
 
 

@@ -17,6 +17,7 @@ from vesalius.demo.create.choices import Menu
 from vesalius.demo.create.settings import (
     FROM_PROMPT,
     NEW_SEED,
+    first_seed,
     new_seed,
     order_from,
     order_of_upload,
@@ -100,8 +101,9 @@ def build(desk: Desk) -> None:
                     label=t("create.num"), value=1, precision=0, minimum=1, maximum=MAX_NUM, elem_id="create-num",
                     min_width=80, scale=2,
                 )  # fmt: skip
+                built = new_seed()
                 seed = gr.Number(
-                    label=t("create.seed"), value=new_seed(), precision=0, minimum=0, maximum=MAX_SEED, min_width=140,
+                    label=t("create.seed"), value=built, precision=0, minimum=0, maximum=MAX_SEED, min_width=140,
                     scale=4, elem_id="create-seed",
                 )  # fmt: skip
                 again = gr.Button(t("create.new_seed"), min_width=150, scale=2, elem_id="create-new-seed")
@@ -236,7 +238,7 @@ def build(desk: Desk) -> None:
     root = gr.context.Context.root_block
     assert root is not None
     root.load(greet, inputs=job, outputs=[choices, prompt, status], queue=False, js=ASKED, **private)
-    root.load(None, outputs=seed, js=NEW_SEED, **private)
+    root.load(None, inputs=seed, outputs=seed, js=first_seed(built), **private)
     create_api.add(desk, menu)
 
 

@@ -119,15 +119,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.send_signal(signal.SIGINT)
 
 
-def settle(page: Page) -> None:
-    """Wait until the first seed stands. It comes last, and would undo what was typed before it."""
-    seen: list[str] = []
-    while len(seen) < 4 or len(set(seen[-4:])) > 1 or page.locator("#create-seed .progress-text").count():
-        assert len(seen) < 60, "the seed does not settle"
-        seen.append(page.locator("#create-seed input").input_value())
-        page.wait_for_timeout(1000)
-
-
 def draw(walk: Walk, seed: int) -> list[str]:
     """Draw the picture of a seed; the badges under it."""
     walk.fill("Seed", str(seed), "#create-seed")
@@ -146,7 +137,6 @@ def test_a_teacher_goes_the_way_that_the_page_tells(url: str, browser: Browser, 
     walk.step("Open it")
     page.goto(url)
     page.locator(".create-builder").wait_for()
-    settle(page)
     assert page.get_by_text(LABEL).first.is_visible()
     walk.look("open.webp", height=620)
 

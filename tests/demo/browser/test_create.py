@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vesalius.demo.config import DemoConfig
+from vesalius.demo.create.settings import SHORT_SEED, first_seed
 from vesalius.demo.orders import Order, asks_of
 from vesalius.demo.page import LABEL
 from vesalius.demo.store.accounts import LOCAL
@@ -251,3 +252,12 @@ def test_it_speaks_the_readers_language(told: Any, browser: Browser, shots: Path
     assert page.locator("#create-draw").inner_text().strip() == "生成图像"
     page.screenshot(path=shots / "create-zh.png", full_page=True)
     page.context.close()
+
+
+def test_a_page_begins_with_a_seed_of_its_own_unless_somebody_was_faster(browser: Browser) -> None:
+    page = browser.new_page()
+    drawn = [page.evaluate(f"({first_seed(7)})(7)") for _ in range(8)]
+    assert len(set(drawn)) > 1
+    assert all(0 <= seed < SHORT_SEED for seed in drawn)
+    assert page.evaluate(f"({first_seed(7)})(8)") == 8
+    page.close()
