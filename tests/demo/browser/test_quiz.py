@@ -199,6 +199,25 @@ def test_a_closed_quiz_and_a_wrong_link_say_so(house: Any, pictures: list[str], 
     assert "needs JavaScript" in scriptless.locator("noscript").inner_text()
 
 
+def test_nothing_moves_under_a_finger_when_a_slow_picture_comes(
+    house: Any,
+    pictures: list[str],
+    opened: Any,
+) -> None:
+    page = opened(make(house, pictures)["url"], **PHONE)
+    held: list[Any] = []
+    page.route("**/picture/*", lambda route: held.append(route))  # a bare append takes no mark of Playwright's
+    page.get_by_role("button", name="Start").tap()
+    choice = page.get_by_label("nodule")
+    before = choice.bounding_box()
+    for route in held:
+        route.continue_()
+    page.unroute("**/picture/*")
+    assert page.locator(".layer img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    assert before
+    assert choice.bounding_box() == before
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_teacher_makes_a_quiz_shows_it_and_sees_results(
     house: Any, pictures: list[str], opened: Any, shots: Path, width: int
