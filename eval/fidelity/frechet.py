@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vesalius.eval.fidelity.metrics import Estimate, Float64, Indices, over_draws
+from vesalius.eval.features import side_by_side
+from vesalius.eval.fidelity.metrics import Estimate, Indices, over_draws
 
 PER_FEATURE = 2
 """Images for each feature on each side below which covariances say too little to be extrapolated."""
@@ -86,58 +87,52 @@ def frechet_floor(real: torch.Tensor, *, seed: int = 0, draws: int = 10) -> Frec
 
 def _endless(x: _Moments, i: Indices, y: _Moments, j: Indices, rng: np.random.Generator, *, repeats: int) -> float:
     """The intercept of distance over 1/N, N being the share of the blocks i and j that is taken."""
-    shares, distances = [], []
-    for share in SHARES:
-        for _ in range(repeats if share < 1 else 1):
-            some = rng.permutation(i)[: round(share * len(i))], rng.permutation(j)[: round(share * len(j))]
-            shares.append(len(some[0]) / len(i))
-            distances.append(_between(x, some[0], y, some[1]))
-    return float(np.polynomial.Polynomial.fit(1 / np.array(shares), distances, 1)(0.0))
+    some = [
+        (rng.permutation(i)[: round(share * len(i))], rng.permutation(j)[: round(share * len(j))])
+        for share in SHARES
+        for _ in range(repeats if share < 1 else 1)
+    ]
+    # One thread each, side by side: matrices of a few hundred rows are too small for two threads to share.
+    distances = list(side_by_side(lambda each: _between(x, each[0], y, each[1]), some))
+    return float(np.polynomial.Polynomial.fit([len(i) / len(k) for k, _ in some], distances, 1)(0.0))
 
 
 class _Moments:
     """Sums and sums of products of features in random blocks, about the mean of all, in float64."""
 
     def __init__(self, features: torch.Tensor, num: int, rng: np.random.Generator | None = None) -> None:
-        rows: Float64 = features.numpy().astype(np.float64)
-        self.centre: Float64 = rows.mean(0)
-        rows -= self.centre  # so that products lose no digits
+        rows = features.double()
+        self.centre = rows.mean(0)
+        rows = rows - self.centre  # so that products lose no digits
         order = np.arange(len(rows)) if rng is None else rng.permutation(len(rows))
-        parts = [rows[part] for part in np.array_split(order, num)]
-        self.sizes = np.array([len(p) for p in parts])
-        self.sums = np.stack([p.sum(0) for p in parts])
-        self.products = np.stack([p.T @ p for p in parts])
+        parts = [rows[torch.from_numpy(part)] for part in np.array_split(order, num)]
+        self.sizes = torch.tensor([len(p) for p in parts])
+        self.sums = torch.stack([p.sum(0) for p in parts])
+        self.products = torch.stack([p.T @ p for p in parts])
 
-    def of(self, blocks: Indices) -> tuple[Float64, Float64]:
+    def of(self, blocks: Indices) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and covariance of the images of some blocks."""
-        num, total = self.sizes[blocks].sum(), self.sums[blocks].sum(0)
-        covariance: Float64 = (self.products[blocks].sum(0) - np.outer(total, total) / num) / (num - 1)
-        mean: Float64 = self.centre + total / num
-        return mean, covariance
+        num, total = int(self.sizes[blocks].sum()), self.sums[blocks].sum(0)
+        covariance = (self.products[blocks].sum(0) - torch.outer(total, total) / num) / (num - 1)
+        return self.centre + total / num, covariance
 
 
 def _between(x: _Moments, i: Indices, y: _Moments, j: Indices) -> float:
-    from scipy.linalg import eigvalsh
-
     (mean_x, cov_x), (mean_y, cov_y) = x.of(i), y.of(j)
     # tr (S_x S_y)^(1/2) from the symmetric R' S_y R with R R' = S_x, whose eigenvalues are the same and not negative.
     root = _root(cov_x)
-    shared = np.sqrt(eigvalsh(root.T @ cov_y @ root, check_finite=False).clip(0)).sum()
+    shared = torch.linalg.eigvalsh(root.T @ cov_y @ root).clamp(min=0).sqrt().sum()
     difference = mean_x - mean_y
-    return float(difference @ difference + np.trace(cov_x) + np.trace(cov_y) - 2 * shared)
+    return float(difference @ difference + cov_x.trace() + cov_y.trace() - 2 * shared)
 
 
-def _root(covariance: Float64) -> Float64:
+def _root(covariance: torch.Tensor) -> torch.Tensor:
     """R with R R' the covariance: Cholesky's, a tenth of the work of the symmetric one, which is taken where features
     hang together, or are more than the images."""
-    from scipy.linalg import cholesky, eigh
-
-    try:
-        lower: Float64 = cholesky(covariance, lower=True)
-        if np.diag(lower).min() > 1e-6 * np.diag(lower).max():
-            return lower
-    except np.linalg.LinAlgError:
-        pass
-    values, vectors = eigh(covariance)
-    root: Float64 = vectors * np.sqrt(values.clip(0))
+    lower: torch.Tensor
+    lower, broke = torch.linalg.cholesky_ex(covariance)
+    if not broke and lower.diagonal().min() > 1e-6 * lower.diagonal().max():
+        return lower
+    values, vectors = torch.linalg.eigh(covariance)
+    root: torch.Tensor = vectors * values.clamp(min=0).sqrt()
     return root
