@@ -66,8 +66,8 @@ def _question(gate: str, low: str, chance: float = 0.0) -> Rule:
 _SIDE = "agrees better with the other side"
 RULES: dict[str, Rule] = {
     "contrast": _pixels("both", 10, low="little contrast", high="harsh contrasts"),
-    "black": _pixels("high", 0.05, high="more of it is pure black"),
-    "white": _pixels("high", 0.05, high="more of it is pure white"),
+    "black": _pixels("high", 0.05, high="more of it is black"),
+    "white": _pixels("high", 0.05, high="more of it is white"),
     "darkest": _pixels("high", 15, high="its darkest parts are too bright"),
     "brightest": _pixels("low", 15, low="its brightest parts are too dark"),
     "roughness": _pixels("high", 0.05, high="noisier"),

@@ -52,6 +52,18 @@ def test_the_borders_of_a_padded_picture_lend_it_no_contrast() -> None:
     assert float(measure_pixels(padded)[0, MEASURES.index("black")]) == 0
 
 
+def test_air_without_noise_is_as_black_as_that_of_a_scanner() -> None:
+    head = pictures(1)[:, :, :64, :64].clamp(min=60)
+    noise = torch.randint(0, 7, (1, 1, 128, 128), generator=torch.Generator().manual_seed(0)).expand(1, 3, 128, 128)
+    scanned, drawn = noise.to(torch.uint8).clone(), torch.zeros(1, 3, 128, 128, dtype=torch.uint8)
+    for each in (scanned, drawn):
+        each[:, :, 40:104, 30:94] = head
+        each[:, :, ::127, ::127] = 60  # the corners, so that no border is even
+    shares = [float(measure_pixels(each)[0, MEASURES.index("black")]) for each in (scanned, drawn)]
+    assert shares[0] == pytest.approx(shares[1], abs=0.001)
+    assert 0.6 < shares[1] < 0.8
+
+
 def test_noise_of_a_large_picture_is_seen_in_its_grain() -> None:
     smooth = torch.nn.functional.interpolate(pictures(1).float(), size=256, mode="bilinear")
     noise = 45 * torch.randn(smooth.shape, generator=torch.Generator().manual_seed(0))
