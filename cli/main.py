@@ -175,6 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def run() -> int:
         config = parse(verb, rest)  # before what the verb needs is imported: --help waits for nothing
+        if hasattr(config, "check"):  # and so does the news that a number cannot be
+            config.check()
         outcome = load(verb.run)(config)
         return outcome if isinstance(outcome, int) else DONE
 

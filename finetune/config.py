@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -174,3 +175,11 @@ class FinetuneConfig(Settled):
             raise ValueError("--mask-weight and --views above 1 exclude each other: masks hold for the image as it is")
         if self.section is not None and self.section not in SECTIONS:
             raise ValueError(f"--section '{self.section}' is not known; expected one of {', '.join(SECTIONS)}")
+        self.check_shared(int(os.environ.get("WORLD_SIZE", "1")))  # a launcher's word, which waits for no import
+
+    def check_shared(self, num_processes: int) -> None:
+        """ValueError where the batch does not divide among so many processes."""
+        if self.batch_size % num_processes:
+            raise ValueError(
+                f"--batch-size {self.batch_size} does not divide among {num_processes} processes; give a multiple"
+            )

@@ -80,11 +80,7 @@ def _finetune(config: FinetuneConfig) -> RunSummary:
     trainset = choose_trainset(config)
     accelerator = make_accelerator(config.precision, config.device, config.tracker, config.out / "logs")
     device, main = accelerator.device, accelerator.is_main_process
-    if config.batch_size % accelerator.num_processes:
-        raise ValueError(
-            f"--batch-size {config.batch_size} does not divide among {accelerator.num_processes} processes; "
-            "give a multiple"
-        )
+    config.check_shared(accelerator.num_processes)
     with accelerator.main_process_first():
         claim_run(config, write=False)
     half = accelerator.mixed_precision == "bf16"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import shutil
@@ -36,6 +37,16 @@ LONG = (
     "improve/proof/test_planted.py",
 )
 """Files of few tests that take long: they come first, so that no process ends long after the others."""
+
+
+gc.disable()  # until all is imported: the libraries make a million objects, and all of them stay
+
+
+def pytest_collection_finish() -> None:
+    """What was imported is looked through once, and then left alone."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

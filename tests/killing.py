@@ -27,25 +27,25 @@ def digests_of(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
 def kill_at_random(
     work: Callable[[Path], object], files: Callable[[Path], dict[str, str]], folder: Path, num_kills: int, seed: int
 ) -> dict[str, Any]:
-    """Do the same work in folder after folder, killed until it had its number of kills.
+    """Do the same work in folder after folder, killed until it had its number of kills, and then to its end.
 
     Returns how many were killed, how many folders became whole in spite of it, and which files of those differ from
     what nobody disturbed.
     """
-    work(folder / "whole")  # the first of a process is slow
     began = time.monotonic()
-    work(folder / "again")
+    work(folder / "whole")
+    # The first of a process is slow: what then ends before it is killed tells how long work takes.
     duration, wanted = time.monotonic() - began, files(folder / "whole")
-    assert files(folder / "again") == wanted
     rng = random.Random(seed)
-    kills, whole, different = 0, 0, list[str]()
-    while kills < num_kills or whole == 0:
+    kills, whole, different, killed = 0, 0, list[str](), False
+    while kills < num_kills or killed:
         out = folder / f"killed-{whole}"
         child = os.fork()
         if child == 0:
             work(out)
             os._exit(0)
-        until = time.monotonic() + rng.uniform(0, duration) if kills < num_kills else float("inf")
+        began = time.monotonic()
+        until = began + rng.uniform(0, duration) if kills < num_kills else float("inf")
         ended, code = 0, 0
         while not ended and time.monotonic() < until:
             ended, code = os.waitpid(child, os.WNOHANG)
@@ -54,11 +54,13 @@ def kill_at_random(
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             kills += 1
+            killed = True
             continue
         assert code == 0
+        duration = duration if killed else min(duration, time.monotonic() - began)
         found = files(out)
         different += [f"{out.name}/{name}" for name in {*found, *wanted} if found.get(name) != wanted.get(name)]
-        whole += 1
+        whole, killed = whole + 1, False
     return {"kills": kills, "whole": whole, "different": sorted(different)}
 
 

@@ -88,13 +88,14 @@ def close_hashes(hashes: NDArray[np.uint64]) -> Pairs:
     for band in range(bands.shape[1]):
         # What shares a band is sorted by the rest, so that the nearest are neighbours where there are many.
         order = np.lexsort((hashes[:, 0], hashes[:, 1], bands[:, band]))
-        keys, sorted_hashes = bands[order, band], hashes[order]
+        keys, rows, columns = bands[order, band], hashes[order, 0], hashes[order, 1]
         for offset in range(1, min(WINDOW, len(order) - 1) + 1):
-            same = np.flatnonzero(keys[offset:] == keys[:-offset])
-            if not len(same):
+            same = keys[offset:] == keys[:-offset]
+            if not same.any():
                 break
-            differ = np.bitwise_count(sorted_hashes[same] ^ sorted_hashes[same + offset]).sum(axis=1)
-            near = same[differ <= DISTANCE]
+            differ = np.bitwise_count(rows[offset:] ^ rows[:-offset])  # uint8, and both halves make 128 at most
+            differ += np.bitwise_count(columns[offset:] ^ columns[:-offset])
+            near = np.flatnonzero(same & (differ <= DISTANCE))
             found.append(np.stack([order[near], order[near + offset]], axis=1))
     pairs = np.sort(np.concatenate(found), axis=1)
     unique: Pairs = np.unique(pairs, axis=0)

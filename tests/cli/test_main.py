@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from vesalius.cli.main import CHECK, DONE, PARTIAL, RESUMABLE, USAGE, find_verb, main, parse
+from vesalius.data.command.ending import heed_signals
 from vesalius.data.images.image import read_image
 from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 
@@ -211,20 +213,28 @@ def test_a_folder_that_may_not_be_written_is_told_with_a_remedy(call: Call, tmp_
 
 
 def test_a_run_that_was_told_to_stop_says_that_its_line_continues(
-    tiny_base: Path, phantoms: Path, tmp_path: Path
+    tiny_base: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = [
-        sys.executable, "-m", "vesalius.cli.main", "finetune", "--data", str(phantoms), "--base", str(tiny_base),
-        "--steps", "5000", "--batch-size", "2", "--num-validation", "2", "--out", str(tmp_path / "run"),
+        "finetune", "--data", str(phantoms), "--base", str(tiny_base), "--steps", "5000", "--batch-size", "2",
+        "--num-validation", "2", "--out", str(tmp_path / "run"),
     ]  # fmt: skip
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    losses, deadline = tmp_path / "run" / "losses.jsonl", time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None and not (losses.is_file() and losses.stat().st_size):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=60)
-    assert process.returncode == RESUMABLE
-    assert "the same line continues" in told
+    losses = tmp_path / "run" / "losses.jsonl"
+
+    def stop() -> None:
+        while not (losses.is_file() and losses.stat().st_size):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    heed_signals()  # as the console script does
+    try:
+        threading.Thread(target=stop, daemon=True).start()
+        assert main(line) == RESUMABLE
+    finally:
+        for number, action in former.items():
+            signal.signal(number, action)
+    assert "the same line continues" in capsys.readouterr().out
 
 
 def test_a_picture_is_drawn_without_a_word_of_a_librarys_deprecations(tiny_base: Path, tmp_path: Path) -> None:

@@ -38,13 +38,13 @@ def real_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture
-def config_for(phantoms: Path, tiny_base: Path, tmp_path: Path) -> Callable[..., FinetuneConfig]:
-    """A short fp32 run of the tiny base on the phantoms; keywords replace its fields."""
+@pytest.fixture(scope="session")
+def short_run(phantoms: Path, tiny_base: Path) -> Callable[..., FinetuneConfig]:
+    """A short fp32 run of the tiny base on the phantoms; keywords say where and replace its fields."""
 
     def make(**fields: Any) -> FinetuneConfig:
         usual = {
-            "data": (phantoms,), "base": str(tiny_base), "out": tmp_path / "run", "steps": 4, "batch_size": 4,
+            "data": (phantoms,), "base": str(tiny_base), "steps": 4, "batch_size": 4,
             "rank": 4, "alpha": 4, "warmup": 2, "precision": "fp32", "num_validation": 4,
             "num_pictures": 0, "tracker": "none",
             "json": True, "device": "cpu",
@@ -52,6 +52,12 @@ def config_for(phantoms: Path, tiny_base: Path, tmp_path: Path) -> Callable[...,
         return FinetuneConfig(**{**usual, **fields})
 
     return make
+
+
+@pytest.fixture
+def config_for(short_run: Callable[..., FinetuneConfig], tmp_path: Path) -> Callable[..., FinetuneConfig]:
+    """The same in a folder of the test's own."""
+    return lambda **fields: short_run(**{"out": tmp_path / "run", **fields})
 
 
 @pytest.fixture
@@ -83,7 +89,7 @@ def stopped_and_continued(
     return check
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def flags_of() -> Callable[[FinetuneConfig], list[str]]:
     """The flags of `vesalius finetune` that say a configuration."""
     return flags

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -14,32 +15,38 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.killing import report_of_kills
 from vesalius.finetune.config import FinetuneConfig
 from vesalius.finetune.lora import finetune
 
 ConfigFor = Callable[..., FinetuneConfig]
 FlagsOf = Callable[[FinetuneConfig], list[str]]
 LINE = [sys.executable, "-m", "vesalius.cli.main", "finetune"]
+RUNS, SIGNALLED = (Path(__file__).parent / name for name in ("killed_run.py", "signalled_runs.py"))
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+MOMENTS = {
+    "caching": ("vesalius.finetune.feeding.latents", "_encoded"),
+    "validating": ("vesalius.finetune.learning.validation", "denoising_loss"),
+}
+"""What a run does while it gets a signal -> where that is done."""
 
 
-@pytest.mark.parametrize(("kills", "steps"), [(1, 60), pytest.param(20, 200, marks=pytest.mark.slow)])
-def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
-    config_for: ConfigFor, flags_of: FlagsOf, tmp_path: Path, kills: int, steps: int
+@pytest.mark.slow
+def test_a_run_killed_at_20_random_moments_ends_as_one_that_was_not(
+    config_for: ConfigFor, flags_of: FlagsOf, tmp_path: Path
 ) -> None:
-    fields = {"steps": steps, "save_every": 5, "validate_every": 50, "views": 2}
+    fields = {"steps": 200, "save_every": 5, "validate_every": 50, "views": 2}
     whole, cut = (config_for(out=tmp_path / n, **fields) for n in ("whole", "cut"))
     began = time.monotonic()
     subprocess.run([*LINE, *flags_of(whole)], check=True, capture_output=True)
     lasted = time.monotonic() - began
-    chance = random.Random(kills)
-    died = 0
-    while died < kills:
+    chance = random.Random(20)
+    for number in range(20):
         child = subprocess.Popen([*LINE, *flags_of(cut)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         time.sleep(lasted * chance.uniform(0.1, 0.9))
-        child.send_signal(signal.SIGKILL if died % 4 else signal.SIGTERM)
+        child.send_signal(signal.SIGKILL if number % 4 else signal.SIGTERM)
         _, said = child.communicate(timeout=120)
         assert child.returncode in (-signal.SIGKILL, -signal.SIGTERM, 75, 0), said
-        died += 1
     assert finetune(cut).finished
     assert (whole.out / "losses.jsonl").read_text() == (cut.out / "losses.jsonl").read_text()
     assert (whole.out / "validation.json").read_text() == (cut.out / "validation.json").read_text()
@@ -47,36 +54,40 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
     assert all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("moment", ["caching", "validating"])
-def test_a_signal_while_caching_or_validating_ends_with_75_and_the_line_continues(
-    config_for: ConfigFor, flags_of: FlagsOf, moment: str, number: int
+def test_a_run_killed_at_3_random_moments_after_its_imports_ends_with_the_same_bytes(
+    config_for: ConfigFor, flags_of: FlagsOf, tmp_path: Path
 ) -> None:
-    config = config_for(steps=4, validate_every=2, num_validation=12)
-    # A pause in the loop that is to be interrupted, so that the signal comes while it runs
-    pause = {
-        "caching": "import vesalius.finetune.feeding.latents as m; name = '_encoded'",
-        "validating": "import vesalius.finetune.learning.validation as m; name = 'denoising_loss'",
-    }[moment]
-    code = f"""
-import sys, time
-{pause}
-real = getattr(m, name)
-def slow(*a, **k):
-    print("there", flush=True)
-    time.sleep(0.5)
-    return real(*a, **k)
-setattr(m, name, slow)
-from vesalius.cli.main import entry
-entry()
-"""
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, "finetune", *flags_of(config)], stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "there\n"
-    child.send_signal(number)
-    child.communicate(timeout=60)
-    assert child.returncode == 75
+    flags = flags_of(config_for(steps=8, save_every=2, validate_every=4, views=2))
+    place = flags.index("--out")
+    report = report_of_kills(RUNS, tmp_path, 3, 1, *flags[:place], *flags[place + 2 :])
+    assert (report["kills"], report["different"]) == (3, [])
+
+
+@pytest.fixture(scope="module")
+def signalled(
+    short_run: ConfigFor, flags_of: FlagsOf, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, int], tuple[FinetuneConfig, int]]:
+    """Runs by what they did when a signal came and by its number, each with its exit code."""
+    configs = {
+        (moment, number): short_run(
+            out=tmp_path_factory.mktemp("signalled") / "run", steps=4, validate_every=2, num_validation=12
+        )
+        for moment in MOMENTS
+        for number in SIGNALS
+    }
+    runs = [[*MOMENTS[moment], int(number), flags_of(config)] for (moment, number), config in configs.items()]
+    line = [sys.executable, str(SIGNALLED), json.dumps(runs)]
+    process = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
+    codes = dict(zip(configs, json.loads(process.stdout.splitlines()[-1]), strict=True))
+    return lambda moment, number: (configs[moment, number], codes[moment, number])
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_while_caching_or_validating_ends_with_75_and_the_line_continues(
+    signalled: Callable[[str, int], tuple[FinetuneConfig, int]], moment: str, number: int
+) -> None:
+    config, code = signalled(moment, number)
+    assert code == 75
     assert not (config.out / "adapter").exists()
     assert finetune(config).finished

@@ -101,9 +101,11 @@ def plain_prompts(modality: str) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("sides", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("modality", [*MODALITIES, *REAL])
-def test_prompts_come_out_in_their_modality(modality: str, generator: Generator, judge: Judge) -> None:
-    prompts = plain_prompts(modality)[:8] if modality in MODALITIES else [REAL[modality]] * 4
+def test_prompts_come_out_in_their_modality(modality: str, sides: int, generator: Generator, judge: Judge) -> None:
+    """Four findings on the left, or on both sides."""
+    prompts = plain_prompts(modality)[: 8 : 3 - sides] if modality in MODALITIES else [REAL[modality]] * 2 * sides
     requests = [Request(prompt=p, seed=i, modality=modality) for i, p in enumerate(prompts)]
     seen = [as_seen(picture) for _, picture in generator.draw_all(requests)]
     probabilities, _ = judge.read(torch.from_numpy(np.stack(seen)))

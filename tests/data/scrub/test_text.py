@@ -158,14 +158,14 @@ def test_time_is_linear_in_the_length(piece: str) -> None:
         scrub_text(text)
         return time.process_time() - start
 
-    assert seconds(96_000) < 20 * min(seconds(12_000) for _ in range(3)) + 0.1
+    assert seconds(32_000) < 20 * min(seconds(4_000) for _ in range(3)) + 0.05
 
 
-def test_a_million_letters_take_seconds() -> None:
-    text = (REPORT + CHINESE) * (1_000_000 // len(REPORT + CHINESE) + 1)
+def test_a_text_as_long_as_a_book_takes_seconds() -> None:
+    text = (REPORT + CHINESE) * (200_000 // len(REPORT + CHINESE) + 1)
     start = time.process_time()
     scrub_text(text)
-    assert time.process_time() - start < 60
+    assert time.process_time() - start < 12
 
 
 def test_text_and_caption_and_free_columns_of_a_record_are_scrubbed_and_codes_are_not() -> None:

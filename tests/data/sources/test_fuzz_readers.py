@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
+from vesalius.data.images.burned_in import can_search
 from vesalius.data.images.encode import encode
 from vesalius.data.modality import MODALITIES
 from vesalius.data.sources.draft import Refused
@@ -22,6 +24,13 @@ bounded = settings(max_examples=120, deadline=None, suppress_health_check=[Healt
 # Headers are where damage steers a reader, so most changes fall there.
 places = st.one_of(st.integers(0, 1500), st.integers(0, 50_000))
 changes = st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=20)
+
+
+@pytest.fixture(autouse=True)
+def few_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text in their pixels is looked for in ten pictures of a test alone: tesseract takes longer than all else."""
+    asked = itertools.count()
+    monkeypatch.setattr("vesalius.data.images.encode.can_search", lambda: can_search() and next(asked) < 10)
 
 
 def seeds() -> dict[str, bytes]:
