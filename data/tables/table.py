@@ -65,8 +65,8 @@ def table_rows(table: Path, *, has_modality: bool = False) -> Iterator[Numbered]
     if suffix in JSON_SUFFIXES:
         rows = json_rows(table)
         first = list(itertools.islice(rows, FIRST_ROWS))
-        names = dict.fromkeys(str(name) for _, row in first if isinstance(row, dict) for name in row)
-        check_spelling(str(table), list(names), has_modality=has_modality)
+        keys = dict.fromkeys(str(name) for _, row in first if isinstance(row, dict) for name in row)
+        check_spelling(str(table), list(keys), has_modality=has_modality)
         return itertools.chain(first, rows)
     if is_roco(table):
         return roco_rows(text_lines(table), table)
