@@ -319,9 +319,13 @@ def metadata_files(root: Path) -> list[tuple[Path, str]]:
             "dataset folder that they were exported from"
         )
     if not places:
+        from vesalius.data.sources.pictures import IMAGE_SUFFIXES
+
+        pictures = any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.rglob("*"))
         raise ValueError(
-            f"{root}: no metadata.jsonl there or in train/, val/, test/; "
-            f"`vesalius data build {root} --out DIR` makes a dataset of it"
+            f"{root}: {'is a folder of images, not a dataset: ' * pictures}no metadata.jsonl there or in train/, val/, "
+            f"test/; `vesalius data build {root if pictures else 'SOURCE'} --out DIR` makes a dataset"
+            f"{' of it' * pictures}"
         )
     return places
 

@@ -111,6 +111,28 @@ def check_unique(where: str, keys: Sequence[str]) -> None:
         raise ValueError(f"{where}: column '{twice[0][0]}' is there {twice[0][1]} times; rename or delete one")
 
 
+def check_spelling(where: str, names: Sequence[str], *, has_modality: bool) -> None:
+    """ValueError where a column of rows that may lack some is misspelt: as `check_header`, of rows that name their own
+    columns."""
+    keys = {key_of(name) for name in names}
+    missing = [] if has_modality or keys & set(ALIASES["modality"]) else ["modality"]
+    if hints := _hints(names, missing):
+        raise ValueError(f"{where}: {hints[0]} Rename or delete that column")
+
+
+def _hints(header: Sequence[str], missing: Sequence[str]) -> list[str]:
+    """What was nearly the name of a field that is missing, of the patients, or of one of `KEPT_QUIETLY`."""
+    keys = {key_of(name) for name in header}
+    hints = [hint for field in missing if (hint := near(field, header))]
+    if not keys & set(ALIASES["patient_id"]) and (hint := near("patient_id", header)):
+        hints.append(hint)
+    for field in KEPT_QUIETLY:
+        there = {*ALIASES[field], *(("findings",) if field == "text" else DIAGNOSES if field == "label" else ())}
+        if field not in missing and not keys & there and (hint := near(field, [n for n in header if _is_one_word(n)])):
+            hints.append(hint)
+    return hints
+
+
 def check_header(where: str, header: Sequence[str], *, has_modality: bool, remedy: str) -> None:
     """ValueError where the header lacks the path, text and label, or (unless `has_modality`) the modality, or where
     the column of patients is misspelt, since then a patient might be in two splits, or one of `KEPT_QUIETLY` is."""
@@ -118,13 +140,7 @@ def check_header(where: str, header: Sequence[str], *, has_modality: bool, remed
     wanted = ("path", "text") if has_modality else ("path", "text", "modality")
     texts = ("findings", *ALIASES["label"], *DIAGNOSES)
     missing = [w for w in wanted if not keys & {*ALIASES[w], *(texts if w == "text" else ())}]
-    hints = [hint for w in missing if (hint := near(w, header))]
-    if not keys & set(ALIASES["patient_id"]) and (hint := near("patient_id", header)):
-        hints.append(hint)
-    for field in KEPT_QUIETLY:
-        there = {*ALIASES[field], *(("findings",) if field == "text" else DIAGNOSES if field == "label" else ())}
-        if field not in missing and not keys & there and (hint := near(field, [n for n in header if _is_one_word(n)])):
-            hints.append(hint)
+    hints = _hints(header, missing)
     if not missing:
         if hints:
             raise ValueError(f"{where}: {hints[0]} Rename or delete that column")

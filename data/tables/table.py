@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from vesalius.data.tables.names import (
     ALIASES,
     DIAGNOSES,
     check_header,
+    check_spelling,
     check_unique,
     is_told,
     key_of,
@@ -30,6 +32,8 @@ from vesalius.data.tables.parquet import column_names, packed_rows
 from vesalius.data.tables.text_rows import Numbered, delimited, json_rows
 
 JSON_SUFFIXES = (".jsonl", ".ndjson")
+FIRST_ROWS = 100
+"""Rows of JSON lines whose columns are looked at for misspelt ones before the first is taken."""
 PACKED_SUFFIXES = (".parquet", ".pq", ".arrow")
 
 _SENTENCE_END = re.compile(r"[。；\n]|[.!?](?:\s|$)")
@@ -59,7 +63,11 @@ def table_rows(table: Path, *, has_modality: bool = False) -> Iterator[Numbered]
         check_header(str(table), names, has_modality=has_modality, remedy="Rename or add the columns")
         return packed_rows(table)
     if suffix in JSON_SUFFIXES:
-        return json_rows(table)
+        rows = json_rows(table)
+        first = list(itertools.islice(rows, FIRST_ROWS))
+        keys = dict.fromkeys(str(name) for _, row in first if isinstance(row, dict) for name in row)
+        check_spelling(str(table), list(keys), has_modality=has_modality)
+        return itertools.chain(first, rows)
     if is_roco(table):
         return roco_rows(text_lines(table), table)
     return csv_rows(table, has_modality=has_modality)

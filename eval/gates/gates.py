@@ -97,6 +97,8 @@ RULES: dict[str, Rule] = {
     "words": Rule(gate="text", tail="high", share=0.01, high="there is writing in it: words"),
 }
 """By the name of a score, without the finding that it is about (`shows` of `shows CT/nodule`)."""
+FULL = round(1 / min(rule.share for name, rule in RULES.items() if name not in MEASURES)) - 1
+"""Held-out images of a modality from which on no limit is expected to refuse more than its share."""
 GROUPS = ("shows", "lacks", "side", "both sides")
 """Scores that name a finding. Where too few held-out images were asked of one kind, all kinds set its limit."""
 ALWAYS = ("modality", "organ_margin", "words")
@@ -186,7 +188,8 @@ def check_enough(modality: str, num: int, where: str) -> None:
     """ValueError where too few real images of a modality are there to set thresholds by."""
     if num < MIN_REAL:
         raise ValueError(
-            f"only {num} {where} images of {modality}; thresholds need at least {MIN_REAL}: add some to that split"
+            f"only {num} {where} images of {modality}; thresholds need at least {MIN_REAL}, and from {FULL} on each "
+            "refuses no more unseen real images than it is meant to: add some to that split"
         )
 
 

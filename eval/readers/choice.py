@@ -131,10 +131,11 @@ def whole(candidate: Candidate) -> Candidate:
 def choose(
     real: Sequence[Candidate], synthetic: Sequence[Candidate], num: int, seed: int
 ) -> tuple[list[Candidate], list[str]]:
-    """`num` images, in each modality and label as many real as synthetic, spread as evenly as they allow; and notes.
+    """`num` images, or as many as there are, in each modality and label as many real as synthetic, spread as evenly as
+    they allow; and notes.
 
     Of a patient one image is shown where there are others. Where the labels of a modality have nothing in common, it is
-    balanced as a whole. ValueError where there are too few.
+    balanced as a whole. ValueError where there are none.
     """
     notes: list[str] = []
     pairs: dict[str, dict[str, list[tuple[Candidate, Candidate]]]] = {}
@@ -156,14 +157,18 @@ def choose(
             for label, both in groups
         }
     room = sum(len(p) for groups in pairs.values() for p in groups.values())
-    if room < num // 2:
-        have = f"give --num {2 * room}, or more images" if room else "give images of the same modality"
+    if not room:
         raise ValueError(
-            f"--num {num} needs {num // 2} real and {num // 2} synthetic images that agree in modality and label, and "
-            f"there are {room} of each ({len(real)} real and {len(synthetic)} synthetic in all); {have}"
+            f"no real and synthetic images are of the same modality ({len(real)} real and {len(synthetic)} synthetic "
+            "in all); give images that are"
+        )
+    if room < num // 2:
+        notes.append(
+            f"{2 * room} images are shown in place of --num {num}: so many agree in modality and label, half of them "
+            f"real ({len(real)} real and {len(synthetic)} synthetic in all)"
         )
     taken = {(m, label): 0 for m, groups in pairs.items() for label in groups}
-    for _ in range(num // 2):  # to the modality, and in it to the label, that has least so far
+    for _ in range(min(num // 2, room)):  # to the modality, and in it to the label, that has least so far
         free = [(m, label) for m, label in taken if taken[m, label] < len(pairs[m][label])]
         least = min(free, key=lambda k: (sum(n for (m, _), n in taken.items() if m == k[0]), taken[k]))
         taken[least] += 1

@@ -22,7 +22,7 @@ class ReadersMakeConfig(Settled):
     out: Path
     """folder of the study: page/ is for the readers, key.json and pictures/ are for you alone"""
     num: int = 40
-    """different images, half of them real"""
+    """different images, half of them real; fewer where fewer agree in modality and label"""
     repeats: float = 0.2
     """share of them that is shown a second time, to see whether a reader agrees with themselves"""
     split: Literal["train", "val", "test"] = "test"

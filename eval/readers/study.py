@@ -94,7 +94,7 @@ def make_study(config: ReadersMakeConfig) -> StudySummary:
         notes.append(f"{sum(e < size for e in edges)} images are enlarged to {size} pixels, which shows")
     if any(c.origin == "phantom" for c in chosen):
         notes.append("phantoms stand for real images")
-    order = arrange(chosen, round(config.repeats * config.num), config.seed)
+    order = arrange(chosen, round(config.repeats * len(chosen)), config.seed)
     window = None if config.window == "wide" else config.window
     pictures = {
         id(c): stored_png(shown_image(c.path, c.modality, size, window=window, hounsfield=c.hounsfield)) for c in chosen

@@ -1,6 +1,7 @@
 """What a measure of usefulness trains and tests on: real records and samples, each with its class, as one set.
 
-Refused are sets in which a patient lies on both sides, in which nothing is labelled, or which have one class only.
+Refused are sets in which a patient lies on both sides, in which nothing is labelled, or which have one class only, and
+datasets of samples that are the training images.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -143,7 +144,7 @@ def read_pool(config: UsefulnessConfig) -> Pool:
     learnt = next((t for t in (masks, tokens) if t is not None), None)
     index = {name: i for i, name in enumerate(classes)}
     digests = tuple(_digest(p, stack[i], None if learnt is None else learnt[i]) for i, p in enumerate(pictures))
-    _note_copies(pictures, digests, origin, notes)
+    _look_for_copies(config, pictures, digests, origin, notes)
     return Pool(
         pictures=tuple(pictures), classes=classes, images=stack, masks=masks, tokens=tokens,
         labels=np.array([index[p.label] for p in pictures], dtype=np.int64),
@@ -183,9 +184,14 @@ def _of_record(folder: Path, record: Record, config: UsefulnessConfig, role: Rol
     )  # fmt: skip
 
 
+def _is_dataset(folder: Path) -> bool:
+    """Whether a folder of samples is one of records, as `vesalius augment` writes it."""
+    return (folder / "manifest.json").is_file() or (folder / "train").is_dir()
+
+
 def _synthetic(config: UsefulnessConfig, real: Sequence[Record], notes: list[str]) -> list[Picture]:
     """The samples that have a class. ValueError where none has."""
-    if (config.samples / "manifest.json").is_file() or (config.samples / "train").is_dir():
+    if _is_dataset(config.samples):
         found = [r for r in load_records(config.samples, "train") if r.origin != "real"]
         if any(r.origin == "synthetic" for r in found):
             found = [r for r in found if r.origin == "synthetic"]
@@ -310,11 +316,27 @@ def _read_mask(picture: Picture, size: int) -> NDArray[np.uint8]:
     return mask
 
 
-def _note_copies(pictures: Sequence[Picture], digests: Sequence[str], origin: str, notes: list[str]) -> None:
-    """A note where test images are trained on, pixel by pixel, under other names."""
-    tested = {d for d, p in zip(digests, pictures, strict=True) if p.role == "test"}
-    for role, what in (("real", f"{origin} training images"), ("synthetic", "samples")):
-        if num := sum(d in tested and p.role == role for d, p in zip(digests, pictures, strict=True)):
+def _look_for_copies(
+    config: UsefulnessConfig, pictures: Sequence[Picture], digests: Sequence[str], origin: str, notes: list[str]
+) -> None:
+    """Notes where test images are trained on, or samples are training images, pixel by pixel, under other names.
+    ValueError where all records of a dataset are: it adds nothing, and every arm would be one of repeated images."""
+    held: dict[Role, list[str]] = {r: [] for r in get_args(Role)}
+    for digest, picture in zip(digests, pictures, strict=True):
+        held[picture.role].append(digest)
+    trained, tested = set(held["real"]), set(held["test"])
+    known = sum(d in trained for d in held["synthetic"])
+    if 0 < known == len(held["synthetic"]) and _is_dataset(config.samples):
+        raise ValueError(
+            f"{config.samples}: all {known} images that would be its samples are training images of {config.real}, "
+            "pixel by pixel, so there is nothing to measure; give a samples folder of `vesalius generate`, or what "
+            f"`vesalius augment {config.real} --out DIR` writes"
+        )
+    if known:
+        notes.append(f"{known} samples are {origin} training images, pixel by pixel: they add nothing.")
+    copied: tuple[tuple[Role, str], ...] = ("real", f"{origin} training images"), ("synthetic", "samples")
+    for role, what in copied:
+        if num := sum(d in tested for d in held[role]):
             notes.append(f"{num} {what} are test images, pixel by pixel: what is measured is too good.")
 
 

@@ -18,7 +18,8 @@ from vesalius.improve.people.preferences import num_pairs
 from vesalius.improve.people.review import notice, read_review, review_vetoes, rounds_of, verdicts_of, waiting_round
 
 NO_SCORE = ("prompt", "seed", "depth")
-MOST_STRATA = 30
+MOST = 12
+"""Lines of one list that are told."""
 PLACES = ("review.html", "review.csv", "samples", "accepted", "eval/report.html", "run")
 
 
@@ -87,18 +88,20 @@ def lines_of(facts: Mapping[str, Any], folder: Path) -> list[str]:
     """What a round came to, in words."""
     lines = [f"{folder.name}: {facts['accepted']} of {counted(facts['samples'], 'sample')} passed"]
     strata = list(facts["strata"].items())
-    for name, row in strata[:MOST_STRATA]:
+    asked_for = []
+    for name, row in strata:
         quota = f" (at most {row['quota']})" if row["quota"] is not None else ""
         asked = counted(row["prompts"], "prompt")
-        lines.append(f"  {name}: {row['accepted']}{quota} of {counted(row['samples'], 'sample')} under {asked}")
-    if len(strata) > MOST_STRATA:
-        lines.append(f"  and {len(strata) - MOST_STRATA} more strata")
-    lines += [f"  not asked for: {name}, {why}" for name, why in facts["skipped"].items()]
+        asked_for.append(f"  {name}: {row['accepted']}{quota} of {counted(row['samples'], 'sample')} under {asked}")
+    lines += _first(asked_for)
+    lines += _first([f"  not asked for: {name}, {why}" for name, why in facts["skipped"].items()])
     lines += [f"refused by {gate}: {num}" for gate, num in facts["refused"].items()]
+    scores = []
     for name, kinds in facts["scores"].items():
         told = [f"{kind} {row[1]:.3g} ({row[0]:.3g} to {row[2]:.3g})" for kind, row in kinds.items()]
-        lines.append(f"  {name}: {', '.join(told)}")
-    lines += [f"kept out: {digest[:12]}, {reason}" for digest, reason in facts["vetoed"].items()]
+        scores.append(f"  {name}: {', '.join(told)}")
+    lines += _first(scores)
+    lines += _first([f"kept out: {digest[:12]}, {reason}" for digest, reason in facts["vetoed"].items()])
     if facts["pairs"]:
         lines.append("learnt from pairs: " + ", ".join(f"{num} of {name}" for name, num in facts["pairs"].items()))
     told_ratings = pool_facts(folder).get("told")
@@ -111,3 +114,9 @@ def lines_of(facts: Mapping[str, Any], folder: Path) -> list[str]:
     else:
         lines += decision_lines(decision)
     return [*lines, *(f"{name}: {path}" for name, path in facts["paths"].items())]
+
+
+def _first(lines: list[str]) -> list[str]:
+    """The first lines of a list, and how many more there are, and where all are."""
+    rest = len(lines) - MOST
+    return lines if rest <= 0 else [*lines[:MOST], f"  ... and {rest} more of these; --json has them all"]

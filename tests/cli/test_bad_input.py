@@ -218,7 +218,7 @@ def test_a_loop_without_images_to_gate_by_is_refused_at_once(
     phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, told = say(capsys, "improve", "run", "--data", phantoms, "--out", tmp_path / "loop")
-    assert (code, "thresholds need at least 5" in told) == (USAGE, True)
+    assert (code, "thresholds need at least 5, and from 199 on each refuses no more" in told) == (USAGE, True)
     assert str(phantoms) in told
     assert not (tmp_path / "loop").exists()
 

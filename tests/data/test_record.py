@@ -145,6 +145,13 @@ def test_folder_without_dataset_names_the_remedy(tmp_path: Path) -> None:
         load_records(tmp_path)
 
 
+def test_a_folder_of_images_is_told_from_a_dataset(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.PNG").write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"is a folder of images, not a dataset.*data build {tmp_path} --out DIR"):
+        load_records(tmp_path)
+
+
 def test_atomic_write_replaces_whole_files_and_leaves_no_temporary(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_atomic(path, b"old")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vesalius.data.sources.walk import Draft, Reading, Refused, drafts
 from vesalius.data.tables.names import ALIASES, check_header, key_of, near
-from vesalius.data.tables.table import draft_fields
+from vesalius.data.tables.table import draft_fields, table_rows
 from vesalius.data.tables.text_rows import json_rows
 
 HEAD = "path,text,modality\n"
@@ -68,6 +68,25 @@ def test_header_that_is_nearly_right_is_told_what_is_meant(tmp_path: Path, heade
         read(table(tmp_path, header + "\n1,2,3\n"))
     assert str(error.value).startswith(f"{tmp_path}/cases.csv:1: ")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "has_modality", "hint"),
+    [
+        ("path,text,modalty", False, "column 'modalty': did you mean 'modality'?"),
+        ("path,text,pateint_id", True, "column 'pateint_id': did you mean 'patient_id'?"),
+        ("path,Reprot,label", True, "column 'Reprot': did you mean 'report'?"),
+        ("path,text,spilt", True, "column 'spilt': did you mean 'split'?"),
+    ],
+)
+def test_json_lines_with_a_misspelt_column_are_told_what_is_meant(
+    tmp_path: Path, names: str, has_modality: bool, hint: str
+) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text('{"path": "a.png", "label": "x"}\n' + json.dumps(dict.fromkeys(names.split(","), "a")))
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        table_rows(path, has_modality=has_modality)
+    assert str(error.value) == f"{path}: {hint} Rename or delete that column"
 
 
 def test_header_of_thousands_of_columns_is_refused_in_a_moment(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import load_records
 from vesalius.eval.usefulness.config import UsefulnessConfig
 from vesalius.eval.usefulness.data import Picture, Pool, Role, read_pool
@@ -183,5 +184,14 @@ def test_what_the_model_saw_is_counted_or_said_to_be_unknown(samples: Path, phan
     assert counted.kind == "counted"
     assert counted.behind(everything[:2], everything) == counted.num == len(load_records(phantoms, "train"))
     assert f"Of the {len(everything)} real training images here it saw {len(everything)}" in counted.told(everything)
-    drawn = read_pool(dataclasses.replace(config, samples=phantoms)).seen
+    others = write_phantoms(PhantomConfig(num=24, seed=900, size=32, out=tmp_path / "others", json=True))
+    drawn = read_pool(dataclasses.replace(config, samples=others)).seen
     assert (drawn.kind, drawn.behind(everything[:2], everything)) == ("none", 2)
+
+
+def test_a_dataset_is_no_sample_of_itself(phantoms: Path, tmp_path: Path) -> None:
+    config = UsefulnessConfig(samples=phantoms, real=phantoms, out=tmp_path / "out", size=16, json=True)
+    num = len(load_records(phantoms, "train"))
+    told = rf"all {num} images that would be its samples are training images of .*; give a samples folder of `vesalius"
+    with pytest.raises(ValueError, match=told):
+        read_pool(dataclasses.replace(config, label="modality"))

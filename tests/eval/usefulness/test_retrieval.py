@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.eval.usefulness.config import UsefulnessConfig
 from vesalius.eval.usefulness.run import measure, measure_usefulness
 
 
 def quick(phantoms: Path, out: Path, **changes: Any) -> UsefulnessConfig:
-    """Phantoms as samples of themselves."""
+    """Other phantoms as samples."""
     settled: dict[str, Any] = {
         "task": "retrieval", "ratios": (0.5,), "shares": (), "seeds": 2, "updates": 4, "batch_size": 8, "size": 16,
         "json": True,
     }  # fmt: skip
-    return UsefulnessConfig(samples=phantoms, real=phantoms, out=out, **settled | changes)
+    others = out.parent / "others"
+    if not others.exists():
+        write_phantoms(PhantomConfig(num=60, seed=900, size=32, out=others, json=True))
+    return UsefulnessConfig(samples=others, real=phantoms, out=out, **settled | changes)
 
 
 def test_images_find_their_texts(phantoms: Path, tmp_path: Path) -> None:
@@ -37,8 +41,6 @@ def test_images_find_their_texts(phantoms: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_encoders_learn_to_find_texts(tmp_path: Path) -> None:
     """Whether it is a CT, an MRI or a tile is soon learnt, and leaves a third of the texts."""
-    from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
-
     phantoms = write_phantoms(PhantomConfig(num=160, seed=5, size=32, test=0.4, out=tmp_path / "p", json=True))
     config = quick(phantoms, tmp_path / "out", updates=60, batch_size=16, size=32)
     result = measure(config)

@@ -16,6 +16,7 @@ from vesalius.improve.candidates.pool import DIGEST, write_accepted
 from vesalius.improve.ledger import Ledger, read_ledger
 from vesalius.improve.people.ratings import read_ratings
 from vesalius.improve.people.review import accepted_samples, review_vetoes, stood_by, waiting, write_review
+from vesalius.improve.telling.show import MOST, lines_of, show_round
 from vesalius.improve.telling.status import champion_run, read_status
 from vesalius.inference.sample import load_samples
 
@@ -205,3 +206,11 @@ def test_only_a_round_that_was_promoted_can_be_gone_back_to(
     assert words in told
     assert "there is none to go back to" in run(capsys, "rollback", out)[1]
     assert len(load_samples(out / "round-01" / "samples")) == 12
+
+
+def test_long_lists_of_a_round_are_shortened(waits: Path) -> None:
+    facts = show_round(waits, 1)
+    skipped = {f"stratum {i}": "too few" for i in range(MOST + 5)}
+    lines = lines_of({**facts, "skipped": skipped}, waits / "round-01")
+    assert sum("not asked for" in line for line in lines) == MOST
+    assert "  ... and 5 more of these; --json has them all" in lines
