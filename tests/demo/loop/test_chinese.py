@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
@@ -196,6 +197,10 @@ def test_the_page_of_a_finished_loop_holds_no_english_but_codes(ended: Path, tmp
     page = page_of(desk, Account(name="o", role="owner"), "zh")["html"]
     assert page.count('class="loop-round"') == 3
     assert page.count('class="loop-curve"') > 3
+    drawn = [base64.b64decode(each).decode() for each in re.findall(r"data:image/svg\+xml;base64,([\w+/=]+)", page)]
+    written = [words for each in drawn for words in re.findall(r"<text[^>]*>([^<]*)</text>", each)]
+    assert "轮次" in written
+    assert not [words for words in written if english_in(words)]
     page = re.sub(r"Chest CT with \w+ nodules\.", "", page)  # a prompt stays as it was written
     page = re.sub(r"data:image/svg[^\"]*|class=\"[^\"]*\"|<pre[^>]*>[^<]*</pre>|>loop<|label=\"loop\"", "", page)
     texts = [*re.findall(r">([^<]+)<", page), *re.findall(r'(?:alt|aria-label|placeholder|title)="([^"]*)"', page)]
