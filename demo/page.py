@@ -32,7 +32,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "label": ("Synthetic: not for diagnosis", "合成图像：不可用于诊断"),
     "details": ("Details", "详情（英文）"),
     "login": ("Log in first", "请先登录"),
-    "trouble": ("This did not work", "未能完成"),
 }
 LABEL = WORDS["label"][0]
 
@@ -157,8 +156,7 @@ def told(error: Exception) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
     language = language_of(LocalContext.request.get(None))
-    words = with_details(*sentence(error, language), language)
-    return gr.Error(words, title=say(WORDS, "trouble", language), print_exception=False)
+    return gr.Error(with_details(*sentence(error, language), language), print_exception=False)
 
 
 def with_details(text: str, details: str, language: Language) -> str:

@@ -227,6 +227,8 @@ def build(desk: Desk) -> None:
     link = desk.links["follow"]
     link.input(lambda wish: wish.partition("#")[0], inputs=link, outputs=job, queue=False, **private)
     link.input(plainly(show), inputs=link, outputs=results, **stream)
+    # What was said of other words is no warning of these.
+    prompt.input(None, outputs=warning, js="() => ''", api_visibility="private")
     link.input(plainly(recall_job), inputs=link, outputs=[*settings, warning], **quick)
     stop.click(plainly(halt), inputs=job, outputs=stop, **quick)
     again.click(None, outputs=seed, js=NEW_SEED, **private)
