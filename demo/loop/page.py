@@ -206,7 +206,8 @@ def _round(language: Language, place: int, folder: Path, row: Mapping[str, Any])
     index = int(row["round"].removeprefix("round-"))
     key = "open" if decision is None else "begins" if not index else "promoted" if decision["promoted"] else "rolled"
     passed = _say("passed", language, accepted=row["accepted"], samples=row["samples"]) if row["samples"] else ""
-    head = f"{_say('round', language, n=index)}: {_say(key, language)}{'; ' if passed else ''}{passed}"
+    colon, comma = ("：", "；") if language == "zh" else (": ", "; ")
+    head = f"{_say('round', language, n=index)}{colon}{_say(key, language)}{comma if passed else ''}{passed}"
     parts = [f"<p>{_told(line, language)}</p>" for line in (*row["lines"], *reviewed(path))]
     if decision and decision.get("rows"):
         told = Table(head=HEAD, rows=table_of(decision))

@@ -85,6 +85,7 @@ PHRASES = {
     "for one of them": "其中一例",
     "stratum": "分层", "prompts": "描述", "samples that passed": "通过的样本", "prompts answered": "有通过样本的描述",
     "kept": "保留", "stratum that was skipped": "跳过的分层", "why": "原因", "round": "轮次", "per cent": "百分比",
+    "per cent, higher is better": "百分比，越高越好", "per cent, lower is better": "百分比，越低越好",
     ", the data alone": "（仅用数据）",
     "over three rounds, a little each time": "（连续三轮，每次略差）",
     "promoted without the guard, for an experiment; it would be rolled back": "实验中未设防护而采用；否则应回退",

@@ -112,10 +112,10 @@ WORDS: Words = {
     ),
     "quiz.label": ("Synthetic: not for diagnosis", "合成图像：不可用于诊断"),
     "quiz.failed": ("The server did not answer; try again.", "服务器没有响应，请重试。"),
-    "quiz.ask_finding": ("What does this {modality} picture show?", "此 {modality} 图像显示什么？"),
+    "quiz.ask_finding": ("What does this {modality} picture show?", "此{modality}图像显示什么？"),
     "quiz.ask_diagnosis": ("What is the most likely diagnosis?", "最可能的诊断是什么？"),
-    "quiz.ask_normal": ("Is this {modality} picture normal?", "此 {modality} 图像是否正常？"),
-    "quiz.ask_point": ("Point at the finding in this {modality} picture.", "请在此 {modality} 图像上指出征象。"),
+    "quiz.ask_normal": ("Is this {modality} picture normal?", "此{modality}图像是否正常？"),
+    "quiz.ask_point": ("Point at the finding in this {modality} picture.", "请在此{modality}图像上指出征象。"),
     "quiz.asked_for": ("The picture was drawn from the words: {text}", "该图像按以下文字绘制：{text}"),
     "quiz.doubted": (
         "The checker ({checker}) does not see it: look before you use this question.",

@@ -13,7 +13,6 @@ from vesalius.demo.loop import loops
 from vesalius.demo.loop.page import WORDS as WORDS
 from vesalius.demo.page import Desk, account_of, begins, plainly
 
-
 READING = "Reading the loops … · 正在读取改进循环……"
 
 

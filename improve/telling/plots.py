@@ -34,7 +34,7 @@ def rounds_svg(
     )  # fmt: skip
     _rounds(axes, rounds, say("round"))
     words = ["per cent"] * percent + [f"{better} is better"] * bool(better)
-    axes.set_ylabel(", ".join(map(say, words)), fontsize=11)
+    axes.set_ylabel(say(", ".join(words)), fontsize=11)
     if not percent:
         axes.ticklabel_format(axis="y", useOffset=False)
     return _as_text(figure, fonts="path" if told is None else "none")
