@@ -196,8 +196,8 @@ def _figure(
     )
     return (
         f'<figure><img loading="lazy" width="128" height="128" src="/loops/{place}/{index}/{each.sha256}.png" '
-        f'alt="{label}. {text}"><figcaption><span>{text}</span>{reason}<small>{label}</small>{keep}'
-        "</figcaption></figure>"
+        f'alt="{label}{"。" if language == "zh" else ". "}{text}"><figcaption><span>{text}</span>{reason}'
+        f"<small>{label}</small>{keep}</figcaption></figure>"
     )
 
 

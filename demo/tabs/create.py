@@ -115,7 +115,7 @@ def build(desk: Desk) -> None:
             with gr.Accordion(t("create.more"), open=False, elem_id="create-more"):
                 modality = gr.Dropdown(
                     label=t("create.modality"), value=FROM_PROMPT,
-                    choices=[(t("create.from_prompt"), FROM_PROMPT), *((m, m) for m in MODALITIES)],  # type: ignore[list-item]
+                    choices=[(t("create.from_prompt"), FROM_PROMPT), *((t(f"modality.{m}"), m) for m in MODALITIES)],  # type: ignore[list-item]
                 )  # fmt: skip
                 steps = gr.Number(
                     label=t("create.steps"), info=t("create.steps_info"), value=desk.model.steps, precision=0,  # type: ignore[arg-type]
