@@ -272,6 +272,7 @@ def test_in_chinese_an_error_is_headed_in_chinese_and_a_warning_of_other_words_g
     page.locator("#create-draw").click()
     warning.get_by_text("zyxoma").wait_for()
     prompt.fill("沙发上的一只猫")
+    prompt.press("x")  # gradio hears keys
     warning.get_by_text("zyxoma").wait_for(state="detached")
     page.locator("#create-draw").click()
     page.locator(".toast-body", has_text="描述中没有说明成像方式").get_by_text("未能完成").wait_for()
