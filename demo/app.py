@@ -10,6 +10,7 @@ import gradio as gr
 
 from vesalius.demo.page import LABEL, LINKS, WORDS, Desk, Words, account_of, plainly, t
 from vesalius.demo.tabs import about, cases, compare, create, jobs, loop, quiz, rate
+from vesalius.demo.terms import MODALITY_WORDS
 
 TABS = {
     "create": create, "compare": compare, "cases": cases, "quiz": quiz, "rate": rate, "jobs": jobs, "loop": loop,
@@ -26,7 +27,8 @@ TITLE: Words = {
         "# Vesalius\nMedical pictures from words, for teaching and research. "
         "Every picture drawn here is made up and shows no patient. Do not enter patients' data.",
         "# Vesalius\n由文字生成的医学图像，用于教学与研究。此处生成的图像均为合成，不对应任何患者。请勿输入患者信息。",
-    )
+    ),
+    "common.complete": ("Done", "已完成"),  # which gradio tells screen readers, and has no words for
 }
 # Once our script is there: a page that was opened on a job's address shows that job.
 ATTACH = """() => { (function wait(tries) {
@@ -67,7 +69,9 @@ def build_page(desk: Desk) -> gr.Blocks:
 
 def translations() -> gr.I18n:
     """What all tabs say, for gradio to choose from by the browser's language."""
-    words = {k: v for each in (WORDS, TITLE, *(tab.WORDS for tab in TABS.values())) for k, v in each.items()}
+    words = {
+        k: v for each in (WORDS, TITLE, MODALITY_WORDS, *(tab.WORDS for tab in TABS.values())) for k, v in each.items()
+    }
     english, chinese = ({k: v[i] for k, v in words.items()} for i in (0, 1))
     return gr.I18n(**{"en": english, "zh": chinese, "zh-CN": chinese, "zh-TW": chinese})
 

@@ -31,7 +31,8 @@ class DemoConfig(Settled):
     host: str = "127.0.0.1"
     """address to listen on; 0.0.0.0 lets other machines in, with a login"""
     add_account: str | None = None
-    """make an account (or change its password, role and level), ask for its password, and end"""
+    """make an account (or change its password, role and level), ask for its password, and end; local is who works
+    without a login"""
     role: str = "teacher"
     """of --add-account: rater rates; teacher makes pictures, cases and quizzes too; owner also decides on rounds"""
     level: str = ""

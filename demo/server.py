@@ -96,13 +96,13 @@ def launch(config: DemoConfig) -> int:
 
 def add_one(config: DemoConfig, store: Any) -> int:
     """Make or change an account, with a password from the terminal or the first line of a pipe."""
-    from vesalius.demo.store.accounts import Account, add_account
+    from vesalius.demo.store.accounts import Account, add_account, find_account
 
     assert config.add_account is not None
     password = getpass.getpass(f"password of {config.add_account}: ") if sys.stdin.isatty() else sys.stdin.readline()
     account = Account(name=config.add_account, role=config.role, level=config.level)  # type: ignore[arg-type]
     add_account(store, account, password.rstrip("\n"))
-    print(f"{config.store}: {account.name} may enter as {account.role}")
+    print(f"{config.store}: {account.name} may enter as {find_account(store, account.name).role}")
     return 0
 
 

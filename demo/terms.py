@@ -8,6 +8,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from vesalius.data.modality import MODALITIES
 from vesalius.data.phantoms.terms_zh import TERMS_ZH
 from vesalius.data.tables.labels import LABEL_WORDS, bare
 from vesalius.data.texts.captions_zh import CHINESE_CAPTIONS
@@ -41,6 +42,8 @@ REASONS = {
     ),
 }  # fmt: skip
 """Why something cannot be checked, by its short name."""
+MODALITY_WORDS = {f"modality.{name}": (name, OWN[name]) for name in MODALITIES}
+"""What lists of modalities show, by the name of each."""
 _MEASURE = re.compile(r"(?P<number>\d+(?:\.\d+)?) mm")
 _COUNT = re.compile(r"count (?P<number>\d+)")
 _DENIED = re.compile(r"no (?P<kind>.+)")

@@ -36,7 +36,7 @@ WORDS: Words = {
     "answer_images": ("Images of the answer", "答案图像"),
     "ask": ("What do you see, and what is your diagnosis?", "您看到了什么？您的诊断是什么？"),
     "show_answer": ("Show the answer", "显示答案"),
-    "level": ("Level: {level}", "程度：{level}"),
+    "level": ("Level: {level}", "级别：{level}"),
     "student": ("student", "医学生"),
     "resident": ("resident", "住院医师"),
     "fellow": ("fellow", "专科培训医师"),

@@ -19,7 +19,8 @@ from typing import Any
 
 from vesalius.data.images.image import png_bytes, read_image
 from vesalius.data.record import read_state
-from vesalius.demo.page import Desk, text_within
+from vesalius.demo.loop import chinese
+from vesalius.demo.page import Desk, Language, text_within
 from vesalius.demo.rating.queue import rater_of
 from vesalius.demo.sentences import Refusal
 from vesalius.demo.store.accounts import Account
@@ -258,29 +259,32 @@ def approve_round(
     return without_paths(folder, {**review, "kept_out": len(out)})
 
 
-def curves_of(folder: Path) -> list[tuple[str, str]]:
+def curves_of(folder: Path, language: Language = "en") -> list[tuple[str, str]]:
     """Numbers over the rounds as SVG, each with what it shows in words; none before two rounds are decided."""
     paths = [p for p in sorted(folder.glob(f"round-*/{NAME}")) if (p.parent / "decision.json").is_file()]
-    return _curves(tuple(paths), tuple(_written(p) for p in paths)) if len(paths) > 1 else []
+    return _curves(tuple(paths), tuple(_written(p) for p in paths), language) if len(paths) > 1 else []
 
 
 @lru_cache(maxsize=16)
-def _curves(paths: tuple[Path, ...], _stamp: object) -> list[tuple[str, str]]:
+def _curves(paths: tuple[Path, ...], _stamp: object, language: Language) -> list[tuple[str, str]]:
     facts, refused = {}, []
     for path in paths:
         decision = read_state(path.parent / "decision.json", "run the loop's line again")
         facts[decision["round"]] = read_facts(path.parent)
         if not decision["promoted"]:
             refused.append(decision["round"])
+    say = chinese.told if language == "zh" else None
     drawn = []
     for one in plotted(facts):
+        better = "higher" if one.up else "lower"
         with _PLOTTING:
             svg = rounds_svg(
-                curve_of(facts, one.name), title=one.told, better="higher" if one.up else "lower", percent=one.share,
-                refused=refused,
-            )  # fmt: skip
-        told = [f"round {i} {number(f.by_name[one.name])}" for i, f in sorted(facts.items()) if one.name in f.by_name]
-        drawn.append((svg, f"{one.told}, {'higher' if one.up else 'lower'} is better: {'; '.join(told)}"))
+                curve_of(facts, one.name), title=one.told, better=better, percent=one.share, refused=refused, told=say
+            )
+        known = [(f"round {i}", number(f.by_name[one.name])) for i, f in sorted(facts.items()) if one.name in f.by_name]
+        title, way, *rounds = map(say or str, (one.told, f"{better} is better", *(name for name, _ in known)))
+        told = [f"{name} {value}" for name, (_, value) in zip(rounds, known, strict=True)]
+        drawn.append((svg, f"{title}，{way}：{'；'.join(told)}" if say else f"{title}, {way}: {'; '.join(told)}"))
     return drawn
 
 

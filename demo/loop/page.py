@@ -9,18 +9,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from vesalius.demo.loop import loops
+from vesalius.demo.loop import chinese, loops
 from vesalius.demo.loop.loops import MOST_REASON, MOST_WAITING, Example
-from vesalius.demo.page import LABEL, Desk, Language, Words, say, with_details
 from vesalius.demo.page import WORDS as PAGE_WORDS
+from vesalius.demo.page import Desk, Language, Words, say, with_details
 from vesalius.demo.sentences import sentence
 from vesalius.demo.store.accounts import Account
 from vesalius.eval.pictures import shortened
 from vesalius.eval.report import Table
 from vesalius.improve.deciding.promotion import table_of
-from vesalius.improve.telling.report import reviewed, stand
+from vesalius.improve.telling.report import HEAD, reviewed, stand
 from vesalius.improve.telling.rounds import asked_tables, refusal_tables
 
+MOST_WHY = 400
+"""Characters of a reason in a table: a sentence that is cut would be known by no pattern."""
 RUNNING_SECONDS = 120
 """A loop that wrote within so long may be running."""
 WORDS: Words = {
@@ -117,8 +119,8 @@ def _loop(desk: Desk, account: Account, language: Language, place: int, folder: 
         status = loops.read_loop(folder)
         rests = status["waiting"] is not None or bool(status["ended"])
         parts = [
-            f'<p class="loop-stand">{html.escape(stand(status))}</p>', _last_written(folder, language, rests=rests),
-            *_told(status), _review(desk, account, language, place, folder, status["waiting"]),
+            f'<p class="loop-stand">{_told(stand(status), language)}</p>', _last_written(folder, language, rests=rests),
+            *_remarks(status, language), _review(desk, account, language, place, folder, status["waiting"]),
             _curves(folder, language),
             *(_round(language, place, folder, row) for row in reversed(status["rounds"])),
         ]  # fmt: skip
@@ -129,11 +131,16 @@ def _loop(desk: Desk, account: Account, language: Language, place: int, folder: 
     return f'<section class="loop-one" aria-label="{name}"><h2>{name}</h2>{body}</section>'
 
 
-def _told(status: Mapping[str, Any]) -> list[str]:
+def _told(text: str, language: Language) -> str:
+    """What the loop says of itself, in a language, as HTML."""
+    return html.escape(chinese.told(text) if language == "zh" else text)
+
+
+def _remarks(status: Mapping[str, Any], language: Language) -> list[str]:
     """The alarm and the end of a loop, where there are such."""
     told = [f"ALARM: {status['alarm']}"] if status["alarm"] else []
     told += [status["ended"]] if status["ended"] else []
-    return [f'<p class="loop-remark">{html.escape(line)}</p>' for line in told]
+    return [f'<p class="loop-remark">{_told(line, language)}</p>' for line in told]
 
 
 def _last_written(folder: Path, language: Language, *, rests: bool) -> str:
@@ -180,7 +187,7 @@ def _figure(
 ) -> str:  # fmt: skip
     text = html.escape(shortened(each.text, 160))
     label = html.escape(say(PAGE_WORDS, "label", language))
-    reason = f'<span class="loop-why">{html.escape(each.reason)}</span>' if each.reason else ""
+    reason = f'<span class="loop-why">{_told(each.reason, language)}</span>' if each.reason else ""
     keep = (
         f'<label><input type="checkbox" class="loop-out" data-sample="{each.sha256}"{" checked" if on else ""}>'
         f" {_say('out', language)}</label>"
@@ -189,8 +196,8 @@ def _figure(
     )
     return (
         f'<figure><img loading="lazy" width="128" height="128" src="/loops/{place}/{index}/{each.sha256}.png" '
-        f'alt="{LABEL}. {text}"><figcaption><span>{text}</span>{reason}<small>{label}</small>{keep}'
-        "</figcaption></figure>"
+        f'alt="{label}{"。" if language == "zh" else ". "}{text}"><figcaption><span>{text}</span>{reason}'
+        f"<small>{label}</small>{keep}</figcaption></figure>"
     )
 
 
@@ -199,23 +206,26 @@ def _round(language: Language, place: int, folder: Path, row: Mapping[str, Any])
     index = int(row["round"].removeprefix("round-"))
     key = "open" if decision is None else "begins" if not index else "promoted" if decision["promoted"] else "rolled"
     passed = _say("passed", language, accepted=row["accepted"], samples=row["samples"]) if row["samples"] else ""
-    head = f"{_say('round', language, n=index)}: {_say(key, language)}{'; ' if passed else ''}{passed}"
-    parts = [f"<p>{html.escape(line)}</p>" for line in (*row["lines"], *reviewed(path))]
+    colon, comma = ("：", "；") if language == "zh" else (": ", "; ")
+    head = f"{_say('round', language, n=index)}{colon}{_say(key, language)}{comma if passed else ''}{passed}"
+    parts = [f"<p>{_told(line, language)}</p>" for line in (*row["lines"], *reviewed(path))]
     if decision and decision.get("rows"):
-        told = Table(head=("what", "round 0", "before", "now", "compared"), rows=table_of(decision))
-        parts.append(f"<h4>{_say('decision', language)}</h4>{_table(told)}")
+        told = Table(head=HEAD, rows=table_of(decision))
+        parts.append(f"<h4>{_say('decision', language)}</h4>{_table(told, language)}")
     if row["samples"]:
         parts.append(f"<h4>{_say('refusals', language)}</h4>")
-        parts += [_table(each) for each in (*refusal_tables(path), *asked_tables(path))]
+        parts += [_table(each, language) for each in (*refusal_tables(path, most=MOST_WHY), *asked_tables(path))]
     for gate, examples in loops.examples_of(path).items():
         figures = "".join(_figure(place, index, each, language) for each in examples)
+        named = chinese.gate(gate) if language == "zh" else gate
         parts.append(
-            f'<h5>{_say("refused", language, gate=gate)}</h5><div class="loop-pictures">{figures}</div>'
+            f'<h5>{_say("refused", language, gate=named)}</h5><div class="loop-pictures">{figures}</div>'
         )  # fmt: skip
     return f'<details class="loop-round" data-round="{index}"><summary>{head}</summary>{"".join(parts)}</details>'
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, language: Language) -> str:
+    table = chinese.table(table) if language == "zh" else table
     head = "".join(f'<th scope="col">{html.escape(str(cell))}</th>' for cell in table.head)
     rows = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in table.rows
@@ -229,7 +239,7 @@ def _curves(folder: Path, language: Language) -> str:
     plots = "".join(
         f'<img class="loop-curve" src="data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}" '
         f'alt="{html.escape(told)}">'
-        for svg, told in loops.curves_of(folder)
+        for svg, told in loops.curves_of(folder, language)
     )
     shown = f'<div class="loop-curves">{plots}</div>'
     return f"<details><summary>{_say('curves', language)}</summary>{shown}</details>" if plots else ""

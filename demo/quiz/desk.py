@@ -211,8 +211,9 @@ def proposed(desk: Desk, account: str, request: Any, told: dict[str, Any]) -> di
     differential = told.get("differential") or []
     if not isinstance(differential, list) or len(differential) >= MOST_CHOICES:
         raise Refusal(f"Give at most {MOST_CHOICES - 1} other diagnoses", f"最多填写 {MOST_CHOICES - 1} 个其他诊断")
+    language = language_of(request)
     questions = questions_of(
-        pictures, desk.support, language_of(request), captions=captions,
+        pictures, desk.support, language, captions=captions,
         diagnosis=text_within(told.get("diagnosis"), MOST_CHOICE, "The diagnosis").strip(),
         differential=[each for d in differential if (each := text_within(d, MOST_CHOICE, "A diagnosis").strip())],
     )  # fmt: skip
@@ -220,7 +221,7 @@ def proposed(desk: Desk, account: str, request: Any, told: dict[str, Any]) -> di
     return {
         "questions": [asdict(q) for q in questions],
         "modalities": {p.id: p.sample.modality for p in pictures},
-        "others": {p.id: distractors(desk.support, p.sample.modality, shown[p.id])[:20] for p in pictures},
+        "others": {p.id: distractors(desk.support, p.sample.modality, shown[p.id], language)[:20] for p in pictures},
     }
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vesalius.demo.page import Language, say
 from vesalius.demo.quiz.words import WORDS
 from vesalius.demo.store.quizzes import ABNORMAL, MOST_CHOICE, MOST_CHOICES, MOST_EXPLANATION, NORMAL, Question
+from vesalius.demo.terms import term
 
 if TYPE_CHECKING:
     from vesalius.data.record import Finding
@@ -67,9 +68,10 @@ def cases_of(store: Store, account: str) -> list[ToldCase]:
     return cases
 
 
-def distractors(support: Support | None, modality: str, shown: Sequence[str]) -> list[str]:
-    """Findings that the base knows of a modality beside those that are shown, the commonest first."""
-    return [] if support is None else [kind for kind in support.findings(modality) if kind and kind not in shown]
+def distractors(support: Support | None, modality: str, shown: Sequence[str], language: Language = "en") -> list[str]:
+    """Findings that the base knows of a modality beside those that are shown, the commonest first, in a language."""
+    known = () if support is None else support.findings(modality)
+    return [term(kind, language) for kind in known if kind and kind not in shown]
 
 
 def findings_of(picture: StoredPicture, support: Support | None) -> list[Finding]:
@@ -87,19 +89,19 @@ def _question(
     shown = list(dict.fromkeys(f.kind for f in findings_of(picture, support)))
     explanation = [caption or say(WORDS, "quiz.asked_for", language, text=sample.text)]
     explanation += [
-        say(WORDS, "quiz.doubted", language, checker=check.checker)
+        say(WORDS, "quiz.doubted", language, checker=term(check.checker, language))
         for check in picture.checks or ()
         if check.attribute in ("finding", "absence") and check.said == "no"
     ][:1]
-    others = distractors(support, sample.modality, shown)
+    others, modality = distractors(support, sample.modality, shown, language), term(sample.modality, language)
     if diagnosis:
         key, right, wrong = "quiz.ask_diagnosis", diagnosis, [*differential, *([] if differential else others)]
     elif shown and others:
-        key, right, wrong = "quiz.ask_finding", shown[0], others
+        key, right, wrong = "quiz.ask_finding", term(shown[0], language), others
     else:
         normal = not shown and _NORMAL.search(sample.text)
         return Question(
-            kind="normal", picture=picture.id, text=say(WORDS, "quiz.ask_normal", language, modality=sample.modality),
+            kind="normal", picture=picture.id, text=say(WORDS, "quiz.ask_normal", language, modality=modality),
             right=(NORMAL if normal else ABNORMAL,), explanation="\n".join(explanation)[:MOST_EXPLANATION],
         )  # fmt: skip
     most = MOST_CHOICES if diagnosis else USUAL_CHOICES
@@ -107,7 +109,7 @@ def _question(
     choices = [each[:MOST_CHOICE] for each in (right, *wrong)]
     random.Random(picture.id).shuffle(choices)  # the right one is not always the first, nor where it was last time
     return Question(
-        kind="single", picture=picture.id, text=say(WORDS, key, language, modality=sample.modality),
+        kind="single", picture=picture.id, text=say(WORDS, key, language, modality=modality),
         choices=tuple(choices), right=(choices.index(right[:MOST_CHOICE]),),
         explanation="\n".join(explanation)[:MOST_EXPLANATION],
     )  # fmt: skip

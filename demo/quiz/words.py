@@ -82,9 +82,13 @@ WORDS: Words = {
     "quiz.copied": ("Copied", "已复制"),
     "quiz.close_view": ("Close this view", "关闭此视图"),
     "quiz.local": (
-        "This page listens to this computer only: learners' devices cannot open the link. Start it with --host 0.0.0.0 "
-        "and open it by this computer's name or address.",
-        "此页面仅监听本机，学员设备无法打开链接。请用 --host 0.0.0.0 启动，并以本机名称或地址打开页面。",
+        "This page listens to this computer only: learners' devices cannot open the link. To let them in, end the "
+        "demo; give yourself a password, once, with: vesalius demo --add-account local; start the demo with --host "
+        "0.0.0.0 beside the options of before; open it by this computer's name or address, log in as local, and show "
+        "the link again. Learners need no account, only to be in the same network.",
+        "此页面仅监听本机，学员设备无法打开链接。如需开放：先结束程序；用 vesalius demo --add-account local "
+        "为自己设置密码（仅需一次）；在原有选项之外加上 --host 0.0.0.0 重新启动；以本机名称或地址打开页面，"
+        "以 local 登录后再次显示链接。学员无需帐号，只需在同一网络中。",
     ),
     "quiz.csv": ("Download as CSV", "下载 CSV"),
     "quiz.forget": ("Delete all answers", "删除全部答案"),
@@ -108,10 +112,10 @@ WORDS: Words = {
     ),
     "quiz.label": ("Synthetic: not for diagnosis", "合成图像：不可用于诊断"),
     "quiz.failed": ("The server did not answer; try again.", "服务器没有响应，请重试。"),
-    "quiz.ask_finding": ("What does this {modality} picture show?", "此 {modality} 图像显示什么？"),
+    "quiz.ask_finding": ("What does this {modality} picture show?", "此{modality}图像显示什么？"),
     "quiz.ask_diagnosis": ("What is the most likely diagnosis?", "最可能的诊断是什么？"),
-    "quiz.ask_normal": ("Is this {modality} picture normal?", "此 {modality} 图像是否正常？"),
-    "quiz.ask_point": ("Point at the finding in this {modality} picture.", "请在此 {modality} 图像上指出征象。"),
+    "quiz.ask_normal": ("Is this {modality} picture normal?", "此{modality}图像是否正常？"),
+    "quiz.ask_point": ("Point at the finding in this {modality} picture.", "请在此{modality}图像上指出征象。"),
     "quiz.asked_for": ("The picture was drawn from the words: {text}", "该图像按以下文字绘制：{text}"),
     "quiz.doubted": (
         "The checker ({checker}) does not see it: look before you use this question.",

@@ -110,14 +110,26 @@ SHOWN_WORDS: Words = {
         "vesalius improve run RECIPE.toml --out LOOP --ratings STORE/ratings.jsonl",
     ),
 }  # fmt: skip
+DRAWN_WORDS: Words = {
+    "rate.lead": (
+        "All pictures are synthetic, and some come twice. Say what you see, on scales from 1, the worst, to 5, "
+        "the best.",
+        "所有图像均为合成，部分会重复出现。请如实评分（1 最差，5 最好）。",
+    ),
+    "rate.label": ("Synthetic: not for diagnosis", "合成图像：不可用于诊断"),
+    "rate.alt": ("Picture to be rated. Synthetic: not for diagnosis", "待评分图像。合成图像：不可用于诊断"),
+}
+"""What is said instead where no real image can come among them."""
 WORDS: Words = {**PANEL_WORDS, **SHOWN_WORDS}
 MOST_PUT = 60
 
 
 def opening(desk: Desk, account: Account, language: Language) -> dict[str, Any]:
     """What the page opens with: its words, who rates, and what this person may do."""
+    mixed = desk.config.real_share > 0 and open_pool(desk.config, desk.store).real
+    words = SHOWN_WORDS if mixed else {**SHOWN_WORDS, **DRAWN_WORDS}
     told: dict[str, Any] = {
-        "words": {k.removeprefix("rate."): v[language == "zh"] for k, v in SHOWN_WORDS.items()},
+        "words": {k.removeprefix("rate."): v[language == "zh"] for k, v in words.items()},
         "asks_name": account.name == LOCAL, "may_put": account.role != "rater", "owns": account.role == "owner",
         "levels": list(get_args(Level)), "most_name": MOST_NAME, "most_comment": MOST_COMMENT, "rater": "", "level": "",
         "notes": [],

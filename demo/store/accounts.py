@@ -1,6 +1,7 @@
 """Who may enter: accounts with passwords (scrypt), and the sessions of their browsers.
 
-Without a login there is one person, `LOCAL`, who has no account.
+Without a login there is one person, `LOCAL`, who is an owner. A password lets them in under that name where there is a
+login, too, so that what they made before is theirs still.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Account:
 
 def add_account(store: Store, account: Account, password: str) -> None:
     """Add a person, or give one a new password, role and level. ValueError where a name or password is none."""
-    if not _NAME.fullmatch(account.name) or account.name == LOCAL:
+    if not _NAME.fullmatch(account.name):
         raise ValueError(f"account '{account.name[:50]}': expected 1 to 40 of a-z, A-Z, 0-9, '_', '.', '@' and '-'")
     if account.role not in get_args(Role):
         raise ValueError(f"role '{account.role}' is not known; expected one of {', '.join(get_args(Role))}")
@@ -50,12 +51,13 @@ def add_account(store: Store, account: Account, password: str) -> None:
         raise ValueError(f"level '{account.level}' is not known; expected one of {known}, or none")
     if not SHORTEST <= len(password) <= 1000:
         raise ValueError(f"the password has {len(password)} characters; expected {SHORTEST} or more")
+    role = "owner" if account.name == LOCAL else account.role
     with store.write() as db:
         db.execute("DELETE FROM sessions WHERE account = ?", [account.name])
         db.execute(
             "INSERT INTO accounts VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
             "password = excluded.password, role = excluded.role, level = excluded.level",
-            [account.name, _hashed(password, secrets.token_bytes(16)), account.role, account.level, time.time()],
+            [account.name, _hashed(password, secrets.token_bytes(16)), role, account.level, time.time()],
         )
 
 
@@ -74,10 +76,10 @@ def accounts_of(store: Store) -> list[Account]:
 
 
 def find_account(store: Store, name: str) -> Account:
-    """The account of a name; `LOCAL`'s is an owner's. ValueError where there is none."""
-    if name == LOCAL:
-        return Account(name=LOCAL, role="owner")
+    """The account of a name; `LOCAL` is an owner, with a password or without. ValueError where there is none."""
     found = next((a for a in accounts_of(store) if a.name == name), None)
+    if found is None and name == LOCAL:
+        return Account(name=LOCAL, role="owner")
     if found is None:
         raise Refusal(f"there is no account '{name}'", f"没有帐号“{name}”")
     return found

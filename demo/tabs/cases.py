@@ -44,7 +44,7 @@ def build(desk: Desk) -> None:
         trigger(plainly(action), inputs=inputs, outputs=list(outputs) or actions.all, **private)
 
     if isinstance(tab, gr.Tab):
-        on(tab.select, actions.enter, seen)
+        on(tab.select, actions.enter, [*seen, *editor.written])
     for each in seen[:3]:
         on(each.change, actions.search, seen, editor.listed)
     on(editor.unknown.change, actions.hide, [*seen, *editor.written])
@@ -93,16 +93,20 @@ class Actions:
             return listed
         return listed + note_html(say(WORDS, "cases.more", language, shown=MOST_LISTED))
 
-    def enter(self, text: str, level: str, modality: str, unknown: bool, request: gr.Request) -> Update:
-        """Show the list, and offer the draft that was not saved."""
+    def enter(
+        self, text: str, level: str, modality: str, unknown: bool, request: gr.Request, *written: Any
+    ) -> Update:  # fmt: skip
+        """Show the list, and offer the draft that was not saved; none beside a case that is open."""
         account, language = teacher_of(self.desk, request).name, language_of(request)
         recent = recent_html(pictures_of(self.store, account, most=MOST_RECENT), language)
         listed = self.search(text, level, modality, unknown, request)
-        return {self.editor.listed: listed, self.editor.recent: recent, **self._offer(account, language, unknown)}
+        offer = self._offer(account, language, unknown or _is_open(self._read(written)))
+        return {self.editor.listed: listed, self.editor.recent: recent, **offer}
 
-    def _offer(self, account: str, language: Language, unknown: bool) -> Update:
+    def _offer(self, account: str, language: Language, hidden: bool) -> Update:
+        """The newest draft, to go on with. hidden: where it would tell an answer, or is what is being written."""
         draft = store.newest_draft(self.store, account)
-        if draft is None or unknown:
+        if draft is None or hidden:
             return {self.editor.draft: gr.update(visible=False)}
         title = draft.case.title or say(WORDS, "cases.untitled", language)
         told = say(WORDS, "cases.draft", language, time=_clock(draft.kept), title=title)
@@ -126,9 +130,8 @@ class Actions:
         ids = [each for each in wish.partition("#")[0].split(",") if each]
         pictures = [find_picture(self.store, account, each) for each in ids[:MOST_IMAGES]]
         case = self._read(written)
-        is_open = bool(case.id or case.images or case.written.strip())
         images = tuple(CaseImage(picture=p.id) for p in pictures)
-        if not is_open:
+        if not _is_open(case):
             store.set_aside(self.store, account)
             row = first_draft([p.sample for p in pictures], language)
             case = case_of({**row, "language": language})
@@ -257,7 +260,7 @@ class Actions:
             }  # fmt: skip
         return {
             e.listed: self.search(text, level, modality, unknown, request), e.writing: gr.update(visible=not unknown),
-            **self._offer(account, language, unknown), **shown, e.note: "",
+            **self._offer(account, language, unknown or _is_open(case)), **shown, e.note: "",
         }  # fmt: skip
 
     def send(self, unknown: bool, case: str, request: gr.Request) -> str:
@@ -314,6 +317,11 @@ class Actions:
             e.listed: gr.update(value=listed, visible=True), e.seen: "0.0", e.images: "[]", e.preview: "",
             e.pictures: "", **empty, **self._offer(account, language, unknown),
         }  # fmt: skip
+
+
+def _is_open(case: Case) -> bool:
+    """Whether the page's fields hold a case, be it one that was never saved."""
+    return bool(case.id or case.images or case.written.strip())
 
 
 def _with(case: Case, images: tuple[CaseImage, ...]) -> Case:

@@ -14,10 +14,12 @@ from vesalius.data.images.drawn import COMMENT
 from vesalius.data.images.image import read_image
 from vesalius.demo.cases.case import Case, CaseImage, asked
 from vesalius.demo.cases.routes import KINDS, export_path
-from vesalius.demo.page import LABEL, Language, say
+from vesalius.demo.page import WORDS as PAGE
+from vesalius.demo.page import Language, say
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture
 from vesalius.demo.store.schema import Store
 from vesalius.demo.tabs.cases_words import WORDS
+from vesalius.demo.terms import term
 
 THUMB = 160
 """Pixels of a picture in the list where titles are hidden."""
@@ -36,7 +38,7 @@ def _row(store: Store, account: str, case: Case, number: int, language: Language
     shown = asked(case) if unknown else case
     pictures = _found(store, account, shown.images)
     title = _said("cases.numbered", language, number=number) if unknown else _escaped(case.title)
-    modalities = dict.fromkeys(picture.sample.modality for picture in pictures.values())
+    modalities = dict.fromkeys(term(picture.sample.modality, language) for picture in pictures.values())
     level = [_said(f"cases.{case.level}", language)] if case.level else []
     when = [] if unknown else [time.strftime("%Y-%m-%d %H:%M", time.localtime(case.updated))]
     about = " · ".join([*map(_escaped, modalities), *level, *when])
@@ -44,12 +46,18 @@ def _row(store: Store, account: str, case: Case, number: int, language: Language
     image = '<span class="cases-blank"></span>'
     if first is not None:
         source = _thumb(store, first) if unknown else f"/pictures/{_escaped(first.id)}.png"
-        image = f'<img src="{source}" alt="{LABEL}. {_escaped(first.sample.modality)}" loading="lazy">'
+        image = f'<img src="{source}" alt="{_named(first, language)}" loading="lazy">'
     name = title or _said("cases.untitled", language)
     return (
         f'<li><button type="button" data-open="{_escaped(case.id)}">{image}<span class="cases-told">'
         f'<b dir="auto">{name}</b><span>{about}</span></span></button></li>'
     )
+
+
+def _named(picture: StoredPicture, language: Language) -> str:
+    """What alt text begins with: the label, and of which modality a picture is."""
+    modality = _escaped(term(picture.sample.modality, language))
+    return f"{PAGE['label'][language == 'zh']}{'。' if language == 'zh' else '. '}{modality}"
 
 
 def _thumb(store: Store, picture: StoredPicture) -> str:
@@ -83,7 +91,7 @@ def pictures_html(store: Store, account: str, images: Sequence[CaseImage], langu
     # The time makes what is shown new to gradio, though the browser has changed it meanwhile.
     return (
         f'<div class="cases-pictures" data-shown="{time.time_ns()}"><h3>{_said("cases.pictures", language)}</h3>{body}'
-        f'<p class="cases-small">{LABEL}</p><p role="status" class="cases-moved"></p></div>'
+        f'<p class="cases-small">{PAGE["label"][language == "zh"]}</p><p role="status" class="cases-moved"></p></div>'
     )
 
 
@@ -91,7 +99,7 @@ def _picture(image: CaseImage, picture: StoredPicture | None, language: Language
     if picture is None:
         shown = f'<p class="cases-blank">{_said("cases.gone", language)}</p>'
     else:
-        alt = f"{LABEL}. {_escaped(picture.sample.modality)}: {_escaped(picture.sample.text[:200])}"
+        alt = f"{_named(picture, language)}: {_escaped(picture.sample.text[:200])}"
         shown = f'<img src="/pictures/{_escaped(picture.id)}.png" alt="{alt}" loading="lazy">'
     checked = " checked" if image.in_answer else ""
     buttons = "".join(
@@ -118,9 +126,10 @@ def recent_html(pictures: Sequence[StoredPicture], language: Language) -> str:
         rows.append(
             f'<li><button type="button" data-add="{_escaped(picture.id)}" title="{text}">'
             f'<img src="/pictures/{_escaped(picture.id)}.png" loading="lazy" '
-            f'alt="{_said("cases.add", language)}: {LABEL}. {_escaped(picture.sample.modality)}, {text}"></button></li>'
+            f'alt="{_said("cases.add", language)}: {_named(picture, language)}, {text}"></button></li>'
         )
-    return f'<ul class="cases-recent">{"".join(rows)}</ul><p class="cases-small">{LABEL}</p>'
+    label = PAGE["label"][language == "zh"]
+    return f'<ul class="cases-recent">{"".join(rows)}</ul><p class="cases-small">{label}</p>'
 
 
 def links_html(case: Case, language: Language, *, unknown: bool) -> str:

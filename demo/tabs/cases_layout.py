@@ -53,8 +53,8 @@ def lay_out(desk: Desk) -> tuple[Editor, dict[str, Any]]:
         text = gr.Textbox(label=t("cases.search"), scale=3, elem_id="cases-search", max_lines=1, type="text")
         level = gr.Dropdown(any_level, value="", label=t("cases.level"), min_width=120)
         modality = gr.Dropdown(
-            [(t("cases.any"), ""), *((name, name) for name in MODALITIES)], value="", label=t("cases.modality"),
-            min_width=120,
+            [(t("cases.any"), ""), *((t(f"modality.{name}"), name) for name in MODALITIES)], value="",
+            label=t("cases.modality"), min_width=120,
         )  # fmt: skip
     with gr.Row(equal_height=True):
         unknown = gr.Checkbox(label=t("cases.unknown"), info=t("cases.unknown_info"), elem_id="cases-unknown", scale=3)

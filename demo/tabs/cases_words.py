@@ -7,7 +7,7 @@ from vesalius.demo.page import Words
 WORDS: Words = {
     "cases.tab": ("Cases", "病例"),
     "cases.search": ("Search all that your cases say", "搜索病例全文"),
-    "cases.level": ("Level", "程度"),
+    "cases.level": ("Level", "级别"),
     "cases.modality": ("Modality", "成像方式"),
     "cases.any": ("any", "不限"),
     "cases.student": ("student", "医学生"),

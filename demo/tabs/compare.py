@@ -109,7 +109,7 @@ def build(desk: Desk) -> None:
     with gr.Row():
         num = gr.Slider(
             2, MAX_NUM, 4, step=1, label=t("compare.num"), info=t("compare.num_info"), elem_id="compare-num",
-            visible=False,
+            visible=False, min_width=240,
         )  # fmt: skip
         low = gr.Number(None, label=t("compare.low"), elem_id="compare-low", visible=False)
         high = gr.Number(

@@ -115,7 +115,7 @@ def build(desk: Desk) -> None:
             with gr.Accordion(t("create.more"), open=False, elem_id="create-more"):
                 modality = gr.Dropdown(
                     label=t("create.modality"), value=FROM_PROMPT,
-                    choices=[(t("create.from_prompt"), FROM_PROMPT), *((m, m) for m in MODALITIES)],  # type: ignore[list-item]
+                    choices=[(t("create.from_prompt"), FROM_PROMPT), *((t(f"modality.{m}"), m) for m in MODALITIES)],  # type: ignore[list-item]
                 )  # fmt: skip
                 steps = gr.Number(
                     label=t("create.steps"), info=t("create.steps_info"), value=desk.model.steps, precision=0,  # type: ignore[arg-type]
@@ -227,6 +227,8 @@ def build(desk: Desk) -> None:
     link = desk.links["follow"]
     link.input(lambda wish: wish.partition("#")[0], inputs=link, outputs=job, queue=False, **private)
     link.input(plainly(show), inputs=link, outputs=results, **stream)
+    # What was said of other words is no warning of these.
+    prompt.input(None, outputs=warning, js="() => ''", api_visibility="private")
     link.input(plainly(recall_job), inputs=link, outputs=[*settings, warning], **quick)
     stop.click(plainly(halt), inputs=job, outputs=stop, **quick)
     again.click(None, outputs=seed, js=NEW_SEED, **private)

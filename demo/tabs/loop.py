@@ -13,10 +13,12 @@ from vesalius.demo.loop import loops
 from vesalius.demo.loop.page import WORDS as WORDS
 from vesalius.demo.page import Desk, account_of, begins, plainly
 
+READING = "Reading the loops … · 正在读取改进循环……"
+
 
 def build(desk: Desk) -> None:
     """Lay the tab out."""
-    gr.HTML('<div id="loop-room"></div>', js_on_load=begins("window.vesalius.loop", "#loop-room"))
+    gr.HTML(f'<div id="loop-room"><p>{READING}</p></div>', js_on_load=begins("window.vesalius.loop", "#loop-room"))
 
     def loop(request: gr.Request, loop: int = 0) -> dict[str, Any]:
         """Where a loop stands: its rounds with what was refused by which gate, decisions, and the round that waits.

@@ -1,6 +1,23 @@
 // What all tabs share in the browser: a wish of one tab to another goes through a hidden text box of gradio's.
 // Who may only rate is shown what they may use (styles of app.py); what they may do, the server decides.
 document.documentElement.dataset.role = document.cookie.match(/(?:^|; )vesalius_role=(\w+)/)?.[1] ?? "";
+// gradio heads what it reports in English, whatever title the server gives, and says so too that the server is gone.
+const REPORTED = {
+  "Error": "未能完成", "Connection Lost": "连接中断",
+  "Connection to the server was lost. Attempting reconnection...": "与服务器的连接已中断，正在尝试重新连接……",
+};
+if (navigator.language.toLowerCase().startsWith("zh")) {
+  new MutationObserver(() => {
+    for (const toast of document.querySelectorAll(".toast-body")) {
+      const texts = document.createTreeWalker(toast, NodeFilter.SHOW_TEXT);
+      for (let text; (text = texts.nextNode());) {
+        const told = REPORTED[text.nodeValue.trim()];
+        if (told) text.nodeValue = `${told} `;
+      }
+      toast.querySelector("[data-testid=toast-close]")?.setAttribute("aria-label", "关闭");
+    }
+  }).observe(document.documentElement, { childList: true, subtree: true });
+}
 window.vesalius = Object.assign(window.vesalius || {}, {
   // The page's address names the job that Create shows, so that a reload, or the link sent on, shows it again.
   attach(job) {

@@ -16,6 +16,7 @@
     if (!root || root.dataset.ready) return;
     root.dataset.ready = "yes";
     const body = document.createElement("div");
+    body.append(...root.childNodes); // says that the loops are being read, until they are
     const remark = document.createElement("p");
     remark.setAttribute("role", "status");
     remark.className = "loop-remark";

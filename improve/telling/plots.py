@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -14,10 +14,15 @@ Curve = tuple[Sequence[int], Sequence[float], Sequence[float], Sequence[float]]
 """Rounds, values, and the ends of their intervals."""
 
 
-def rounds_svg(curve: Curve, *, title: str, better: str, percent: bool, refused: Sequence[int]) -> str:
+def rounds_svg(
+    curve: Curve, *, title: str, better: str, percent: bool, refused: Sequence[int],
+    told: Callable[[str], str] | None = None,
+) -> str:  # fmt: skip
     """A number over rounds with its band. better: which way it counts, in a word, or "". refused: rounds that were
-    rolled back, marked with a cross."""
-    figure, axes = _axes(title)
+    rolled back, marked with a cross. told: tells words in another language; they are written as text then, and not
+    drawn, for the reader's machine has the letters and matplotlib's font may not."""
+    say = told or str
+    figure, axes = _axes(say(title))
     rounds, scale = curve[0], 100 if percent else 1
     values, lows, highs = ([scale * v for v in row] for row in curve[1:])
     axes.plot(rounds, values, marker="o", color=INK, linewidth=2)
@@ -27,11 +32,12 @@ def rounds_svg(curve: Curve, *, title: str, better: str, percent: bool, refused:
         [rounds[i] for i in back], [values[i] for i in back], linestyle="", marker="x", markersize=12,
         markeredgewidth=2.5, color=SEEN,
     )  # fmt: skip
-    _rounds(axes, rounds)
-    axes.set_ylabel(", ".join(["per cent"] * percent + [f"{better} is better"] * bool(better)), fontsize=11)
+    _rounds(axes, rounds, say("round"))
+    words = ["per cent"] * percent + [f"{better} is better"] * bool(better)
+    axes.set_ylabel(say(", ".join(words)), fontsize=11)
     if not percent:
         axes.ticklabel_format(axis="y", useOffset=False)
-    return _as_text(figure)
+    return _as_text(figure, fonts="path" if told is None else "none")
 
 
 def gamed_svg(liked: Curve, seen: Curve, seen_told: str) -> str:
@@ -72,17 +78,20 @@ def _axes(title: str) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _rounds(axes: Any, rounds: Sequence[int]) -> None:
+def _rounds(axes: Any, rounds: Sequence[int], told: str = "round") -> None:
     axes.set_xticks(rounds, [str(r) for r in rounds])
     axes.set_xlim(min(rounds) - 0.3, max(rounds) + 0.3)
-    axes.set_xlabel("round", fontsize=11)
+    axes.set_xlabel(told, fontsize=11)
 
 
-def _as_text(figure: Any) -> str:
-    from matplotlib import pyplot
+def _as_text(figure: Any, *, fonts: str = "path") -> str:
+    from matplotlib import pyplot, rc_context
 
     buffer = BytesIO()
-    with warnings.catch_warnings():  # a script that the font lacks is no matter for the reader
+    with (
+        warnings.catch_warnings(),
+        rc_context({"svg.fonttype": fonts}),
+    ):  # a script that the font lacks is no matter for the reader
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     pyplot.close(figure)

@@ -18,8 +18,8 @@ MOST_STRATA = 200
 ACCEPTED = "accepted"
 
 
-def refusal_tables(path: Path) -> list[Table]:
-    """Refusals of a round by gate, with the reason of one."""
+def refusal_tables(path: Path, *, most: int = 120) -> list[Table]:
+    """Refusals of a round by gate, with the reason of one, of which so many characters are shown."""
     counts, reasons = Counter[str](), dict[str, str]()
     for row in read_rows(path / "verdicts.jsonl"):
         gate = ACCEPTED if row["reason"] is None else gate_of(row["reason"])
@@ -28,7 +28,7 @@ def refusal_tables(path: Path) -> list[Table]:
             reasons.setdefault(gate, row["reason"].partition(": ")[2] or row["reason"])
     total = counts.total()
     rows = [
-        [gate, str(count), f"{count / total:.0%}", shortened(reasons.get(gate, ""), 120)]
+        [gate, str(count), f"{count / total:.0%}", shortened(reasons.get(gate, ""), most)]
         for gate, count in counts.most_common()
     ]
     return [Table(head=("gate", "samples", "share", "for one of them"), rows=rows)] if rows else []

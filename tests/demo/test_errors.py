@@ -13,6 +13,7 @@ import pytest
 from fastapi import HTTPException
 
 from vesalius.demo import DemoConfig
+from vesalius.demo.cases.case import Case
 from vesalius.demo.checking.check_rates import _held_out
 from vesalius.demo.compare import ladders
 from vesalius.demo.create import choices
@@ -26,6 +27,7 @@ from vesalius.demo.rating.routes import answered
 from vesalius.demo.server import check_port
 from vesalius.demo.store import accounts
 from vesalius.demo.store.accounts import LOCAL, Account
+from vesalius.demo.store.cases import find_cases, save_case
 from vesalius.demo.store.schema import Store
 from vesalius.demo.tabs.cases_api import taken_in
 from vesalius.demo.tabs.compare import _number
@@ -151,6 +153,16 @@ def test_accounts_that_cannot_be_are_named(desk: Desk) -> None:
     for ask in (accounts.find_account, accounts.remove_account):
         with pytest.raises(ValueError, match="there is no account 'nobody'"):
             ask(desk.store, "nobody")
+
+
+def test_who_works_without_a_login_may_be_given_a_password_and_stays_an_owner(desk: Desk) -> None:
+    case = save_case(desk.store, accounts.LOCAL, Case(title="Made before there was a login"))
+    assert accounts.enter(desk.store, accounts.LOCAL, "a long password") is None
+    accounts.add_account(desk.store, Account(name=accounts.LOCAL, role="rater", level="fellow"), "a long password")
+    secret = accounts.enter(desk.store, accounts.LOCAL, "a long password") or ""
+    found = accounts.find_account(desk.store, accounts.account_of_session(desk.store, secret) or "")
+    assert (found.name, found.role, found.level) == ("local", "owner", "fellow")
+    assert [c.id for c in find_cases(desk.store, found.name)] == [case.id]
 
 
 def test_orders_that_are_too_long_are_told() -> None:

@@ -261,3 +261,19 @@ def test_a_page_begins_with_a_seed_of_its_own_unless_somebody_was_faster(browser
     assert all(0 <= seed < SHORT_SEED for seed in drawn)
     assert page.evaluate(f"({first_seed(7)})(8)") == 8
     page.close()
+
+
+def test_in_chinese_an_error_is_headed_in_chinese_and_a_warning_of_other_words_goes(
+    told: Any, browser: Browser
+) -> None:
+    page = opened(browser, told.url, locale="zh-CN")
+    prompt, warning = page.locator("#create-prompt textarea"), page.locator("#create-warning")
+    prompt.fill("胸部CT，左肺结节，zyxoma。")
+    page.locator("#create-draw").click()
+    warning.get_by_text("zyxoma").wait_for()
+    prompt.fill("沙发上的一只猫")
+    prompt.press("x")  # gradio hears keys
+    warning.get_by_text("zyxoma").wait_for(state="detached")
+    page.locator("#create-draw").click()
+    page.locator(".toast-body", has_text="描述中没有说明成像方式").get_by_text("未能完成").wait_for()
+    page.context.close()

@@ -38,6 +38,17 @@ def test_the_finding_that_was_asked_for_is_the_right_choice() -> None:
     assert "Chest CT with a mass" in question.explanation
 
 
+def test_in_chinese_the_choices_are_chinese_too() -> None:
+    check = Check(attribute="finding", asked="mass", seen="none", said="no", checker="witness")
+    picture = a_picture("Chest CT with a pneumothorax.", checks=(check,))
+    (question,) = questions_of([picture], SUPPORT, "zh")
+    assert question.choices[question.right[0]] == "气胸"
+    assert {"肺结节", "占位性病变"} < set(question.choices)
+    assert question.text == "此CT图像显示什么？"
+    assert "见证网络" in question.explanation
+    assert "肺结节" in distractors(SUPPORT, "CT", ["mass"], "zh")
+
+
 def test_the_right_choice_is_not_always_at_one_place() -> None:
     pictures = [a_picture("Chest CT with a mass.", f"p{i}") for i in range(20)]
     assert len({q.right for q in questions_of(pictures, SUPPORT, "en")}) > 2

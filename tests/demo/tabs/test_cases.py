@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
 
 from vesalius.demo import DemoConfig, board
+from vesalius.demo.cases.case import Case
 from vesalius.demo.cases.routes import KINDS
+from vesalius.demo.page import Desk
 from vesalius.demo.store.accounts import Account, add_account, enter
-from vesalius.demo.store.cases import delete_case, find_cases
+from vesalius.demo.store.cases import delete_case, find_cases, keep_draft, save_case
 from vesalius.demo.tabs import create
+from vesalius.demo.tabs.cases import Actions
+from vesalius.demo.tabs.cases_layout import lay_out
 from vesalius.demo.tabs.cases_words import WORDS
 
 
@@ -65,6 +70,29 @@ def test_a_script_makes_finds_copies_exports_and_deletes_a_case(served: Any, pic
     assert client.predict(id=copy["id"], api_name="/delete_case") == copy["id"]
     with pytest.raises(Exception, match="no longer here, or is someone else's"):
         client.predict(id=copy["id"], api_name="/case")
+
+
+def test_a_draft_is_offered_in_the_list_and_not_beside_the_case_that_is_open(desk_of: Callable[..., Desk]) -> None:
+    desk = desk_of(rate=(), real=())
+    with gr.Blocks():
+        desk.links = {"to_case": gr.Textbox()}
+        editor, _ = lay_out(desk)
+    actions = Actions(desk, editor)
+
+    def offered(**written: str) -> bool:
+        values = [written.get(name, "") for name in ("id", "seen", "images", *editor.fields)]
+        told = actions.enter("", "", "", False, None, *values)  # type: ignore[arg-type]
+        hidden = actions.hide("", "", "", False, None, *values)  # type: ignore[arg-type]
+        assert hidden[editor.draft]["visible"] == told[editor.draft]["visible"]
+        return bool(told[editor.draft]["visible"])
+
+    assert not offered()
+    keep_draft(desk.store, "local", Case(title="Zyxoma"), seen=0.0)
+    assert offered()
+    assert not offered(title="Zyxoma")
+    kept = save_case(desk.store, "local", Case(title="Another"))
+    keep_draft(desk.store, "local", kept, seen=kept.updated)
+    assert not offered(id=kept.id, title="Another")
 
 
 def test_what_is_no_export_is_told(served: Any) -> None:

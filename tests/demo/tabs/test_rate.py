@@ -167,6 +167,20 @@ def test_a_teacher_puts_pictures_of_their_own_to_rating_and_takes_them_back(page
     assert post(page, "/rate/next")["why"] == "nothing"
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"), [({}, "some are real"), ({"real": ()}, "All pictures"), ({"real_share": 0.0}, "All pictures")]
+)
+def test_a_rater_is_told_of_real_images_only_where_some_come(
+    page_of: PageOf, changes: dict[str, Any], told: str
+) -> None:
+    _, page = page_of(**changes)
+    words = page.get("/rate/opening").json()["words"]
+    assert told in words["lead"]
+    label = "Synthetic: not for diagnosis" if changes else "Synthetic or real: not for diagnosis"
+    assert words["label"] == label
+    assert label.lower() in words["alt"].lower()
+
+
 def test_a_folder_that_is_none_is_told_at_the_start_and_one_that_vanished_to_the_owner(
     page_of: PageOf, drawn: Path, tmp_path: Path
 ) -> None:
