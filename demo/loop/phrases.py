@@ -24,7 +24,7 @@ SOURCES = {
 WRONG = {
     "little contrast": "对比度过低",
     "harsh contrasts": "对比度过高",
-    "more of it is pure black": "纯黑区域过多",
+    "more of it is black": "黑色区域过多",
     "more of it is pure white": "纯白区域过多",
     "its darkest parts are too bright": "最暗处过亮",
     "its brightest parts are too dark": "最亮处过暗",
@@ -113,7 +113,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         rf"(?P<told>{_WRONG}): (?P<kind>.+) {_LIMIT} less\)",
         "{told}：{kind}（{value}；{share} % 以上的真实{family}图像不高于 {limit}）",
     ),
-    (r"(?:: (?P<kind>.+) )?could not be computed", "无法计算{kind}"),
+    (r"'(?P<kind>.+)' could not be computed", "无法计算{kind}"),
     (r"no held-out real (?P<family>.+) images to compare with", "没有可供比较的留出真实{family}图像"),
     (r"is (?P<size>.+) pixels, and was drawn at (?P<drawn>.+)", "为 {size} 像素，而生成时为 {drawn}"),
     (r"is of mode (?P<mode>.+); expected .+", "图像模式为 {mode}，不受支持"),

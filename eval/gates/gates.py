@@ -67,7 +67,7 @@ _SIDE = "agrees better with the other side"
 RULES: dict[str, Rule] = {
     "contrast": _pixels("both", 10, low="little contrast", high="harsh contrasts"),
     "black": _pixels("high", 0.05, high="more of it is black"),
-    "white": _pixels("high", 0.05, high="more of it is white"),
+    "white": _pixels("high", 0.05, high="more of it is pure white"),
     "darkest": _pixels("high", 15, high="its darkest parts are too bright"),
     "brightest": _pixels("low", 15, low="its brightest parts are too dark"),
     "roughness": _pixels("high", 0.05, high="noisier"),
@@ -334,7 +334,7 @@ def objection(name: str, value: float, limits: Mapping[str, Limit], modality: st
     if name == "words" and value < 0:
         return "could not be searched for writing"
     if math.isnan(value):
-        return f"{_about(name)} could not be computed"
+        return f"'{name}' could not be computed"
     if (limit.least is not None and value < limit.least) or (name == "contrast" and value < BLANK):
         return f"{rule.low}{_about(name)} ({_told(value)}; {_by(limit, modality)} {_told(limit.least)} or more)"
     if limit.most is not None and value > limit.most:

@@ -19,8 +19,8 @@ from vesalius.models.networks.judge import Judge
 
 Scores = dict[str, float]
 FAINT = 8
-"""Grey levels that nobody tells from black, or white: the air around a patient holds noise in what a scanner wrote, and
-none in what a network drew."""
+"""Grey levels that nobody tells from black: the air around a patient holds noise in what a scanner wrote, and none in
+what a network drew. White is pure, or tissue whose contrast was torn up would be within the glass of a bright slide."""
 MEASURES = ("contrast", "black", "white", "darkest", "brightest", "roughness", "colour", "hu_low", "hu_high")
 """What is measured of the pixels themselves, see `measure_pixels`."""
 
@@ -82,7 +82,7 @@ class JudgeReading:
 
     def __init__(self, judge: Judge) -> None:
         self.judge, self.image_size = judge, judge.config.image_size
-        self.digest = f"{judge.digest}, {', '.join(MEASURES)}, within borders, faint {FAINT}"
+        self.digest = f"{judge.digest}, {', '.join(MEASURES)}, within borders, black to {FAINT}"
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         return torch.cat([measure_pixels(images), *self.judge.look(images)], 1)
@@ -99,7 +99,7 @@ def measure_pixels(images: torch.Tensor) -> torch.Tensor:
     """uint8 [N, 3, H, W] as a model sees them -> float32 [N, len(MEASURES)], of what lies within their even borders.
 
     contrast         standard deviation of the luminance, 0 to 127: a blank picture is near 0
-    black, white     shares of the pixels that are black or white, or within `FAINT` of it, 0 to 1: clipped or saturated
+    black, white     shares of the pixels that are within `FAINT` of black, and that are white: dark or saturated
     roughness        deviation of the pixels from the mean of 3 x 3, as a share of the contrast: noise is near 1
     colour           mean distance of the greatest and the least channel, 0 to 255: 0 in grey
     hu_low, hu_high  0.5th and 99.5th percentile in Hounsfield units, if the channels are the three windows of CT
@@ -133,8 +133,7 @@ def _measure(pixels: torch.Tensor) -> torch.Tensor:
         lung + lung_width * (end / 255 - 0.5) if end < 255 else bone + bone_width * ((end - 255) / 255 - 0.5)
         for end in ends
     ]
-    ends_of_grey = (grey <= FAINT).float().mean(), (grey >= 255 - FAINT).float().mean()
-    means = [*ends_of_grey, (pixels.amax(0) - pixels.amin(0)).mean()]
+    means = [(grey <= FAINT).float().mean(), (grey >= 254).float().mean(), (pixels.amax(0) - pixels.amin(0)).mean()]
     black, white, colour = (float(mean) for mean in means)
     contrast, rough = float(grey.std(correction=0)), float(roughness_of(grey))
     return torch.tensor([contrast, black, white, darkest, brightest, rough, colour, *hu])

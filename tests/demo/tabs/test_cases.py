@@ -27,12 +27,13 @@ from vesalius.demo.tabs.cases_words import WORDS
 
 @pytest.fixture
 def picture(served: Any, keep_picture: Any) -> Iterator[Any]:
-    """A picture in the shared demo, which is left without cases and pictures of noise."""
-    yield keep_picture(served.desk.store)
+    """A picture in the shared demo of which no other has the bytes; it and all cases are gone afterwards."""
+    picture = keep_picture(served.desk.store, seed=9041)
+    yield picture
     for case in find_cases(served.desk.store, "local"):
         delete_case(served.desk.store, "local", case.id)
     with served.desk.store.write() as db:
-        db.execute("DELETE FROM pictures WHERE job = 'noise'")
+        db.execute("DELETE FROM pictures WHERE id = ?", [picture.id])
 
 
 def test_a_script_makes_finds_copies_exports_and_deletes_a_case(served: Any, picture: Any, tmp_path: Path) -> None:
