@@ -23,6 +23,7 @@ from vesalius.cli.main import DONE, USAGE, main
 from vesalius.cli.usefulness import usefulness
 from vesalius.data.images.image import Uint8, png_bytes
 from vesalius.data.phantoms.phantom import draw_phantom
+from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import Finding, Record, load_records, write_dataset
 from vesalius.eval.usefulness.classifiers import open_classifier
 from vesalius.eval.usefulness.config import UsefulnessConfig
@@ -291,7 +292,8 @@ def test_a_callable_from_python_is_a_classifier(real: Path, fresh: Path, tmp_pat
 
 
 def test_masks_are_outlined(phantoms: Path, tmp_path: Path) -> None:
-    config = quick(phantoms, phantoms, tmp_path / "out", task="segmentation", ratios=(0.5,), modality=("CT",))
+    others = write_phantoms(PhantomConfig(num=60, seed=900, size=32, out=tmp_path / "others", json=True))
+    config = quick(others, phantoms, tmp_path / "out", task="segmentation", ratios=(0.5,), modality=("CT",))
     result = measure_usefulness(config)
     assert result["metric"] == "dice"
     for row in result["regimes"][0]["arms"]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
 from vesalius.data.record import Finding, Record, load_records, write_dataset
@@ -76,7 +77,8 @@ def test_accepted_samples_are_measured_on_the_deciding_half_alone(
     records = []
     for number, (source, origin) in enumerate(material.train[:20]):
         name = f"train/images/{number}.png"
-        (accepted / name).write_bytes((source / origin.file_name).read_bytes())
+        with Image.open(source / origin.file_name) as image:
+            image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(accepted / name)
         records.append(
             Record(
                 file_name=name, text=origin.text, modality=origin.modality, findings=origin.findings, split="train",
