@@ -22,8 +22,7 @@ import torch
 from vesalius.cli.main import DONE, USAGE, main
 from vesalius.cli.usefulness import usefulness
 from vesalius.data.images.image import Uint8, png_bytes
-from vesalius.data.phantoms.phantom import draw_phantom
-from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
+from vesalius.data.phantoms.phantom import PhantomConfig, draw_phantom, write_phantoms
 from vesalius.data.record import Finding, Record, load_records, write_dataset
 from vesalius.eval.usefulness.classifiers import open_classifier
 from vesalius.eval.usefulness.config import UsefulnessConfig
