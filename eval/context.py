@@ -70,7 +70,7 @@ def open_folders(config: EvalConfig, parts: Collection[str], *, needs_train: boo
     if not real:
         raise ValueError(
             f"{config.real}: split '{config.split}' has no images of {', '.join(sorted(modalities))}, "
-            "which the samples are of"
+            "which the samples are of; give another --real or --split"
         )
     trained = config.train or config.real
     try:

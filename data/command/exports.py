@@ -32,6 +32,9 @@ def homes_of(stage: str) -> dict[str, str]:
     spec = importlib.util.find_spec(stage)
     source = spec.loader.get_source(stage) if spec and spec.loader else None  # type: ignore[attr-defined]
     if source is None:
-        raise ImportError(f"{stage}: its source is not installed, and says what it exports", name=stage)
+        raise ImportError(
+            f"{stage}: its source is not installed, and says what it exports; install vesalius with its .py files",
+            name=stage,
+        )
     shown = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom))
     return {name.asname: node.module for node in shown if node.module for name in node.names if name.asname}

@@ -182,7 +182,8 @@ class Listed:
             self._asks.setdefault(names[0], []).append(ask)
         self.notes += [f"{path.name}: {counted(num, 'prompt')} {why}" for why, num in sorted(left_out.items())]
         if not self._asks:
-            raise ValueError(f"--prompts {path}: holds no prompt that a round may ask for ({'; '.join(self.notes)})")
+            why = "; ".join(self.notes)
+            raise ValueError(f"--prompts {path}: holds no prompt that a round may ask for ({why}); give another file")
         for stratum, own in sorted(self._asks.items()):
             self.groups[stratum] = Group(
                 modality=own[0].modality, wider=wider[stratum], most=REPEATS * len(own), listed=len(own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -255,6 +256,19 @@ def test_an_evaluation_of_nothing_or_of_changed_samples_is_refused(
     (copied / samples[0].file_name).write_bytes((copied / samples[1].file_name).read_bytes())
     with pytest.raises(ValueError, match="was changed since it was drawn; run its `vesalius generate` line again"):
         check_folders(config, samples)
+
+
+def test_real_images_of_other_modalities_than_the_samples_are_refused(
+    phantoms: Path, copied: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(phantoms, tmp_path / "other")
+    write_dataset(other, [dataclasses.replace(r, modality="fundus") for r in load_records(phantoms)])
+    config = EvalConfig(samples=copied, real=other, out=tmp_path / "out", parts=("fidelity",))
+    with pytest.raises(ValueError, match="other: split 'test' has no images of .*which the samples are of; give"):
+        open_folders(config, ["fidelity"], needs_train=True)
+    config = dataclasses.replace(config, real=phantoms, train=other)
+    with pytest.raises(ValueError, match="other: no training images of .* to search for copies; give another --train"):
+        open_folders(config, ["fidelity"], needs_train=True)
 
 
 def test_samples_of_several_models_are_not_asked_for_their_members() -> None:

@@ -39,3 +39,11 @@ def test_a_stage_is_imported_without_what_it_exports() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     ours = {"vesalius", *(f"vesalius.{s}" for s in stages), "vesalius.data.command", "vesalius.data.command.exports"}
     assert {name for name in ast.literal_eval(told) if not name.startswith("_")} == ours
+
+
+def test_a_stage_without_its_source_is_named() -> None:
+    with pytest.raises(
+        ImportError, match="vesalius.nowhere: its source is not installed.*; install vesalius"
+    ) as caught:
+        homes_of("vesalius.nowhere")
+    assert caught.value.name == "vesalius.nowhere"

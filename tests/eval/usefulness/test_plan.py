@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from vesalius.data.phantoms.phantom import PhantomConfig, write_phantoms
-from vesalius.data.record import load_records
+from vesalius.data.record import load_records, write_dataset
 from vesalius.eval.usefulness.config import UsefulnessConfig
 from vesalius.eval.usefulness.data import Picture, Pool, Role, read_pool
 from vesalius.eval.usefulness.plan import (
@@ -195,3 +196,16 @@ def test_a_dataset_is_no_sample_of_itself(phantoms: Path, tmp_path: Path) -> Non
     told = rf"all {num} images that would be its samples are training images of .*; give a samples folder of `vesalius"
     with pytest.raises(ValueError, match=told):
         read_pool(dataclasses.replace(config, label="modality"))
+
+
+def test_samples_without_masks_and_datasets_without_synthetic_records_are_refused(
+    samples: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    config = UsefulnessConfig(samples=samples, real=phantoms, out=tmp_path / "out", size=16, json=True)
+    outlined = dataclasses.replace(config, task="segmentation", modality=("CT",))
+    with pytest.raises(ValueError, match="samples: samples have no masks; give a dataset whose synthetic records do"):
+        read_pool(outlined)
+    photographed = shutil.copytree(phantoms, tmp_path / "real")
+    write_dataset(photographed, [dataclasses.replace(r, origin="real") for r in load_records(phantoms)])
+    with pytest.raises(ValueError, match="real: its training split holds no synthetic record; give a samples folder"):
+        read_pool(dataclasses.replace(config, samples=photographed))

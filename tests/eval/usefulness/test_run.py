@@ -268,6 +268,7 @@ def test_a_file_that_is_no_python_is_told(tmp_path: Path) -> None:
     [
         ("1 / 0", r"mine\.py:train': ZeroDivisionError in .*mine\.py, line 1: division by zero; mend it"),
         ("def train(i, l, v, w, seed):\n    raise KeyError(7)", r"KeyError in .*mine\.py, line 2: 7; mend it"),
+        ("train = lambda *told: 7", r"mine\.py:train.*: returned int; expected a function images -> predictions"),
         ("train = lambda i, l, v, w, seed: lambda x: x.no", r"AttributeError in .*mine\.py, line 1: .*no"),
     ],
 )

@@ -218,3 +218,13 @@ def test_what_cannot_be_fused_is_refused(make_adapter: MakeAdapter, tiny_base: P
     with pytest.raises(ValueError, match=r"no adapter\.json that names its base; give --base"):
         fuse(run, tmp_path / "base")
     assert not fuse(run, tmp_path / "base", base=str(tiny_base), dry_run=True).path.exists()
+
+
+def test_a_blend_for_another_base_is_refused_by_name(
+    make_adapter: MakeAdapter, tiny_base: Path, tmp_path: Path
+) -> None:
+    told = {"base_digest": "0" * 64}
+    one, two = make_adapter("one", card=told), make_adapter("two", seed=1, card=told)
+    with pytest.raises(ValueError, match=r"one.*trained on base .*\(000000000000\), not on .*; give its own --base"):
+        merge(one, two, out=tmp_path / "blend", base=str(tiny_base))
+    assert not (tmp_path / "blend").exists()
