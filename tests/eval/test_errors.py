@@ -264,10 +264,10 @@ def test_real_images_of_other_modalities_than_the_samples_are_refused(
     other = shutil.copytree(phantoms, tmp_path / "other")
     write_dataset(other, [dataclasses.replace(r, modality="fundus") for r in load_records(phantoms)])
     config = EvalConfig(samples=copied, real=other, out=tmp_path / "out", parts=("fidelity",))
-    with pytest.raises(ValueError, match="other: split 'test' has no images of .*which the samples are of; give"):
+    with pytest.raises(ValueError, match=r"other: split 'test' has no images of .*which the samples are of; give"):
         open_folders(config, ["fidelity"], needs_train=True)
     config = dataclasses.replace(config, real=phantoms, train=other)
-    with pytest.raises(ValueError, match="other: no training images of .* to search for copies; give another --train"):
+    with pytest.raises(ValueError, match=r"other: no training images of .* to search for copies; give another --train"):
         open_folders(config, ["fidelity"], needs_train=True)
 
 

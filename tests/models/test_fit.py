@@ -116,5 +116,5 @@ def test_a_dry_run_tells_what_the_run_would(tiny_base: Path, make_adapter: MakeA
 def test_an_adapter_of_which_no_layer_is_in_the_base_is_told_before(tiny_base: Path, make_adapter: MakeAdapter) -> None:
     path = make_adapter() / "adapter" / "adapter_model.safetensors"
     save_file({name.replace("attn", "other"): t for name, t in load_file(path).items() if "attn" in name}, path)
-    with pytest.raises(ValueError, match="adapter: does not fit base .* has none of its layers; give its own --base"):
+    with pytest.raises(ValueError, match=r"adapter: does not fit base .* has none of its layers; give its own --base"):
         check_adapters(str(tiny_base), parse_adapters(path.parents[1]))

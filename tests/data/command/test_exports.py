@@ -43,7 +43,7 @@ def test_a_stage_is_imported_without_what_it_exports() -> None:
 
 def test_a_stage_without_its_source_is_named() -> None:
     with pytest.raises(
-        ImportError, match="vesalius.nowhere: its source is not installed.*; install vesalius"
+        ImportError, match=r"vesalius.nowhere: its source is not installed.*; install vesalius"
     ) as caught:
         homes_of("vesalius.nowhere")
     assert caught.value.name == "vesalius.nowhere"

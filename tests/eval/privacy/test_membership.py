@@ -137,3 +137,11 @@ def test_too_few_images_are_refused_with_their_number(
         infer_membership(
             generator, PictureGroup(images=few.images, texts=few.texts[:8], modalities=["MRI"] * 9), few, quiet=True
         )
+
+
+def test_a_base_whose_loss_is_no_number_is_told_by_the_text(tiny_base: Path) -> None:
+    base = open_base(str(tiny_base))
+    base.pipeline.unet.conv_out.bias.data.fill_(float("nan"))
+    pictures = torch.zeros(1, 3, base.image_size, base.image_size, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="the base's loss of 'Brain MRI' is not finite; look whether base and adapter"):
+        losses(base, pictures, ["Brain MRI"], quiet=True)

@@ -203,7 +203,7 @@ def test_samples_without_masks_and_datasets_without_synthetic_records_are_refuse
 ) -> None:
     config = UsefulnessConfig(samples=samples, real=phantoms, out=tmp_path / "out", size=16, json=True)
     outlined = dataclasses.replace(config, task="segmentation", modality=("CT",))
-    with pytest.raises(ValueError, match="samples: samples have no masks; give a dataset whose synthetic records do"):
+    with pytest.raises(ValueError, match=r"samples: samples have no masks; give a dataset whose synthetic records do"):
         read_pool(outlined)
     photographed = shutil.copytree(phantoms, tmp_path / "real")
     write_dataset(photographed, [dataclasses.replace(r, origin="real") for r in load_records(phantoms)])

@@ -70,3 +70,10 @@ def test_what_lies_outside_a_mask_stays_where_it_is_watched(generator: Generator
     watched = generator.draw_all([request], steps=4, watch=lambda progress: told.append(progress.number))
     assert np.array_equal(plain, next(watched)[1].image)
     assert told == [*range(1, len(told) + 1)] != []
+
+
+def test_a_base_that_draws_no_numbers_is_told_by_the_prompt(tiny_base: Path) -> None:
+    spoilt = Generator(str(tiny_base), device="cpu")
+    spoilt.base.pipeline.unet.conv_out.bias.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match=r"prompt 'Chest CT with a nodule .*not numbers; lower --guidance, or look"):
+        list(spoilt.draw_all(REQUESTS[:1], steps=1))
