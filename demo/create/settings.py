@@ -131,6 +131,10 @@ def order_of_upload(path: Path) -> tuple[Order, dict[str, Any]]:
         )
     try:
         return recalled(path)
+    except Refusal as error:  # a whole recipe, of what is not drawn here
+        raise Refusal(
+            f"The recipe of this picture cannot be drawn here: {error}", f"此处无法重现该图像的设置：{error.chinese}"
+        ) from None
     except ValueError:
         raise Refusal(
             "This PNG carries no Vesalius recipe. Choose a picture that was drawn here, as it was downloaded: other "
