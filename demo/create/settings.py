@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from vesalius.data.modality import MODALITIES
-from vesalius.demo.orders import MAX_SEED, MAX_TEXT, SHORT_SEED, Order, asks_of, recalled
+from vesalius.demo.orders import MAX_TEXT, SHORT_SEED, Order, asks_of, recalled
 from vesalius.demo.page import Language, Model, Words, say, text_within
 from vesalius.demo.sentences import Refusal, name_of
 from vesalius.demo.terms import term
@@ -130,16 +130,14 @@ def order_of_upload(path: Path) -> tuple[Order, dict[str, Any]]:
             f"该图像为 {width} x {height} 像素；最多读取 {MAX_EDGE} x {MAX_EDGE}",
         )
     try:
-        order, recipe = recalled(path)
+        return recalled(path)
+    except Refusal as error:  # a whole recipe, of what is not drawn here
+        raise Refusal(
+            f"The recipe of this picture cannot be drawn here: {error}", f"此处无法重现该图像的设置：{error.chinese}"
+        ) from None
     except ValueError:
         raise Refusal(
             "This PNG carries no Vesalius recipe. Choose a picture that was drawn here, as it was downloaded: other "
             "programs leave the recipe out when they save",
             "该 PNG 不含 Vesalius 设置。请选择在此处生成并下载的原始图像：其他程序保存时会丢掉设置",
         ) from None
-    if order.asks[0].seed > MAX_SEED:
-        raise Refusal(
-            "The seed of this picture's recipe is larger than any that is drawn here",
-            "该图像设置中的种子大于此处可用的任何种子",
-        )
-    return order, recipe

@@ -185,7 +185,10 @@ def _image(archive: zipfile.ZipFile, row: Any) -> _Read:
                 f"{name}：不是带有 Vesalius 设置的 PNG，无法确认是合成图像",
             ) from error
         if sample.synthetic is not True:
-            raise Refusal(f"{name}: does not say that it is synthetic", f"{name}：未标明是合成图像")
+            raise Refusal(
+                f"{name}: does not say that it is synthetic; take it out of the case, and export the case again",
+                f"{name}：未标明是合成图像；请将其从病例中移除，然后重新导出",
+            )
         deep = None
         if isinstance(units, str):
             path.write_bytes(_entry(archive, units))
@@ -196,12 +199,16 @@ def _image(archive: zipfile.ZipFile, row: Any) -> _Read:
                     f"{units[:100]}: holds no Hounsfield units", f"{units[:100]}：不含亨氏单位（HU）"
                 ) from error
             if values.shape != array.shape[:2]:
-                raise Refusal(f"{units[:100]}: is of another size than {name}", f"{units[:100]}：与 {name} 尺寸不同")
+                raise Refusal(
+                    f"{units[:100]}: is of another size than {name}; export the case again",
+                    f"{units[:100]}：与 {name} 尺寸不同；请重新导出病例",
+                )
             deep = hu_png(values, recipe_texts(sample.recipe()))
     if max(array.shape) > MOST_SIDE:
         raise Refusal(
-            f"{name}: has more than {MOST_SIDE} pixels a side, which is more than a case's picture",
-            f"{name}：边长超过 {MOST_SIDE} 像素，病例图像不能这么大",
+            f"{name}: has more than {MOST_SIDE} pixels a side, which is more than a case's picture; take it out of "
+            "the case, and export the case again",
+            f"{name}：边长超过 {MOST_SIDE} 像素，病例图像不能这么大；请将其从病例中移除，然后重新导出",
         )
     spacing = row.get("spacing")
     return _Read(

@@ -178,7 +178,7 @@ def ticket_png(desk: Desk, account: Account, ticket: str, place: int) -> bytes:
     """The picture of a ticket, of a pair's the first (0) or second (1). ValueError where it is another's, or gone."""
     turn = find_turn(desk.store, rater_key_of(desk.store, account, ticket), ticket)
     if place >= len(turn.sha256):
-        raise Refusal("This ticket has one picture", "该评分编号只有一幅图像")
+        raise Refusal("This ticket has one picture; reload the page", "该评分编号只有一幅图像；请重新载入页面")
     picture = open_pool(desk.config, desk.store).find(turn.sha256[place])
     if picture is None:
         raise Refusal("This picture was taken away; reload the page", "该图像已被移除；请重新载入页面")

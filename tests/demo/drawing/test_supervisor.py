@@ -140,6 +140,22 @@ def test_a_second_server_on_one_store_is_refused_in_a_sentence(config: DemoConfi
         supervisor.ready()
 
 
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ('{"error": "base: holds no model; choose another --base"}', "base: holds no model; choose another --base"),
+        ("", "the drawing process ended before it could draw; see above"),
+    ],
+)
+def test_a_worker_that_opens_no_model_says_why_and_its_store_is_free_again(
+    config: DemoConfig, says: str, told: str
+) -> None:
+    silent = (sys.executable, "-I", "-S", "-c", f"print({says!r}, end='')")
+    for _ in range(2):
+        with Supervisor(config, silent) as supervisor, pytest.raises(ValueError, match=f"^{told}$"):
+            supervisor.ready()
+
+
 def test_a_server_that_ends_leaves_its_job_to_be_continued(config: DemoConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRIBBLE_SECONDS", "0.1")
     store = Store(config.store)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vesalius.data.images.image import read_hu
-from vesalius.demo.export.archive import archive_bytes, take_in, zipped
+from vesalius.data.hounsfield import hu_png
+from vesalius.data.images.image import png_bytes, read_hu
+from vesalius.demo.export.archive import MOST_SIDE, archive_bytes, take_in, zipped
 from vesalius.demo.export.sheet import sheet_of
 from vesalius.demo.store.cases import find_cases
 from vesalius.demo.store.pictures import file_of, find_picture, pictures_of
@@ -88,6 +89,28 @@ def test_what_is_no_case_is_told_in_a_sentence_and_nothing_is_kept(kept_case: An
             take_in(kept_case.store, "eve", put(tmp_path, content))
     assert pictures_of(kept_case.store, "eve") == []
     assert find_cases(kept_case.store, "eve") == []
+
+
+def test_what_is_wrong_with_a_picture_is_told_with_its_name_and_what_to_do(kept_case: Any, tmp_path: Path) -> None:
+    good, recipe = whole(kept_case), kept_case.pictures[0].sample.recipe()
+    nameless = {**json.loads(zipfile.ZipFile(BytesIO(good)).read("case.json")), "images": [{"caption": "Axial"}]}
+    small, wide = np.zeros((8, 8, 1), np.uint8), np.zeros((1, MOST_SIDE + 1, 1), np.uint8)
+    files = {
+        "case.json names an image without its file; export": {"case.json": json.dumps(nameless).encode()},
+        "images/01.png: does not say that it is synthetic; take it out": {
+            "images/01.png": png_bytes(small, {**recipe, "synthetic": False})
+        },
+        "images/03-hounsfield.png: is of another size than images/03.png; export": {
+            "images/03-hounsfield.png": hu_png(np.zeros((8, 8), np.float32))
+        },
+        f"images/01.png: has more than {MOST_SIDE} pixels a side, .* take it out": {
+            "images/01.png": png_bytes(wide, recipe)
+        },
+    }
+    for said, bad in files.items():
+        with pytest.raises(ValueError, match=said):
+            take_in(kept_case.store, "eve", put(tmp_path, changed(good, **bad)))
+    assert pictures_of(kept_case.store, "eve") == []
 
 
 def test_a_bomb_is_not_unpacked(kept_case: Any, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,39 @@ def test_an_address_that_is_none_is_told_without_it(kept_case: Any) -> None:
     with pytest.raises(ValueError, match="is no address of DICOMweb") as told:
         send(kept_case.store, sheet(kept_case), "file:///etc/secret")
     assert "secret" not in str(told.value)
+
+
+class Reluctant(BaseHTTPRequestHandler):
+    """An archive that has nothing, and takes all pictures but one (PS3.18 10.5.3)."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        failed = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0xA700]}}]}}
+        body = json.dumps(failed).encode()
+        self.send_response(202)
+        self.send_header("Content-Type", "application/dicom+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Into no log."""
+
+
+def test_an_archive_that_takes_only_some_pictures_is_told_with_its_reason(kept_case: Any) -> None:
+    pytest.importorskip("dicomweb_client")
+    with HTTPServer(("127.0.0.1", 0), Reluctant) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            with pytest.raises(ValueError, match=r"refused 1 of 3 pictures \(reason A700\); ask those who run it"):
+                send(kept_case.store, sheet(kept_case), f"http://127.0.0.1:{server.server_port}/dicom-web")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_missing_library_is_named_with_its_remedy(kept_case: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from vesalius.demo.quiz.desk import origin_of
 from vesalius.demo.quiz.routes import add_quiz_routes
 from vesalius.demo.routes import add_routes
 from vesalius.demo.store.accounts import LOCAL
+from vesalius.demo.store.pictures import file_of
+from vesalius.demo.store.quizzes import MOST_CHOICES
 from vesalius.demo.store.schema import Store
 
 SECRET = "s" * 32
@@ -178,6 +180,29 @@ def test_one_address_cannot_ask_without_end(desk: Desk, monkeypatch: pytest.Monk
     assert codes == [404, 404, 404, 429, 429]
 
 
+def test_one_address_cannot_start_without_end_and_goes_on_with_what_it_began(
+    desk: Desk, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vesalius.demo.quiz.routes.MOST_STARTS", 1)
+    few = serve(desk)
+    _, path = make(few, pictures)
+    told = [few.put(f"{path}/sittings/{letter * 32}", json={}) for letter in "aba"]
+    assert [t.status_code for t in told] == [200, 429, 200]
+    assert told[1].json() == {"error": "slow"}
+
+
+def test_a_sitting_that_was_not_begun_and_a_picture_that_is_gone_are_unknown(
+    http: Any, desk: Desk, keep_picture: Any
+) -> None:
+    picture = keep_picture(desk.store, seed=9, text=f"Chest CT, {ANSWER}.")
+    _, path = make(http, [picture.id] * 3)
+    assert http.get(f"{path}/picture/0").status_code == 200
+    file_of(desk.store, picture).unlink()
+    for gone in (f"{path}/sittings/{SECRET}", f"{path}/picture/0"):
+        answer = http.get(gone)
+        assert (answer.status_code, answer.json()) == (404, {"error": "unknown"})
+
+
 def test_the_learners_page_is_light_and_loads_nothing_else(http: Any, pictures: list[str]) -> None:
     _, path = make(http, pictures)
     page = http.get(path)
@@ -242,6 +267,8 @@ def test_questions_are_proposed_from_pictures(http: Any, pictures: list[str]) ->
         assert sorted(question["choices"]) == ["cyst", "mass", "nodule"]
         assert question["choices"][question["right"][0]] == "cyst"
     assert http.post("/quizzes/propose", json={"pictures": []}).status_code == 400
+    many = http.post("/quizzes/propose", json={"pictures": pictures, "differential": ["mass"] * MOST_CHOICES})
+    assert (many.status_code, many.json()) == (400, {"error": f"Give at most {MOST_CHOICES - 1} other diagnoses"})
 
 
 def test_a_case_gives_its_pictures_its_diagnosis_and_its_differential(
@@ -257,4 +284,9 @@ def test_a_case_gives_its_pictures_its_diagnosis_and_its_differential(
     questions = http.post("/quizzes/propose", json={"case": "mine"}).json()["questions"]
     assert [(q["picture"], q["explanation"]) for q in questions] == [(pictures[0], "View 0."), (pictures[1], "View 1.")]
     assert all(sorted(q["choices"]) == ["cyst", "mass"] for q in questions)
+    with desk.store.write() as db:
+        hidden = json.dumps({**body, "images": [images[2]]})
+        db.execute("UPDATE cases SET body = ? WHERE id = 'mine'", [hidden])
+    told = http.post("/quizzes/propose", json={"case": "mine"}).json()["error"]
+    assert told == "No picture of this case is shown before its answer; add one to the case"
     assert "no longer here" in http.post("/quizzes/propose", json={"case": "theirs"}).json()["error"]

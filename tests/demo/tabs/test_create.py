@@ -141,6 +141,9 @@ def test_a_png_recalls_its_settings(served: Any, client: Client, drawn: dict[str
     foreign = tmp_path / "foreign.png"
     write_png(foreign, np.zeros((8, 8, 1), np.uint8), {**read_recipe(path), "base_digest": "0" * 64})
     assert "another base" in client.predict(path=handle_file(foreign), api_name="/recall")[-1]
+    write_png(foreign, np.zeros((8, 8, 1), np.uint8), {**read_recipe(path), "steps": 5000})
+    with pytest.raises(AppError, match=r"cannot be drawn here: The number of steps is 5000; expected 1 to"):
+        client.predict(path=handle_file(foreign), api_name="/recall")
 
 
 def test_files_that_recall_nothing_are_refused_and_not_kept(served: Any, client: Client, tmp_path: Path) -> None:

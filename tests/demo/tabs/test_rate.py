@@ -19,7 +19,7 @@ from vesalius.demo import DemoConfig
 from vesalius.demo.page import Desk
 from vesalius.demo.rating.pool import open_pool
 from vesalius.demo.rating.queue import find_turn
-from vesalius.demo.rating.views import WORDS, answer_view, next_view
+from vesalius.demo.rating.views import WORDS, answer_view, next_view, ticket_png
 from vesalius.demo.server import make_app
 from vesalius.demo.store.accounts import Account, add_account, enter, find_account
 from vesalius.demo.store.pictures import add_picture
@@ -99,8 +99,11 @@ def test_a_lost_made_up_or_anothers_ticket_is_refused(page_of: PageOf) -> None:
     assert page.get(told["pictures"][0], headers=clients["anna"]).status_code == 200
     assert page.get(told["pictures"][0], headers=clients["bert"]).status_code == 404
     assert page.get(told["pictures"][0]).status_code == 401
-    for name in ("/rate/made-up.png", f"/rate/{told['ticket']}.3.png", "/rate/%2e%2e%2fstore.db.png"):
+    second = f"/rate/{told['ticket']}.2.png"
+    for name in ("/rate/made-up.png", second, second.replace(".2", ".3"), "/rate/%2e%2e%2fstore.db.png"):
         assert page.get(name, headers=clients["anna"]).status_code == 404
+    with pytest.raises(ValueError, match="This ticket has one picture; reload the page"):
+        ticket_png(desk, find_account(desk.store, "anna"), told["ticket"], 1)
     said = {"ticket": told["ticket"], "said": GOOD}
     stolen = page.post("/rate/answer", json=said, headers=clients["bert"])
     assert stolen.status_code == 400
