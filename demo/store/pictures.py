@@ -121,7 +121,10 @@ def file_of(store: Store, picture: StoredPicture, *, units: bool = False) -> Pat
         raise Refusal("This picture has no Hounsfield units", "该图像没有亨氏单位（HU）数据")
     path = path_of(store, digest)
     if not path.is_file():
-        raise Refusal("The file of this picture is gone from the store's folder", "该图像的文件已不在存储文件夹中")
+        raise Refusal(
+            "The file of this picture is gone from the store's folder; draw the picture again",
+            "该图像的文件已不在存储文件夹中；请重新生成该图像",
+        )
     return path
 
 

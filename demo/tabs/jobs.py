@@ -97,7 +97,7 @@ def build(desk: Desk) -> None:
     def act(wished: str, request: gr.Request) -> str:
         verb, _, job = text_within(wished, 100, "The wish").partition("#")[0].partition(" ")
         if verb not in ("pause", "resume", "retry", "delete"):
-            raise Refusal("This cannot be done with a job", "不能对任务进行此操作")
+            raise Refusal("This cannot be done with a job; reload the page", "不能对任务进行此操作；请重新载入页面")
         return f"<p>{html.escape(_done(desk, teacher_of(desk, request).name, verb, job, language_of(request)))}</p>"
 
     wish.input(plainly(act), inputs=wish, outputs=said, api_visibility="private", show_progress="hidden").then(

@@ -55,3 +55,10 @@ def test_a_second_signal_while_the_server_ends_prints_no_traceback(tmp_path: Pat
     _, errors = server.communicate(timeout=30)
     assert "Traceback" not in errors
     assert server.returncode == 0
+
+
+def test_a_page_for_other_machines_is_not_opened_before_somebody_has_an_account(tmp_path: Path, port: int) -> None:
+    config = DemoConfig(host="0.0.0.0", store=tmp_path / "store", port=port)
+    told = rf"--host 0\.0\.0\.0 lets other machines in, .*`vesalius demo --store {config.store} --add-account NAME`"
+    with pytest.raises(ValueError, match=told):
+        launch(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from vesalius.data.images.image import read_recipe
 from vesalius.demo.compare.ladders import ladder, refusals, start_of
 from vesalius.demo.create.choices import Menu
 from vesalius.demo.orders import MAX_TEXT, Ask, Order
-from vesalius.demo.store.jobs import jobs_of
+from vesalius.demo.store.jobs import claim_job, end_job, jobs_of
 from vesalius.demo.store.pictures import file_of, find_picture
 from vesalius.demo.tabs.compare import EXAMPLE
 
@@ -98,3 +99,20 @@ def test_guidance_of_one_picture_is_bounded_as_an_order_s_is() -> None:
     order = Order(asks=(Ask(prompt=CT, seed=1, guidance=5.0), Ask(prompt=CT, seed=2)), steps=2, guidance=3.0)
     assert [order.guidance_of(a) for a in order.asks] == [5.0, 3.0]
     assert Order.from_json(order.to_json()) == order
+
+
+def test_why_a_row_failed_is_told_to_the_script_in_its_language(undrawn: Any) -> None:
+    demo = undrawn()
+    store = demo.desk.store
+    rows = [
+        demo.client(headers={"accept-language": language}).submit(prompt=CT, change="seed", api_name="/compare")
+        for language in ("en", "zh")
+    ]
+    end = time.monotonic() + 60
+    while not all(row.done() for row in rows):
+        assert time.monotonic() < end
+        if (job := claim_job(store, "test")) is not None:
+            end_job(store, job.id, "failed", "Out of memory; draw fewer\n内存不足；请减少数量", worker="test")
+        time.sleep(0.02)
+    assert "Out of memory; draw fewer" in str(rows[0].exception())
+    assert "内存不足；请减少数量" in str(rows[1].exception())

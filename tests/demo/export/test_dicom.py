@@ -117,3 +117,13 @@ def test_values_and_files_of_others_are_not_to_be_had(tmp_path: Path, keep_pictu
             assert client.get(address, headers=heads["anna"]).status_code == 200
             assert client.get(address, headers=heads["bert"]).status_code == 404
             assert client.get(address).status_code == 401
+
+
+def test_a_picture_whose_file_is_gone_is_no_dicom_and_says_what_to_do(served: Any, keep_picture: Any) -> None:
+    kept = keep_picture(served.desk.store, seed=9042, size=64)
+    file = file_of(served.desk.store, kept, units=True)
+    file.rename(file.with_suffix(".away"))
+    answer = httpx.get(f"{served.url}pictures/{kept.id}.dcm")
+    file.with_suffix(".away").rename(file)
+    told = "The file of this picture is gone from the store's folder; draw the picture again"
+    assert (answer.status_code, answer.json()["detail"]) == (422, told)

@@ -193,3 +193,11 @@ def test_a_missing_library_is_named_with_its_remedy(kept_case: Any, monkeypatch:
     monkeypatch.setitem(sys.modules, "dicomweb_client.api", None)
     with pytest.raises(ValueError, match=r'pip install "vesalius\[pacs\]"'):
         send(kept_case.store, sheet(kept_case), "http://127.0.0.1:1/dicom-web")
+
+
+def test_an_archive_that_does_not_run_is_told_without_its_address(kept_case: Any) -> None:
+    with pytest.raises(
+        ValueError, match="cannot be reached; is it running, and is the address that --pacs gives"
+    ) as told:
+        send(kept_case.store, sheet(kept_case), f"http://127.0.0.1:{free_port()}/dicom-web")
+    assert "127.0.0.1" not in str(told.value)

@@ -120,6 +120,35 @@ WRONG = {
 }
 
 
+def test_a_question_that_is_a_mere_text_is_refused_with_its_place(store: Store) -> None:
+    whole = told(store)
+    whole["questions"].insert(1, "What is it?")
+    with pytest.raises(ValueError, match="Question 2: expected kind, picture and text"):
+        quiz_from(store, "anna", whole)
+
+
+def test_quizzes_of_one_person_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vesalius.demo.store.quizzes.MOST_QUIZZES", 1)
+    quiz = made(store)
+    with pytest.raises(ValueError, match="You have 1 quizzes, and no more are kept; delete one that is over"):
+        add_quiz(store, "anna", quiz)
+    assert add_quiz(store, "bert", quiz).account == "bert"
+
+
+def test_a_quiz_that_is_deleted_while_a_learner_enters_is_unknown(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiz = made(store)
+
+    def after_it_is_gone(*asked: Any) -> Any:
+        delete_quiz(store, "anna", quiz.id)
+        return find_sitting(*asked)
+
+    monkeypatch.setattr("vesalius.demo.store.sittings.find_sitting", after_it_is_gone)
+    with pytest.raises(RefusedError, match="unknown"):
+        sit(store, quiz, SECRET, "")
+
+
 @pytest.mark.parametrize("words", WRONG)
 def test_what_is_no_quiz_is_refused_in_words(store: Store, words: str) -> None:
     whole = told(store)

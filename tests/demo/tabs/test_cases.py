@@ -60,6 +60,8 @@ def test_a_script_makes_finds_copies_exports_and_deletes_a_case(served: Any, pic
         assert f'filename="unknown-case.{kind}"' in answer.headers["content-disposition"]
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
+    with pytest.raises(Exception, match=r"Cases are exported as pptx, html, zip, dcm\.zip, not as 'exe'"):
+        client.predict(id=case["id"], kind="exe", api_name="/export_case")
     url = client.predict(id=case["id"], kind="zip", api_name="/export_case")
     file = tmp_path / "case.zip"
     file.write_bytes(httpx.get(f"{served.url.rstrip('/')}{url}").content)
@@ -94,6 +96,19 @@ def test_a_draft_is_offered_in_the_list_and_not_beside_the_case_that_is_open(des
     kept = save_case(desk.store, "local", Case(title="Another"))
     keep_draft(desk.store, "local", kept, seen=kept.updated)
     assert not offered(id=kept.id, title="Another")
+
+
+@pytest.mark.parametrize("images", ["[", "{}", "[" * 60_000])
+def test_pictures_that_cannot_be_read_are_refused_and_nothing_is_kept(
+    desk_of: Callable[..., Desk], images: str
+) -> None:
+    desk = desk_of(rate=(), real=())
+    with gr.Blocks():
+        desk.links = {"to_case": gr.Textbox()}
+        editor, _ = lay_out(desk)
+    with pytest.raises(ValueError, match="The pictures of this case could not be read; reload the page"):
+        Actions(desk, editor).save(False, None, "", "", images, *("" for _ in editor.fields))  # type: ignore[arg-type]
+    assert find_cases(desk.store, "local") == []
 
 
 def test_what_is_no_export_is_told(served: Any) -> None:

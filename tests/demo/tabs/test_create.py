@@ -239,3 +239,8 @@ def test_files_and_pictures_agree(served: Any, drawn: dict[str, Any], tmp_path: 
     stored = find_picture(served.desk.store, LOCAL, drawn["pictures"][0]["id"])
     (tmp_path / "a.png").write_bytes(content(served, drawn["pictures"][0]))
     assert np.array_equal(read_image(tmp_path / "a.png"), read_image(file_of(served.desk.store, stored)))
+
+
+def test_nothing_to_recall_from_is_told(client: Client) -> None:
+    with pytest.raises(AppError, match="No file was sent; choose a PNG"):
+        client.predict(path=None, api_name="/recall")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
+from gradio.context import LocalContext
 
+from vesalius.demo.app import build_page
 from vesalius.demo.orders import Ask, Order
 from vesalius.demo.store.accounts import LOCAL
 from vesalius.demo.store.jobs import Job, add_job, claim_job, end_job, find_job
 from vesalius.demo.store.pictures import preview_of
+from vesalius.demo.tabs import jobs
 from vesalius.demo.tabs.jobs import ACTIONS, WORDS, listed
 
 
@@ -124,3 +128,17 @@ def test_wishes_that_are_none_are_refused(served: Any) -> None:
     assert claim_job(served.desk.store, "test") is None
     end_job(served.desk.store, job.id, "failed", worker="test")
     assert find_job(served.desk.store, LOCAL, job.id).state == "done"
+
+
+def test_a_wish_that_is_none_of_the_page_s_says_what_to_do(served: Any) -> None:
+    page = build_page(type(served.desk)(**{**vars(served.desk), "links": {}, "tabs": None}))
+    names = {(getattr(f.fn, "__module__", ""), getattr(f.fn, "__name__", "")): f.fn for f in page.fns.values()}
+    act: Any = names[jobs.__name__, "act"]
+    for language, words in (("en", "done with a job; reload the page"), ("zh", "不能对任务进行此操作；请重新载入页面")):
+        asked = gr.Request(headers={"accept-language": language})
+        before = LocalContext.request.set(asked)
+        try:
+            with pytest.raises(gr.Error, match=words):
+                act("burn x#1", asked)
+        finally:
+            LocalContext.request.reset(before)
