@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -33,6 +34,8 @@ Side = Literal["left", "right", "bilateral"]
 Origin = Literal["real", "phantom", "synthetic"]
 SPLITS = ("train", "val", "test")
 MARKS = (".build", "phantom.json", "derived.json", ".generate")
+MOST_LOOKED_AT = 10_000
+"""Names of a folder that is no dataset among which images are looked for: it may be somebody's whole disk."""
 """What the verbs that make datasets leave from their beginning on: without a manifest beside it they were stopped."""
 
 
@@ -321,7 +324,8 @@ def metadata_files(root: Path) -> list[tuple[Path, str]]:
     if not places:
         from vesalius.data.sources.pictures import IMAGE_SUFFIXES
 
-        pictures = any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.rglob("*"))
+        first = itertools.islice(root.rglob("*"), MOST_LOOKED_AT)
+        pictures = any(path.suffix.lower() in IMAGE_SUFFIXES for path in first)
         raise ValueError(
             f"{root}: {'is a folder of images, not a dataset: ' * pictures}no metadata.jsonl there or in train/, val/, "
             f"test/; `vesalius data build {root if pictures else 'SOURCE'} --out DIR` makes a dataset"

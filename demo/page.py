@@ -159,6 +159,11 @@ def told(error: Exception) -> gr.Error:
     return gr.Error(with_details(*sentence(error, language), language), print_exception=False)
 
 
+def alt_of(shown: str, language: Language) -> str:
+    """Alt text of a picture: the label, and what is shown."""
+    return f"{say(WORDS, 'label', language)}{'。' if language == 'zh' else '. '}{shown}"
+
+
 def with_details(text: str, details: str, language: Language) -> str:
     """A sentence as HTML, and what stands behind it where somebody asks for that."""
     shown = html.escape(text, quote=False)

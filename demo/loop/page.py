@@ -12,7 +12,7 @@ from typing import Any
 from vesalius.demo.loop import chinese, loops
 from vesalius.demo.loop.loops import MOST_REASON, MOST_WAITING, Example
 from vesalius.demo.page import WORDS as PAGE_WORDS
-from vesalius.demo.page import Desk, Language, Words, say, with_details
+from vesalius.demo.page import Desk, Language, Words, alt_of, say, with_details
 from vesalius.demo.sentences import sentence
 from vesalius.demo.store.accounts import Account
 from vesalius.eval.pictures import shortened
@@ -196,7 +196,7 @@ def _figure(
     )
     return (
         f'<figure><img loading="lazy" width="128" height="128" src="/loops/{place}/{index}/{each.sha256}.png" '
-        f'alt="{label}{"。" if language == "zh" else ". "}{text}"><figcaption><span>{text}</span>{reason}'
+        f'alt="{html.escape(alt_of(shortened(each.text, 160), language))}"><figcaption><span>{text}</span>{reason}'
         f"<small>{label}</small>{keep}</figcaption></figure>"
     )
 

@@ -15,7 +15,7 @@ from vesalius.data.images.image import read_image
 from vesalius.demo.cases.case import Case, CaseImage, asked
 from vesalius.demo.cases.routes import KINDS, export_path
 from vesalius.demo.page import WORDS as PAGE
-from vesalius.demo.page import Language, say
+from vesalius.demo.page import Language, alt_of, say
 from vesalius.demo.store.pictures import StoredPicture, file_of, find_picture
 from vesalius.demo.store.schema import Store
 from vesalius.demo.tabs.cases_words import WORDS
@@ -56,8 +56,7 @@ def _row(store: Store, account: str, case: Case, number: int, language: Language
 
 def _named(picture: StoredPicture, language: Language) -> str:
     """What alt text begins with: the label, and of which modality a picture is."""
-    modality = _escaped(term(picture.sample.modality, language))
-    return f"{PAGE['label'][language == 'zh']}{'。' if language == 'zh' else '. '}{modality}"
+    return alt_of(_escaped(term(picture.sample.modality, language)), language)
 
 
 def _thumb(store: Store, picture: StoredPicture) -> str:
