@@ -323,7 +323,9 @@ def open_context(
     cases = with_labels([case_of_sample(config.samples, s) for s in folders.samples], records)
     samples = open_images("samples", cases, quiet=config.json)
     if not samples.cases:
-        raise ValueError(f"{config.samples}: none of {len(cases)} samples opens: {samples.unreadable[0]}")
+        raise ValueError(
+            f"{config.samples}: none of {len(cases)} samples opens: {samples.unreadable[0]}; draw them again"
+        )
     real = open_images("real images", folders.real, quiet=config.json)
     for name in {c.modality for c in folders.real}:
         check_enough(name, len(real.of(name)), f"{config.split} (of {config.real}) readable")

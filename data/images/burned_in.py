@@ -6,9 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import lru_cache
+from io import BytesIO
 
-from vesalius.data.images.image import Uint8, png_bytes
+from PIL import Image
+
+from vesalius.data.images.image import Uint8
 
 TIMEOUT_S = 30
 MIN_CONFIDENCE = 70
@@ -27,10 +31,30 @@ def words_in(image: Uint8) -> list[str]:
 
     ValueError where it does not end in 30 s or fails.
     """
-    command = ["tesseract", "stdin", "stdout", "--psm", "11", "tsv"]
+    return _search([image])[0]
+
+
+def words_in_each(images: Sequence[Uint8]) -> list[list[str] | None]:
+    """The same of several pictures by one process, whose start takes longer than a picture; None where one fails."""
+    try:
+        return list(_search(images))
+    except ValueError:
+        if len(images) == 1:
+            return [None]
+        half = len(images) // 2
+        return words_in_each(images[:half]) + words_in_each(images[half:])
+
+
+def _search(images: Sequence[Uint8]) -> list[list[str]]:
+    if not images:
+        return []
+    # Pages of one file, through a pipe: a picture of somebody must not be left on a disk by a process that is killed.
+    pages, content = [Image.fromarray(image.squeeze()) for image in images], BytesIO()
+    pages[0].save(content, "TIFF", save_all=True, append_images=pages[1:])
     try:
         done = subprocess.run(
-            command, input=png_bytes(image), capture_output=True, timeout=TIMEOUT_S, check=True,
+            ["tesseract", "stdin", "stdout", "--psm", "11", "tsv"],
+            input=content.getvalue(), capture_output=True, timeout=TIMEOUT_S * len(images), check=True,
             env={**os.environ, "OMP_THREAD_LIMIT": "1"},  # its threads wait for each other longer than one would take
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -38,9 +62,9 @@ def words_in(image: Uint8) -> list[str]:
     except subprocess.CalledProcessError as error:
         line = error.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
         raise ValueError(f"burned-in text could not be searched for ({''.join(line)})") from None
-    words = []
+    words: list[list[str]] = [[] for _ in images]
     for line in done.stdout.decode("utf-8", "replace").splitlines()[1:]:
         cells = line.split("\t")
         if len(cells) == 12 and float(cells[10]) >= MIN_CONFIDENCE and _TELLING.search(cells[11]):
-            words.append(cells[11])
+            words[int(cells[1]) - 1].append(cells[11])
     return words

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vesalius.data.images.burned_in import can_search, words_in
+from vesalius.data.images.burned_in import can_search, words_in_each
+from vesalius.data.images.image import Uint8
 from vesalius.models.detectors.detector import Window
 
 LEAST_EDGE = 512
@@ -30,9 +31,12 @@ class Written:
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         pictures = images.permute(0, 2, 3, 1).numpy()
+        shares = [pictures[start::WORKERS] for start in range(WORKERS)]
+        counts = np.empty(len(pictures), np.float32)
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:  # each waits for a process of its own
-            counts = list(pool.map(_count, pictures))
-        return torch.tensor(counts, dtype=torch.float32).reshape(-1, 1)
+            for start, found in enumerate(pool.map(_counts, shares)):
+                counts[start::WORKERS] = found
+        return torch.from_numpy(counts)[:, None]
 
 
 @lru_cache(maxsize=1)
@@ -44,10 +48,7 @@ def tesseract_version() -> str:
     return (told.stdout or told.stderr).splitlines()[0]
 
 
-def _count(image: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]) -> float:
-    edge = max(LEAST_EDGE, *image.shape[:2])
-    enlarged = np.asarray(Image.fromarray(image).resize((edge, edge), Image.Resampling.BICUBIC))
-    try:
-        return float(len(words_in(enlarged)))
-    except ValueError:
-        return -1.0
+def _counts(images: Uint8) -> list[float]:
+    edge = max(LEAST_EDGE, *images.shape[1:3])
+    enlarged = [np.asarray(Image.fromarray(i).resize((edge, edge), Image.Resampling.BICUBIC)) for i in images]
+    return [-1.0 if words is None else float(len(words)) for words in words_in_each(enlarged)]

@@ -24,15 +24,19 @@ DRAWS = 5
 
 def measure_utility(material: Material) -> Part:
     """Accuracy on real test images, mean over classes, of classifiers trained on drawings, on real images, on both."""
-    witness, drawn = material.witness, material.drawn_classes()
-    names = [name for _, name in zip(drawn.asked, list(material.classes) * len(drawn.asked), strict=False)]
     tasks: dict[str, list[str]] = {}
     for name in material.classes:
         tasks.setdefault(name.partition(": ")[0], []).append(name)
-    rows, alone = [], []
+    alone = [task for task, classes in tasks.items() if len(classes) < 2]
+    if len(alone) == len(tasks):
+        raise Missing(
+            f"{material.config.real}: no task has two classes that can be measured; add test images of a second class"
+        )
+    witness, drawn = material.witness, material.drawn_classes()
+    names = [name for _, name in zip(drawn.asked, list(material.classes) * len(drawn.asked), strict=False)]
+    rows = []
     for task, classes in tasks.items():
-        if len(classes) < 2:
-            alone.append(task)
+        if task in alone:
             continue
         mine = [i for i, name in enumerate(names) if name in classes]
         ours = witness.features(drawn.images[mine]).numpy(), [names[i] for i in mine]
@@ -53,8 +57,6 @@ def measure_utility(material: Material) -> Part:
                 beside=(None, whole),
             ),
         ]
-    if not rows:
-        raise Missing(f"{material.config.real}: no task has two classes that can be measured")
     return Part(
         title="Utility",
         text=(

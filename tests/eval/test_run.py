@@ -20,7 +20,7 @@ from vesalius.data.record import load_records
 from vesalius.eval.config import EvalConfig
 from vesalius.eval.fidelity.part import QUESTIONS, UNTOLD, conclude, neglected, why_no_strata
 from vesalius.eval.run import evaluate
-from vesalius.inference.sample import Sample, sample_lines
+from vesalius.inference.sample import Sample, load_samples, sample_lines
 
 Change = Callable[[Uint8, int], Uint8]
 
@@ -298,3 +298,15 @@ def test_patients_on_both_sides_may_be_left_out_and_are_counted(data: Path, othe
     result = evaluate(config(samples, shared, shared_patients="leave-out", parts=("gates",)))
     assert (result["left_out"], result["num_real"]) == (3, 77)
     assert "Left out: 3 real images of patients" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_samples_of_which_none_opens_are_no_evaluation(data: Path, others: Path, tmp_path: Path) -> None:
+    folder = write_samples(tmp_path / "samples", others, num=2)
+    samples = []
+    for sample in load_samples(folder):
+        content = (folder / sample.file_name).read_bytes()[:40]
+        (folder / sample.file_name).write_bytes(content)
+        samples.append(dataclasses.replace(sample, sha256=hashlib.sha256(content).hexdigest()))
+    (folder / "metadata.jsonl").write_bytes(sample_lines(samples))
+    with pytest.raises(ValueError, match=r"samples: none of 2 samples opens: .*00000\.png.*; draw them again"):
+        evaluate(config(folder, data))

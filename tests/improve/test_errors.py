@@ -16,7 +16,8 @@ from vesalius.improve.asking.plan import check_sources
 from vesalius.improve.asking.sources import _modality
 from vesalius.improve.candidates.candidates import _all_open
 from vesalius.improve.config import ImproveConfig, ResumeConfig, RollbackConfig
-from vesalius.improve.deciding import final
+from vesalius.improve.deciding import evaluation, final
+from vesalius.improve.deciding.evaluation import facts_at
 from vesalius.improve.material import records_of
 from vesalius.improve.people.rating_store import RatingStore
 from vesalius.improve.people.ratings import parse_rating, read_ratings
@@ -177,3 +178,14 @@ def test_a_veto_that_names_several_samples_is_refused() -> None:
     known = {"images/a.png": "1" * 64, "other/a.png": "2" * 64}
     with pytest.raises(ValueError, match=r"--veto a\.png: names 2 samples of round-01; give the whole name or digest"):
         resolve(["a.png"], known, Path("round-01"))
+
+
+def test_a_round_is_not_decided_without_a_picture_that_does_not_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged: Any = SimpleNamespace(unreadable=["val/7.png: damaged"])
+    monkeypatch.setattr(evaluation, "open_folders", lambda *_, **__: None)
+    monkeypatch.setattr(evaluation, "open_context", lambda *_: damaged)
+    nothing: Any = None
+    with pytest.raises(ValueError, match=r"val/7\.png: damaged; a round is decided by all of its pictures.*start a"):
+        facts_at(loop_of(tmp_path), nothing, [], nothing, tmp_path, [])

@@ -12,8 +12,9 @@ from pydicom.data import get_testdata_file
 
 from vesalius.data.building.config import BuildConfig
 from vesalius.data.building.run import build_dataset
-from vesalius.data.images.burned_in import can_search, words_in
+from vesalius.data.images.burned_in import can_search, words_in, words_in_each
 from vesalius.data.images.encode import encode
+from vesalius.data.images.image import Uint8
 from vesalius.data.sources.draft import Draft
 from vesalius.data.sources.reading import Reading
 from vesalius.data.sources.walk import drafts
@@ -32,6 +33,12 @@ def scan(path: Path, words: str, modality: str, **attributes: str) -> Path:
         setattr(file, name, value)
     file.save_as(path)
     return path
+
+
+def written(words: str) -> Uint8:
+    picture = Image.new("RGB", (512, 300))
+    ImageDraw.Draw(picture).text((20, 20), words, fill=(255, 255, 255), font_size=28)
+    return np.asarray(picture)
 
 
 def draft_of(path: Path, **fields: bool) -> Draft:
@@ -68,3 +75,17 @@ def test_written_name_is_found_and_a_side_marker_is_not(tmp_path: Path) -> None:
     encode(draft_of(scan(tmp_path / "b.dcm", "R", "CR")))
     encode(draft_of(scan(tmp_path / "c.dcm", "", "US")))
     assert words_in(np.zeros((64, 64, 1), np.uint8)) == []
+
+
+def test_several_pictures_are_read_as_each_alone_and_one_that_fails_takes_no_other_along() -> None:
+    if not can_search():
+        pytest.skip("needs tesseract")
+    assert words_in_each([]) == []
+    pictures = [written(words) for words in ("DOE JANE 1961-04-05", "R", "MILLER 12/03/2019", "", "PATIENT 4711822")]
+    found = words_in_each(pictures)
+    assert found == [words_in(picture) for picture in pictures]
+    assert [bool(words) for words in found if words is not None] == [True, False, True, False, True]
+    too_wide = np.zeros((2, 40_000, 1), np.uint8)
+    with pytest.raises(ValueError, match="burned-in text could not be searched for"):
+        words_in(too_wide)
+    assert words_in_each([*pictures[:3], too_wide]) == [*found[:3], None]

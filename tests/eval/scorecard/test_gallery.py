@@ -124,3 +124,10 @@ def test_a_folder_with_other_files_is_left_alone(hospital: Path, tiny_base: Path
     (tmp_path / "page.html").write_text("mine")
     with pytest.raises(ValueError, match="choose another --out"):
         make_gallery(GalleryConfig(real=hospital, base=str(tiny_base), out=tmp_path))
+
+
+def test_a_dataset_whose_texts_may_not_be_told_has_no_gallery(hospital: Path, tiny_base: Path, tmp_path: Path) -> None:
+    lesions = [dataclasses.replace(r, modality="fundus", source="idrid-codras") for r in RECORDS]
+    write_dataset(tmp_path / "set", lesions)
+    with pytest.raises(ValueError, match="set: no training record whose caption could be a prompt; give another data"):
+        make_gallery(GalleryConfig(real=tmp_path / "set", base=str(tiny_base), out=tmp_path / "gallery"))

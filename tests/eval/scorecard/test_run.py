@@ -160,3 +160,13 @@ def test_what_cannot_be_measured_is_said_at_once(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         scorecard(dataclasses.replace(config, **change))  # type: ignore[arg-type]
+
+
+def test_one_class_with_test_images_shows_no_use(config: ScorecardConfig, real: Path, tmp_path: Path) -> None:
+    for split in COUNTS:
+        (tmp_path / split).symlink_to(real / split)
+    write_dataset(tmp_path, [r for r in load_records(real) if r.label == "glioma" or r.split == "train"])
+    poor = dataclasses.replace(config, real=tmp_path, out=tmp_path / "card", sections=("utility",))
+    refused = scorecard(poor)["sections"]["utility"]["refused"]
+    assert "no task has two classes that can be measured; add test images of a second class" in refused
+    assert not (poor.out / "samples").exists()

@@ -111,6 +111,14 @@ def test_a_signal_to_the_whole_group_stops_a_run_with_workers_with_its_step_save
     assert saved[0] >= 2
 
 
+def test_a_base_whose_loss_is_none_stops_with_its_step(
+    data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = base_config(data, parts, tmp_path / "run", learning_rate=1e30, warmup=0, validate_every=4)
+    with pytest.raises(ValueError, match=r"step \d: the loss is (nan|inf); lower --learning-rate, or look at the data"):
+        train_base(config)
+
+
 def test_a_base_run_with_other_settings_is_refused(
     data: tuple[Path, ...], parts: tuple[Path, Path], tmp_path: Path
 ) -> None:

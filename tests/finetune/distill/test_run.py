@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from vesalius.data.record import load_records, write_dataset
 from vesalius.finetune.base.denoiser import Condition
 from vesalius.finetune.distill.config import METHODS_OF, DistillConfig
 from vesalius.finetune.distill.pairs import choose_pairs
@@ -253,3 +254,31 @@ def test_numbers_that_do_not_fit_are_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=words):
         distill(config)
     assert not (config.out / "config.json").exists()
+
+
+def test_a_run_whose_data_changed_is_not_taken_up(config_for: ConfigFor, phantoms: Path, tmp_path: Path) -> None:
+    records = load_records(phantoms)
+    (tmp_path / "set").mkdir()
+    write_dataset(tmp_path / "set", records)
+    config = config_for(data=(tmp_path / "set",), steps=2)
+    distill(config)
+    write_dataset(tmp_path / "set", records[::-1])
+    with pytest.raises(ValueError, match="run: the data changed since its step 2; give another --out, or bring them"):
+        distill(config)
+
+
+def test_a_run_whose_loss_is_none_stops_with_its_step(config_for: ConfigFor) -> None:
+    with pytest.raises(ValueError, match=r"step \d: the loss is (nan|inf); lower --learning-rate"):
+        distill(config_for(learning_rate=1e30, warmup=0))
+
+
+def test_a_teacher_that_draws_no_numbers_is_no_teacher(
+    config_for: ConfigFor, schooled_base: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(schooled_base, tmp_path / "base")
+    path = tmp_path / "base" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    weights["conv_out.bias"].fill_(60_000)  # a number itself
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(ValueError, match=r"base '.*base' draws latents that are not numbers; look whether it is whole"):
+        distill(config_for(base=str(tmp_path / "base")))

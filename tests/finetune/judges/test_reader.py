@@ -62,6 +62,11 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(run: Path, phantoms: 
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
 
 
+def test_a_reader_whose_loss_is_none_stops_with_its_step(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) at step \d; lower --learning-rate"):
+        train_reader(ReaderTraining(data=(phantoms,), out=tmp_path, steps=4, batch_size=4, learning_rate=1e30))
+
+
 def test_generated_and_real_pictures_are_left_out(phantoms: Path, tmp_path: Path) -> None:
     records = load_records(phantoms, "train")
     mixed = [dataclasses.replace(r, origin="synthetic" if i else "real") for i, r in enumerate(records[:3])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from vesalius.inference.generator import Generator, find_device
 from vesalius.inference.prompts.pictures import start_of_record
 from vesalius.inference.prompts.read import stream_prompts
 from vesalius.inference.running import engines
-from vesalius.inference.running.run import MAX_TEXT, check_settings, stream_requests
+from vesalius.inference.running.run import MAX_TEXT, check_settings, draw_requests, stream_requests
 from vesalius.inference.running.work import WORK, Work
 from vesalius.inference.sample import stream_samples
 from vesalius.inference.service.config import ServeConfig
@@ -69,3 +70,11 @@ def test_a_model_that_is_not_served_is_named() -> None:
     with pytest.raises(RequestError, match="The model 'dall-e' does not exist; this service has 'nano'") as caught:
         read_order(content, ServeConfig(), generator, "nano")
     assert (caught.value.code, caught.value.status) == ("model_not_found", 404)
+
+
+def test_prompts_that_grow_fewer_while_they_are_drawn_are_told(tiny_base: Path, tmp_path: Path) -> None:
+    config = run(tmp_path, PROMPT, num=3, base=str(tiny_base), steps=1, workers=1, json=True)
+    requests, lengths = list(stream_requests(config)), count(3, -1)
+    with pytest.raises(ValueError, match="out: the prompts have changed while they were drawn; change them back, or"):
+        draw_requests(config, lambda: requests[: max(2, next(lengths))])
+    assert not config.out.exists() or not list(config.out.glob("images/*"))
