@@ -42,7 +42,8 @@ class InceptionDetector:
             )
         # It opens the file in a way that runs what a pickle says: first it is opened in one that does not.
         torch.load(path, weights_only=True)
-        self.resize = f"bilinear as in TensorFlow 1, to 299 (torch-fidelity {version('torch-fidelity')})"
+        # Its own, bilinear without antialiasing as in TensorFlow 1, has nothing to do: pictures come at 299.
+        self.resize = f"none (torch-fidelity {version('torch-fidelity')})"
         self.network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
 
     @torch.inference_mode()

@@ -2,8 +2,7 @@
 
 Fails (1) where one was never provoked that `known.tsv` does not name, and where `known.tsv` names one that is gone or
 was provoked, so that this list only shrinks. Its last column says why a row is there: "debt: ..." until a test is
-written; "needs ..." what another machine has; "unseen: ..." where a whole run has not been looked at yet. The last two
-may be provoked, which is told. With `--rows` it prints the list anew.
+written, or "needs ..." what another machine has, which may be provoked. With `--rows` it prints the list anew.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from raise_sites import STAGES, Site
 
 KNOWN = Path(__file__).with_name("known.tsv")
 COLUMNS = 4  # path, place, told, reason
-MAY_FIRE = ("needs ", "unseen: ")
+MAY_FIRE = "needs "
 
 
 @cache
@@ -60,7 +59,7 @@ def main(folders: list[Path], *, rows: bool = False) -> int:
     if rows:
         for site in sites:
             if site.key not in fired:
-                print(f"{site.key}\t{excused.get(site.key, 'unseen: why?')}")
+                print(f"{site.key}\t{excused.get(site.key, 'debt: why?')}")
         return 0
     wrong = compare(sites, fired, excused)
     for line in wrong:
@@ -69,9 +68,6 @@ def main(folders: list[Path], *, rows: bool = False) -> int:
         own = [s for s in sites if s.path.startswith(f"{stage}/")]
         if own:
             print(f"{stage}: {sum(s.key in fired for s in own)} of {len(own)} errors provoked")
-    seen = [key for key, why in excused.items() if key in fired and why.startswith("unseen: ")]
-    for key in seen:
-        print(f"{KNOWN.name}: was provoked, so its row may go: {key}")
     print(f"{len(excused)} are excused in {KNOWN.name}; wrong: {len(wrong)}")
     return 1 if wrong else 0
 
