@@ -30,8 +30,11 @@ if os.environ.get("VESALIUS_RAISES"):  # for the processes that tests start, the
 
 
 LONG = (
+    "improve/proof/test_arms.py",
     "improve/test_loop.py",
     "finetune/test_kill.py",
+    "finetune/test_full_size.py",
+    "demo/drawing/test_kill.py",
     "test_readme.py",
     "test_packaging.py",
     "improve/proof/test_planted.py",
