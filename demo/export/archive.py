@@ -181,8 +181,9 @@ def _image(archive: zipfile.ZipFile, row: Any) -> _Read:
             sample = Sample.from_json(read_recipe(path))
         except _NOT_OURS as error:
             raise Refusal(
-                f"{name}: is no PNG with a Vesalius recipe, so it is not known to be made up",
-                f"{name}：不是带有 Vesalius 设置的 PNG，无法确认是合成图像",
+                f"{name}: is no PNG with a Vesalius recipe, so it is not known to be made up; take it out of the case, "
+                "and export the case again",
+                f"{name}：不是带有 Vesalius 设置的 PNG，无法确认是合成图像；请将其从病例中移除，然后重新导出",
             ) from error
         if sample.synthetic is not True:
             raise Refusal(
@@ -196,7 +197,8 @@ def _image(archive: zipfile.ZipFile, row: Any) -> _Read:
                 values = read_hu(path)
             except ValueError as error:
                 raise Refusal(
-                    f"{units[:100]}: holds no Hounsfield units", f"{units[:100]}：不含亨氏单位（HU）"
+                    f"{units[:100]}: holds no Hounsfield units; export the case again",
+                    f"{units[:100]}：不含亨氏单位（HU）；请重新导出病例",
                 ) from error
             if values.shape != array.shape[:2]:
                 raise Refusal(
@@ -228,6 +230,7 @@ def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
         ) from None
     if len(content) > MOST_ENTRY:
         raise Refusal(
-            f"{name[:100]}: is larger than {MOST_ENTRY >> 20} MB", f"{name[:100]}：大于 {MOST_ENTRY >> 20} MB"
+            f"{name[:100]}: is larger than {MOST_ENTRY >> 20} MB; take it out of the case, and export the case again",
+            f"{name[:100]}：大于 {MOST_ENTRY >> 20} MB；请将其从病例中移除，然后重新导出",
         )
     return content
