@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # One thread per test process: two processes share two cores better than four threads do.
-# What errors the tests provoke is noted in .raises, for `make errors`.
-TEST := VESALIUS_RAISES=.raises OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# What errors the tests provoke is noted in .raises, for `make errors`. Compiled code is kept, whatever the environment
+# says: hundreds of processes are started.
+TEST := VESALIUS_RAISES=.raises PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install install-dev quickstart test test-slow errors fuzz lint type docs bench dependencies release clean
 

@@ -6,11 +6,8 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +22,7 @@ from vesalius.inference.sample import load_samples
 
 PROMPTS = ("Chest CT with a nodule in the left lung.", "Brain MRI, no mass.", "H&E tile with two glands.")
 SHARDED = ("parquet", "webdataset")
+KILLED = ("dicom", "imagefolder", *SHARDED)
 sharded = pytest.mark.parametrize("sink", SHARDED)
 sinks = pytest.mark.parametrize("sink", ["imagefolder", *SHARDED])
 
@@ -106,36 +104,36 @@ def test_a_finished_dataset_is_left_as_it_is_and_a_damaged_one_mended(
     assert files(tmp_path / "s") == before
 
 
-@pytest.mark.parametrize("sink", ["dicom", "imagefolder", *SHARDED])
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(windowed_base: Path, tmp_path: Path, sink: str) -> None:
+@pytest.fixture(scope="module")
+def killed(windowed_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of runs that were killed, by sink."""
+    folder = tmp_path_factory.mktemp("killed")
+    line = [sys.executable, str(Path(__file__).parent / "killed_sinks.py"), str(windowed_base), str(folder), *KILLED]
+    subprocess.run(line, check=True, stdout=subprocess.DEVNULL, timeout=300)
+    return folder
+
+
+@pytest.mark.parametrize("sink", KILLED)
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+    windowed_base: Path, killed: Path, tmp_path: Path, sink: str
+) -> None:
     changes = {"num": 12, "batch_size": 2, "shard_size": 4}
     whole = draw_samples(config(windowed_base, tmp_path / "whole", sink, **changes))
-    line = [
-        sys.executable, "-m", "vesalius.cli.main", "generate", *PROMPTS, "--num", "12", "--steps", "2", "--seed", "5",
-        "--batch-size", "2", "--base", str(windowed_base), "--out", str(tmp_path / "s"), "--sink", sink,
-        "--shard-size", "4", "--json",
-    ]  # fmt: skip
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    shards = tmp_path / "s" / ".generate" / "shards"
-    manifest = shards / "00001.part"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and (not manifest.is_file() or manifest.read_text().count("\n") < 1):
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "s" / "manifest.json").exists()
+    out = killed / sink
+    assert not (out / "manifest.json").exists()
+    shards = out / ".generate" / "shards"
     marked = [row for path in shards.glob("*.jsonl") for row in map(json.loads, path.read_text().splitlines())]
     assert len(marked) >= 4
     if sink in SHARDED:
         marked = [json.loads(path.read_text()) for path in shards.glob("*.json")]
     for row in marked:  # the file of each is whole
         name = row.get("name") or ("train/" * (sink == "imagefolder") + row["file_name"])
-        assert hashlib.sha256((tmp_path / "s" / name).read_bytes()).hexdigest() == row["sha256"]
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == row["sha256"]
     with pytest.raises(ValueError, match="unfinished"):
-        load_records(tmp_path / "s")
+        load_records(out)
 
-    assert draw_samples(config(windowed_base, tmp_path / "s", sink, **changes)) == whole
-    ours, theirs = files(tmp_path / "s"), files(tmp_path / "whole")
+    assert draw_samples(config(windowed_base, out, sink, **changes)) == whole
+    ours, theirs = files(out), files(tmp_path / "whole")
     assert set(ours) == set(theirs)
     named = {"config.json", "README.md"}  # which tell the folder's name
     assert {n for n in ours if ours[n] != theirs[n]} <= named
