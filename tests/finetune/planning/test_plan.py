@@ -123,6 +123,7 @@ def test_the_bytes_that_are_counted_as_alive_are_those_of_real_tensors(planned: 
     assert counted.peak == pytest.approx(real.peak, rel=0.1)
 
 
+@pytest.mark.slow
 def test_latents_that_do_not_fit_are_told_whatever_the_batch(planned: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     config = planned(batch_size=1)
     shape = open_shape(config.base)
@@ -175,6 +176,7 @@ def test_a_batch_that_does_not_fit_names_the_batch_that_does(planned: Make, monk
     assert not plan(planned(data=(), batch_size=64, micro_batch=num + 8)).fits
 
 
+@pytest.mark.slow
 def test_what_fits_elsewhere_names_the_smallest_card_and_bf16(planned: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = plan(planned(data=(), batch_size=64))
     for name in CARDS:

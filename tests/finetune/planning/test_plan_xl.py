@@ -29,6 +29,10 @@ Make = Callable[..., PlanConfig]
 LONG = "The lungs are clear. A nodule of 12 mm lies in the left upper lobe. " * 4
 
 
+slow = pytest.mark.slow
+"""Shapes run through the networks of SDXL for seconds; what those of the smaller shape do not show is slow."""
+
+
 @pytest.fixture
 def planned(tiny_xl: Path, phantoms: Path, tmp_path: Path) -> Make:
     """A plan of a short run of the tiny SDXL on the phantoms; keywords replace its fields."""
@@ -74,8 +78,18 @@ def real_pass(config: PlanConfig, prompts: list[str], half: bool) -> tuple[int, 
     return counter.get_total_flops(), sum(kept.values())
 
 
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("fields", [{}, {"kind": "full"}, {"train_text": True}, {"kind": "full", "train_text": True}])
+@pytest.mark.parametrize(
+    ("fields", "half"),
+    [
+        ({}, True),
+        pytest.param({}, False, marks=slow),
+        *(
+            pytest.param(fields, half, marks=slow)
+            for fields in ({"kind": "full"}, {"train_text": True}, {"kind": "full", "train_text": True})
+            for half in (False, True)
+        ),
+    ],
+)
 def test_the_flops_that_are_counted_are_those_of_a_real_step(planned: Make, fields: dict[str, Any], half: bool) -> None:
     config = planned(**fields)
     shape = open_shape(config.base)
@@ -88,7 +102,9 @@ def test_the_flops_that_are_counted_are_those_of_a_real_step(planned: Make, fiel
     assert counted.work.flops == real
 
 
-@pytest.mark.parametrize("fields", [{}, {"kind": "full"}, {"train_text": True}])
+@pytest.mark.parametrize(
+    "fields", [{}, pytest.param({"kind": "full"}, marks=slow), pytest.param({"train_text": True}, marks=slow)]
+)
 def test_what_is_counted_as_alive_is_what_a_backward_pass_needs(planned: Make, fields: dict[str, Any]) -> None:
     config = planned(**fields)
     shape = open_shape(config.base)
@@ -120,7 +136,14 @@ def test_both_text_encoders_and_the_decoder_are_counted(planned: Make) -> None:
     assert count_decode(shape, 2, half=False, gpu=False).work.flops == counter.get_total_flops()
 
 
-@pytest.mark.parametrize("fields", [{}, {"train_text": True}, {"kind": "full", "train_text": True}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"train_text": True},
+        pytest.param({}, marks=slow),
+        pytest.param({"kind": "full", "train_text": True}, marks=slow),
+    ],
+)
 def test_the_checkpoint_is_as_large_as_told(planned: Make, fields: dict[str, Any]) -> None:
     config = planned(steps=2, **fields)
     found = plan(config)
@@ -131,13 +154,14 @@ def test_the_checkpoint_is_as_large_as_told(planned: Make, fields: dict[str, Any
     assert sum(t.nbytes for t in load_file(tensors).values()) == pytest.approx(found.checkpoint, rel=0.05)
 
 
-@pytest.mark.slow
+@slow
 def test_it_is_measured_on_this_machine(planned: Make) -> None:
     found = plan(planned(gpu="cpu", train_text=True))
     assert found.measured
     assert found.seconds_per_step
 
 
+@slow
 def test_a_card_elsewhere_is_told_the_texts_and_the_pictures(planned: Make) -> None:
     config = planned(num_pictures=3, draw_every=100, steps=500)
     found, plain = plan(config), plan(planned(steps=500))
@@ -156,6 +180,7 @@ def test_a_card_elsewhere_is_told_the_texts_and_the_pictures(planned: Make) -> N
     assert found.seconds_per_step < alone
 
 
+@slow
 def test_pictures_that_do_not_fit_are_told(planned: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     config = planned(num_pictures=4, batch_size=1, num_validation=1)
     shape = open_shape(config.base)
@@ -168,7 +193,7 @@ def test_pictures_that_do_not_fit_are_told(planned: Make, monkeypatch: pytest.Mo
     assert any("drawing pictures alone needs" in told for told in found.assumptions)
 
 
-@pytest.mark.slow
+@slow
 def test_the_shape_of_sdxl_is_planned_without_its_weights(tmp_path: Path) -> None:
     """Parameters are those that are published, and so is what a forward pass at 1024 pixels takes: 3 T multiplications
     and additions, without the products inside attention."""

@@ -55,7 +55,10 @@ for num in map(int, sys.argv[3:]):
 """
 
 
-@pytest.mark.parametrize(("what", "few", "many"), [("prompts", 10_000, 200_000), ("lists", 3_000, 30_000)])
+@pytest.mark.parametrize(
+    ("what", "few", "many"),
+    [("prompts", 10_000, 200_000), pytest.param("lists", 3_000, 30_000, marks=pytest.mark.slow)],
+)
 def test_many_need_no_more_memory_than_few(tmp_path: Path, what: str, few: int, many: int) -> None:
     words = [sys.executable, "-c", MEMORY, str(tmp_path), what, str(few), str(many)]
     process = subprocess.run(words, capture_output=True, text=True)
