@@ -136,6 +136,7 @@ def test_latents_that_do_not_fit_are_told_whatever_the_batch(planned: Make, monk
     assert not any(r.startswith("--micro-batch") for r in found.remedies)
 
 
+@pytest.mark.slow
 def test_bf16_holds_less_than_fp32_and_a_smaller_batch_less_than_a_larger(planned: Make) -> None:
     shape = open_shape(planned().base)
     network = adapted(shape, planned())

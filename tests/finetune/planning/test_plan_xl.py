@@ -136,14 +136,8 @@ def test_both_text_encoders_and_the_decoder_are_counted(planned: Make) -> None:
     assert count_decode(shape, 2, half=False, gpu=False).work.flops == counter.get_total_flops()
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"train_text": True},
-        pytest.param({}, marks=slow),
-        pytest.param({"kind": "full", "train_text": True}, marks=slow),
-    ],
-)
+@slow
+@pytest.mark.parametrize("fields", [{}, {"train_text": True}, {"kind": "full", "train_text": True}])
 def test_the_checkpoint_is_as_large_as_told(planned: Make, fields: dict[str, Any]) -> None:
     config = planned(steps=2, **fields)
     found = plan(config)
