@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vesalius.data.images.burned_in import can_search, words_in_each
+from vesalius.data.images.burned_in import PAGES, can_search, words_in_each
 from vesalius.data.images.image import Uint8
 from vesalius.models.detectors.detector import Window
 
@@ -27,7 +27,7 @@ class Written:
     image_size = 256
 
     def __init__(self) -> None:
-        self.digest = f"{tesseract_version()}, {LEAST_EDGE}"
+        self.digest = f"{tesseract_version()}, {LEAST_EDGE}, {PAGES}"
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         pictures = images.permute(0, 2, 3, 1).numpy()

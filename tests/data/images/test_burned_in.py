@@ -89,3 +89,14 @@ def test_several_pictures_are_read_as_each_alone_and_one_that_fails_takes_no_oth
     with pytest.raises(ValueError, match="burned-in text could not be searched for"):
         words_in(too_wide)
     assert words_in_each([*pictures[:3], too_wide]) == [*found[:3], None]
+
+
+@pytest.mark.parametrize("grey", [255, 0])
+@pytest.mark.parametrize("seed", range(3))
+def test_white_and_black_writing_is_found_over_bright_and_dark_anatomy(seed: int, grey: int) -> None:
+    if not can_search():
+        pytest.skip("needs tesseract")
+    blobs = np.random.default_rng(seed).integers(10, 240, (24, 40)).astype(np.uint8)
+    picture = Image.fromarray(blobs).resize((512, 300), Image.Resampling.BILINEAR)
+    ImageDraw.Draw(picture).text((60, 120), "MILLER 12/03/2019", fill=grey, font_size=24)
+    assert "MILLER" in words_in(np.asarray(picture)[..., None])
