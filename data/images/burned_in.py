@@ -22,7 +22,7 @@ LEAST_WRITTEN = 1e-4
 """Share of a picture's pixels that a word covers at the least."""
 PAGES = "as it is, what is white, what is black"
 """Writing is mostly of the purest white or black, which tesseract's own threshold loses over anatomy: what it finds in
-the three pages together is twice to four times what it finds in a picture as it is."""
+the three pages together is up to three times what it finds in a picture as it is."""
 _TELLING = re.compile(r"[^\W\d_]{4,}|\d{5,}|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")
 """Words of four letters, long numbers and dates. Side markers, scales and view names are shorter."""
 
