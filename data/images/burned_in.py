@@ -21,8 +21,7 @@ NEARLY_WHITE, NEARLY_BLACK = 250, 5
 LEAST_WRITTEN = 1e-4
 """Share of a picture's pixels that a word covers at the least."""
 PAGES = "as it is, what is white, what is black"
-"""Writing is mostly of the purest white or black, which tesseract's own threshold loses over anatomy: what it finds in
-the three pages together is up to three times what it finds in a picture as it is."""
+"""Writing is mostly of the purest white or black, which tesseract's own threshold loses over anatomy."""
 _TELLING = re.compile(r"[^\W\d_]{4,}|\d{5,}|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")
 """Words of four letters, long numbers and dates. Side markers, scales and view names are shorter."""
 
@@ -43,7 +42,10 @@ def words_in(image: Uint8) -> list[str]:
 
 
 def words_in_each(images: Sequence[Uint8]) -> list[list[str] | None]:
-    """The same of several pictures by one process, whose start takes longer than a picture; None where one fails."""
+    """The same of several pictures by one process, whose start takes longer than a picture; None where one fails.
+
+    30 s are for all of them: those that take longer are searched in halves, so that one that never ends costs minutes.
+    """
     try:
         return list(_search(images))
     except ValueError:
@@ -63,7 +65,7 @@ def _search(images: Sequence[Uint8]) -> list[list[str]]:
     try:
         done = subprocess.run(
             ["tesseract", "stdin", "stdout", "--psm", "11", "tsv"],
-            input=content.getvalue(), capture_output=True, timeout=TIMEOUT_S * len(pages), check=True,
+            input=content.getvalue(), capture_output=True, timeout=TIMEOUT_S, check=True,
             env={**os.environ, "OMP_THREAD_LIMIT": "1"},  # its threads wait for each other longer than one would take
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -16,12 +16,10 @@ from vesalius.improve.loop import improve
 
 
 def config(base: Path, data: Path, out: Path) -> ImproveConfig:
-    """Without gates, since they refuse all that a base of random weights draws, and without a search for text, which
-    takes a fifth of the time."""
+    """Without gates, since they refuse all that a base of random weights draws."""
     return ImproveConfig(
         data=(data,), out=out, base=str(base), num=6, num_eval=6, num_validation=4, steps=2, batch_size=2,
-        sampling_steps=2, seed=2, quota=1.0, without=("gates",), search_text=False,
-        json=True,
+        sampling_steps=2, seed=2, quota=1.0, without=("gates",), json=True,
     )  # fmt: skip
 
 

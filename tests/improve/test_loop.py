@@ -133,7 +133,7 @@ def test_a_budget_that_is_spent_stops_with_75_and_more_of_it_goes_on(
     line = [
         "improve", "run", "--data", str(small), "--base", str(tiny_base), "--out", str(tmp_path / "loop"), "--num", "6",
         "--num-eval", "6", "--num-validation", "4", "--steps", "2", "--batch-size", "2", "--sampling-steps", "2",
-        "--without", "gates", "--no-search-text", "--json", "--budget",
+        "--without", "gates", "--json", "--budget",
     ]  # fmt: skip
     assert main([*line, "1s"]) == 75
     assert "larger --budget goes on" in capsys.readouterr().err

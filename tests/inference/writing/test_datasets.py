@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.inference.writing import killed_sinks
+from tests.inference.writing.killed_sinks import PROMPTS
 from vesalius.data.datasets.streamed import dataset_records, place_of
 from vesalius.data.record import load_records
 from vesalius.finetune.feeding.examples import gather, load_images
@@ -20,7 +22,6 @@ from vesalius.inference import GenerateConfig
 from vesalius.inference.running.run import draw_samples
 from vesalius.inference.sample import load_samples
 
-PROMPTS = ("Chest CT with a nodule in the left lung.", "Brain MRI, no mass.", "H&E tile with two glands.")
 SHARDED = ("parquet", "webdataset")
 KILLED = ("dicom", "imagefolder", *SHARDED)
 sharded = pytest.mark.parametrize("sink", SHARDED)
@@ -28,10 +29,7 @@ sinks = pytest.mark.parametrize("sink", ["imagefolder", *SHARDED])
 
 
 def config(base: Path, out: Path, sink: str, **changes: object) -> GenerateConfig:
-    usual = GenerateConfig(
-        prompt=PROMPTS, out=out, base=str(base), num=3, steps=2, seed=5, json=True, batch_size=2, shard_size=4
-    )
-    return dataclasses.replace(usual, sink=sink, **changes)
+    return dataclasses.replace(killed_sinks.config(base, out, sink), **{"num": 3, **changes})  # type: ignore[arg-type]
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -108,7 +106,7 @@ def test_a_finished_dataset_is_left_as_it_is_and_a_damaged_one_mended(
 def killed(windowed_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders of runs that were killed, by sink."""
     folder = tmp_path_factory.mktemp("killed")
-    line = [sys.executable, str(Path(__file__).parent / "killed_sinks.py"), str(windowed_base), str(folder), *KILLED]
+    line = [sys.executable, killed_sinks.__file__, str(windowed_base), str(folder), *KILLED]
     subprocess.run(line, check=True, stdout=subprocess.DEVNULL, timeout=300)
     return folder
 
@@ -117,8 +115,7 @@ def killed(windowed_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     windowed_base: Path, killed: Path, tmp_path: Path, sink: str
 ) -> None:
-    changes = {"num": 12, "batch_size": 2, "shard_size": 4}
-    whole = draw_samples(config(windowed_base, tmp_path / "whole", sink, **changes))
+    whole = draw_samples(killed_sinks.config(windowed_base, tmp_path / "whole", sink))
     out = killed / sink
     assert not (out / "manifest.json").exists()
     shards = out / ".generate" / "shards"
@@ -132,7 +129,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     with pytest.raises(ValueError, match="unfinished"):
         load_records(out)
 
-    assert draw_samples(config(windowed_base, out, sink, **changes)) == whole
+    assert draw_samples(killed_sinks.config(windowed_base, out, sink)) == whole
     ours, theirs = files(out), files(tmp_path / "whole")
     assert set(ours) == set(theirs)
     named = {"config.json", "README.md"}  # which tell the folder's name
