@@ -241,16 +241,21 @@ def _answers_of(modality: str, finding: Finding, said: Mapping[str, float]) -> l
 
 
 def reader_answers(
-    cases: Sequence[Case], measured: Sequence[tuple[Finding, ...] | None], uncounted: Collection[int] = ()
-) -> list[Answer]:
-    """What the phantom reader says of pictures whose findings are known. uncounted: whose count is not known."""
+    cases: Sequence[Case], measured: Sequence[tuple[Finding, ...] | None], uncounted: Collection[int] = (), *,
+    unseen_is_wrong: bool = False,
+) -> list[Answer]:  # fmt: skip
+    """What the phantom reader says of pictures whose findings are known. uncounted: whose count is not known.
+    unseen_is_wrong: as `compare_findings`."""
     names = {"present": "finding present", "absent": "finding absent", "size": "size within 25 %"}
     return [
         Answer(i, names.get(question, question), "reader", right)
         for i, (case, read) in enumerate(zip(cases, measured, strict=True))
         if read is not None and case.findings
         for _, question, right in compare_findings(
-            [f for f in case.findings if f.kind in RULES[case.modality]], read, case.modality
+            [f for f in case.findings if f.kind in RULES[case.modality]],
+            read,
+            case.modality,
+            unseen_is_wrong=unseen_is_wrong,
         )
         if question != "count" or i not in uncounted
     ]
@@ -289,20 +294,26 @@ def phantoms_of(cases: Sequence[Case], phantoms: Collection[str], seed: int) -> 
 
 
 def answers(
-    cases: Sequence[Case], images: torch.Tensor, net: Networks, *, phantoms: Collection[str] = (), seed: int = 0
-) -> list[Answer]:
-    """All that can be asked of the pictures (uint8 [N, 3, H, W]) of these cases."""
-    return answers_seen(cases, look(net, cases, images, phantoms), net, seed=seed)
+    cases: Sequence[Case], images: torch.Tensor, net: Networks, *, phantoms: Collection[str] = (), seed: int = 0,
+    unseen_is_wrong: bool = False,
+) -> list[Answer]:  # fmt: skip
+    """All that can be asked of the pictures (uint8 [N, 3, H, W]) of these cases. unseen_is_wrong: side, size and count
+    are asked of findings that the reader does not see, too, and are wrong (`compare_findings`)."""
+    seen = look(net, cases, images, phantoms)
+    return answers_seen(cases, seen, net, seed=seed, unseen_is_wrong=unseen_is_wrong)
 
 
 def answers_seen(
-    cases: Sequence[Case], seen: Seen, net: Networks, *, seed: int = 0, uncounted: Collection[int] = ()
-) -> list[Answer]:
+    cases: Sequence[Case], seen: Seen, net: Networks, *, seed: int = 0, uncounted: Collection[int] = (),
+    unseen_is_wrong: bool = False,
+) -> list[Answer]:  # fmt: skip
     """The same of what networks made of the pictures."""
     found = modality_answers(seen, cases) + finding_answers(seen, cases)
     for name, network in net.agreement.items():
         found += agreement_answers(name, network, cases, seen.embedded[name], seed)
-    return found + (reader_answers(cases, seen.measured, uncounted) if seen.measured else [])
+    if seen.measured:
+        found += reader_answers(cases, seen.measured, uncounted, unseen_is_wrong=unseen_is_wrong)
+    return found
 
 
 def measure_obedience(

@@ -266,10 +266,13 @@ def longest_diameter(probability: Float32, seen: Sequence[Component], level: flo
     return longest
 
 
-def compare_findings(asked: Sequence[Finding], seen: Sequence[Finding], modality: str) -> list[tuple[str, str, bool]]:
+def compare_findings(
+    asked: Sequence[Finding], seen: Sequence[Finding], modality: str, *, unseen_is_wrong: bool = False
+) -> list[tuple[str, str, bool]]:
     """(kind, question, right) for each question that the asked findings settle.
 
-    Questions: "present" or "absent"; of a kind that is asked and seen also "side", "size" and "count".
+    Questions: "present" or "absent"; of a kind that is asked and seen also "side", "size" and "count". unseen_is_wrong:
+    of a kind that is asked and not seen too, and the answer is wrong: so that pictures of one prompt answer as many.
     """
     found = {f.kind: f for f in seen if f.present}
     answers = []
@@ -279,15 +282,16 @@ def compare_findings(asked: Sequence[Finding], seen: Sequence[Finding], modality
             answers.append((finding.kind, "absent", other is None))
             continue
         answers.append((finding.kind, "present", other is not None))
-        if other is None:
+        if other is None and not unseen_is_wrong:
             continue
         if finding.side is not None:
-            answers.append((finding.kind, "side", other.side == finding.side))
-        if finding.size_mm is not None and other.size_mm is not None:
-            error = abs(other.size_mm - finding.size_mm)
+            answers.append((finding.kind, "side", other is not None and other.side == finding.side))
+        seen_mm = 0.0 if other is None else other.size_mm
+        if finding.size_mm is not None and seen_mm is not None:
+            error = abs(seen_mm - finding.size_mm)
             answers.append((finding.kind, "size", error <= SIZE_TOLERANCE * finding.size_mm))
         if counted(RULES[modality][finding.kind]):
-            answers.append((finding.kind, "count", other.count == finding.count))
+            answers.append((finding.kind, "count", other is not None and other.count == finding.count))
     return answers
 
 

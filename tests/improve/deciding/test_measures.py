@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from vesalius.data.phantoms.phantom import KINDS, draw_phantom
 from vesalius.data.record import Finding
 from vesalius.eval.fidelity.metrics import kernel_distance
 from vesalius.eval.gates.scores import Case
+from vesalius.eval.scorecard.obedience import as_seen
 from vesalius.improve.deciding.facts import DRAWS, difference, halves_of
 from vesalius.improve.deciding.measures import (
     MIN_ANSWERS,
     Asked,
+    ask,
     coverage_halves,
     hard_facts,
     kernel_halves,
@@ -18,6 +23,7 @@ from vesalius.improve.deciding.measures import (
     obedience_facts,
     stratum_facts,
 )
+from vesalius.models.networks.reader import Reader
 
 
 def sets(num: int = 40, shift: float = 0.0, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,15 +112,30 @@ def test_each_question_decides_by_each_network_and_all_together_is_shown() -> No
     assert facts["obedience/finding present/reader"].told == "Findings asked for are shown, by the reader"
 
 
-def test_of_hard_prompts_all_questions_together_decide_and_the_rest_is_shown() -> None:
+def test_of_hard_prompts_all_questions_and_those_that_are_whole_decide_and_the_rest_is_shown() -> None:
     asked, _ = answers([1.0, 0.5])
     sources = ["two findings"] * 12 + ["small size"] * 12
     facts = {f.name: f for f in hard_facts(asked, sources, masks(24))}
-    assert [n for n, f in facts.items() if f.decides] == ["hard prompts"]
+    assert [n for n, f in facts.items() if f.decides] == ["hard prompts", "hard prompts/whole"]
     assert facts["hard prompts"].value == facts["hard prompts/whole"].value == 0.75
     assert facts["hard prompts/two findings"].value == 1.0
     assert facts["hard prompts/small size"].value == 0.5
     assert hard_facts(Asked(rows={}, num=24), sources, masks(24)) == []
+
+
+def test_a_picture_that_hides_its_findings_answers_as_many_questions_and_none_of_them_better() -> None:
+    """Else a round whose samples show more would be asked more, and look worse for it."""
+    phantoms = [draw_phantom(900 + i, modality, size=128) for i, modality in enumerate(list(KINDS) * 4)]
+    cases = [
+        Case(path=Path(), text=p.caption, modality=p.modality, findings=tuple(f for f in p.findings if f.present))
+        for p in phantoms
+    ]
+    shown = torch.stack([torch.from_numpy(as_seen(p)) for p in phantoms])
+    there, hidden = (ask(cases, each, None, Reader.load(), KINDS) for each in (shown, torch.zeros_like(shown)))
+    assert there.whole[1].tolist() == hidden.whole[1].tolist()
+    assert (there.whole[0] >= hidden.whole[0]).all()
+    assert there.whole[0].sum() > 0.9 * there.whole[1].sum()
+    assert hidden.whole[0].sum() == 0
 
 
 def test_a_question_with_few_answers_is_no_fact() -> None:

@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vesalius.data.hounsfield import encode_windows
 from vesalius.data.images.image import to_uint8
 from vesalius.data.phantoms.canvas import FindingRule
 from vesalius.data.phantoms.phantom import KINDS, RULES, Phantom, draw_phantom
-from vesalius.data.record import Finding
+from vesalius.data.record import Finding, Side
 from vesalius.models.networks.reader import (
     FIELDS,
     LABELS,
@@ -139,6 +141,36 @@ def test_each_question_is_asked_once_and_of_what_was_seen() -> None:
         ("consolidation", "present", False),
         ("pneumothorax", "absent", False),
     ]
+
+
+@given(
+    shown=st.lists(st.sampled_from(KINDS["CT"]), unique=True),
+    size_mm=st.integers(5, 40),
+    count=st.integers(1, 3),
+    side=st.sampled_from(["left", "right"]),
+)
+def test_pictures_of_one_prompt_answer_as_many_questions_where_unseen_is_wrong(
+    shown: list[str], size_mm: int, count: int, side: Side
+) -> None:
+    asked = (
+        Finding(kind="nodule", side="left", size_mm=20, count=2),
+        Finding(kind="consolidation", side="right"),
+        Finding(kind="pneumothorax", present=False),
+    )
+    seen = [
+        Finding(kind=kind, side=side, size_mm=float(size_mm) if kind == "nodule" else None, count=count)
+        for kind in shown
+    ]
+    answers = compare_findings(asked, seen, "CT", unseen_is_wrong=True)
+    assert [a[:2] for a in answers] == [
+        ("nodule", "present"), ("nodule", "side"), ("nodule", "size"), ("nodule", "count"),
+        ("consolidation", "present"), ("consolidation", "side"), ("pneumothorax", "absent"),
+    ]  # fmt: skip
+    # To show one more of what was asked for is never worse than to hide it.
+    without = [f for f in seen if f.kind != "nodule"]
+    hidden = compare_findings(asked, without, "CT", unseen_is_wrong=True)
+    assert sum(right for *_, right in answers) >= sum(right for *_, right in hidden)
+    assert not any(right for kind, _, right in hidden if kind == "nodule")
 
 
 def test_the_network_is_light_and_gives_a_modality_only_its_own_kinds(reader: Reader) -> None:
