@@ -29,6 +29,7 @@ LIGHT = (
     "finetune.config", "finetune.base.config", "finetune.cloud.task",
     "finetune.cloud.config", "finetune.distill.config",
     "finetune.planning.config", "finetune.running.runs", "finetune.planning.cards", "improve.config", "demo.config",
+    "improve.tuning.config",
     "models.adapters.config", "cli.adapters", "cli.main", "cli.report", "cli.serve", "cli.plan", "cli.runs",
     "cli.doctor", "eval.explanations.config", "eval.readers.config", "cli.explain", "cli.readers",
     "cli.usefulness", "cli.improve",

@@ -1,0 +1,1 @@
+"""Direct reward fine-tuning: a few-step sampler learns from what its drawings show."""
