@@ -18,7 +18,7 @@ guidance (1: none) and scheduler.
 from __future__ import annotations
 
 import dataclasses
-import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
-from torch import nn
 
-from vesalius.data.command.progress import Progress
 from vesalius.data.command.recipe import claim
 from vesalius.data.record import hold, write_json
 from vesalius.finetune.base.denoiser import Condition
@@ -40,9 +38,8 @@ from vesalius.finetune.distill.pairs import choose_pairs, digest_pairs
 from vesalius.finetune.distill.sampler import Sampler, distance, make_scheduler, noise_of, teacher_points
 from vesalius.finetune.distill.trajectory import Trajectory
 from vesalius.finetune.feeding.examples import gather
-from vesalius.finetune.learning.schedule import warmup_cosine
-from vesalius.finetune.running.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
-from vesalius.finetune.running.launch import make_accelerator, watch_signals
+from vesalius.finetune.learning.adapting import adapt
+from vesalius.finetune.running.launch import make_accelerator
 from vesalius.models.adapters.adapter import AdapterCard, Sampling, adapter_folder, write_adapter
 from vesalius.models.base import open_base
 
@@ -84,57 +81,24 @@ def _distill(config: DistillConfig) -> Path:
     questions = (condition(asked), noise, points[-1].float().to(device))
     before = distance(denoiser, hurried, *questions)
 
-    # Adapter, optimizer, and the newest whole checkpoint
+    # The adapter that learns
     torch.manual_seed(config.seed)
     lora = LoraConfig(r=config.rank, lora_alpha=config.rank, target_modules=list(config.targets))
     denoiser = get_peft_model(denoiser, lora)
     if config.init is not None:
         start_from(denoiser, adapter_folder(config.init))
-    adapter = [p for p in denoiser.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(adapter, lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
     digests = {"base_digest": base.digest, "data_digest": digest_pairs(config, pairs["train"])}
-    step, validation = 0, list[dict[str, float]]()
-    if (found := load_checkpoint(config.out)) is not None:
-        step, tensors, state = found
-        if changed := [k.removesuffix("_digest") for k, v in digests.items() if state.get(k) != v]:
-            raise ValueError(
-                f"{config.out}: the {' and '.join(changed)} changed since its step {step}; "
-                "give another --out, or bring them back"
-            )
-        weights = {k.removeprefix("adapter."): v for k, v in tensors.items() if k.startswith("adapter.")}
-        set_peft_model_state_dict(denoiser, weights)
-        restore_optimizer(optimizer, tensors)
-        method.restore(tensors)
-        validation = state["validation"]
 
-    # The loop
-    saved = step
-    with watch_signals() as stopped, Progress("distill", config.steps, start=step, quiet=config.json) as bar:
-        while True:
-            due = step % config.validate_every == 0 or step == config.steps
-            if due and step not in {v["step"] for v in validation}:
-                after = distance(denoiser, student, *questions)
-                validation.append({"step": step, "distance": after, "ratio": after / before})
-            if step > saved and (step % config.save_every == 0 or step == config.steps or stopped):
-                tensors = {f"adapter.{k}": v for k, v in get_peft_model_state_dict(denoiser).items()}
-                tensors |= optimizer_tensors(optimizer) | method.tensors()
-                save_checkpoint(config.out, step, tensors, {"validation": validation, **digests})
-                saved = step
-            if step == config.steps:
-                break
-            if stopped:
-                return config.out
-            loss = method.loss(denoiser, step)
-            if not math.isfinite(loss.item()):
-                raise ValueError(f"step {step}: the loss is {loss.item()}; lower --learning-rate")
-            loss.backward()
-            nn.utils.clip_grad_norm_(adapter, 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            step += 1
-            bar.step(note=f"loss {loss.item():.4f} ratio {validation[-1]['ratio']:.3f}")
+    def measure() -> dict[str, float]:
+        after = distance(denoiser, student, *questions)
+        return {"distance": after, "ratio": after / before}
+
+    validation = adapt(
+        config, denoiser, partial(method.loss, denoiser), measure, what="distill", digests=digests,
+        tensors=method.tensors, restore=method.restore,
+    )  # fmt: skip
+    if validation is None:
+        return config.out
 
     # The adapter in fp16, with what it wants to be drawn with
     settings = {k: v for k, v in scheduler.config.items() if not k.startswith("_")}
@@ -143,8 +107,8 @@ def _distill(config: DistillConfig) -> Path:
     # Trajectories are pictures that the base draws; images may be drawn ones themselves
     depths = [1] if config.method == "trajectory" else [1, *(r.depth for r in records)]
     card = AdapterCard(
-        base=config.base, base_digest=base.digest, data_digest=digests["data_digest"], steps=step, depth=max(depths),
-        modalities=tuple(sorted({r.modality for r in records})),
+        base=config.base, base_digest=base.digest, data_digest=digests["data_digest"], steps=config.steps,
+        depth=max(depths), modalities=tuple(sorted({r.modality for r in records})),
         sampling=Sampling(steps=config.sampling_steps, guidance=1.0, scheduler=settings),
     )  # fmt: skip
     write_adapter(config.out / "adapter", denoiser.cpu().half(), card)

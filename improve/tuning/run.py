@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +23,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
-from torch import nn
 from torch.nn import functional
 
-from vesalius.data.command.progress import Progress
 from vesalius.data.command.recipe import claim
 from vesalius.data.modality import MODALITIES
 from vesalius.data.phantoms.phantom import KINDS
@@ -38,9 +34,8 @@ from vesalius.finetune.distill.pairs import digest_texts
 from vesalius.finetune.distill.sampler import Sampler
 from vesalius.finetune.feeding.stream import batch_indices, slot_generator
 from vesalius.finetune.judges.reader import phantoms_of
-from vesalius.finetune.learning.schedule import warmup_cosine
-from vesalius.finetune.running.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
-from vesalius.finetune.running.launch import make_accelerator, watch_signals
+from vesalius.finetune.learning.adapting import adapt
+from vesalius.finetune.running.launch import make_accelerator
 from vesalius.improve.asking.ask import Ask, read_asks
 from vesalius.improve.asking.hard import hard_keys
 from vesalius.improve.asking.plan import BILINGUAL
@@ -146,54 +141,20 @@ def _tune(config: TuneConfig) -> Path:
         reader=reader.to(device), judge=Judge.load().to(device), areas=learn_areas(phantoms, reader.config),
         judge_weight=config.judge_weight,
     )  # fmt: skip
-    parameters = [p for p in studio.tuned.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
-    inputs = {"base_digest": studio.base.digest, "reader_digest": reader.digest}
-    step, validation = 0, list[dict[str, float]]()
-    if (found := load_checkpoint(config.out)) is not None:
-        step, tensors, state = found
-        if changed := [k.removesuffix("_digest") for k, v in inputs.items() if state.get(k) != v]:
-            raise ValueError(
-                f"{config.out}: the {' and '.join(changed)} changed since its step {step}; "
-                "give another --out, or bring them back"
-            )
-        weights = {k.removeprefix("adapter."): v for k, v in tensors.items() if k.startswith("adapter.")}
-        set_peft_model_state_dict(studio.tuned, weights)
-        restore_optimizer(optimizer, tensors)
-        validation = state["validation"]
 
-    # The loop
-    saved = step
-    with watch_signals() as stopped, Progress("tune", config.steps, start=step, quiet=config.json) as bar:
-        while True:
-            due = step % config.validate_every == 0 or step == config.steps
-            if due and step not in {v["step"] for v in validation}:
-                validation.append({"step": step, **measure(studio, reward, kept, config)})
-            if step > saved and (step % config.save_every == 0 or step == config.steps or stopped):
-                tensors = {f"adapter.{k}": v for k, v in get_peft_model_state_dict(studio.tuned).items()}
-                tensors |= optimizer_tensors(optimizer)
-                save_checkpoint(config.out, step, tensors, {"validation": validation, **inputs})
-                saved = step
-            if step == config.steps:
-                break
-            if stopped:
-                return config.out
-            batch = [asks[i] for i in batch_indices(config.seed, step, config.batch_size, len(asks)).tolist()]
-            wrong, distance, weight = losses(studio, reward, batch, config, step)
-            loss = wrong.mean() + (weight * distance).mean()
-            if not math.isfinite(loss.item()):
-                raise ValueError(f"step {step}: the loss is {loss.item()}; lower --learning-rate")
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * warmup_cosine(step, config.steps, config.warmup)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            step += 1
-            bar.step(note=f"wrong {wrong.mean().item():.3f} moved {distance.mean().item():.4f}")
+    def loss_at(step: int) -> torch.Tensor:
+        batch = [asks[i] for i in batch_indices(config.seed, step, config.batch_size, len(asks)).tolist()]
+        wrong, distance, weight = losses(studio, reward, batch, config, step)
+        return wrong.mean() + (weight * distance).mean()
 
+    validation = adapt(
+        config, studio.tuned, loss_at, lambda: measure(studio, reward, kept, config), what="tune",
+        digests={"base_digest": studio.base.digest, "reader_digest": reader.digest},
+    )  # fmt: skip
+    if validation is None:
+        return config.out
     write_json(config.out / "validation.json", validation)
-    write_adapter(config.out / "adapter", studio.tuned.cpu().half(), card_of(config, studio.base, asks, step))
+    write_adapter(config.out / "adapter", studio.tuned.cpu().half(), card_of(config, studio.base, asks, config.steps))
     return config.out / "adapter"
 
 
