@@ -149,7 +149,10 @@ def _tune(config: TuneConfig) -> Path:
 
     validation = adapt(
         config, studio.tuned, loss_at, lambda: measure(studio, reward, kept, config), what="tune",
-        digests={"base_digest": studio.base.digest, "reader_digest": reader.digest},
+        digests={
+            "base_digest": studio.base.digest, "reader_digest": reader.digest,
+            "prompts_digest": digest_texts([ask.text for ask in asks]),
+        },
     )  # fmt: skip
     if validation is None:
         return config.out
