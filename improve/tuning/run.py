@@ -26,7 +26,7 @@ from peft import LoraConfig, get_peft_model
 from torch.nn import functional
 
 from vesalius.data.command.recipe import claim
-from vesalius.data.modality import MODALITIES
+from vesalius.data.modality import MODALITIES, find_modality
 from vesalius.data.phantoms.phantom import KINDS
 from vesalius.data.record import Record, hold, write_json
 from vesalius.finetune.base.denoiser import Condition
@@ -36,12 +36,14 @@ from vesalius.finetune.feeding.stream import batch_indices, slot_generator
 from vesalius.finetune.judges.reader import phantoms_of
 from vesalius.finetune.learning.adapting import adapt
 from vesalius.finetune.running.launch import make_accelerator
-from vesalius.improve.asking.ask import Ask, read_asks
+from vesalius.improve.asking.ask import Ask
 from vesalius.improve.asking.hard import hard_keys
 from vesalius.improve.asking.plan import BILINGUAL
 from vesalius.improve.asking.sources import open_source
+from vesalius.improve.asking.strata import strata
 from vesalius.improve.tuning.areas import Areas, area_loss, judge_loss, learn_areas
 from vesalius.improve.tuning.config import TuneConfig
+from vesalius.inference.prompts.read import stream_prompts
 from vesalius.models.adapters.adapter import AdapterCard, read_card, write_adapter
 from vesalius.models.adapters.fuse import fused_depth
 from vesalius.models.adapters.mix import apply_adapters, parse_adapters, sampling_of_adapters
@@ -229,15 +231,19 @@ def choose_asks(config: TuneConfig, records: Sequence[Record], tokenizer: Any) -
     hard one, and none that does not fit one context of the text encoder. ValueError where too few are left."""
     rng, modalities = np.random.default_rng([config.seed, 5]), {r.modality for r in records}
     if config.prompts is not None:
-        found = [a for a in read_asks(config.prompts) if a.findings and a.modality in modalities]
-        found = [a for a in found if {f.kind for f in a.findings} <= set(KINDS[a.modality])]
+        listed = [(p, find_modality(p.modality).name) for p in stream_prompts(config.prompts) if p.modality]
+        found = [
+            Ask(text=p.text, modality=modality, findings=p.findings, stratum=strata(modality, p.findings)[0])
+            for p, modality in listed
+            if modality in modalities and p.findings and {f.kind for f in p.findings} <= set(KINDS[modality])
+        ]
     else:
         source = open_source(
             "phantoms", records, hard_keys(), least=config.num_prompts, seed=[config.seed],
             chinese=config.base == BILINGUAL,
         )  # fmt: skip
-        strata = sorted(source.groups)
-        drawn = (source.ask(strata[i % len(strata)], i // len(strata), rng) for i in range(config.num_prompts))
+        names = sorted(source.groups)
+        drawn = (source.ask(names[i % len(names)], i // len(names), rng) for i in range(config.num_prompts))
         found = [ask for ask in drawn if ask is not None]
     found = [a for a in found if len(tokenizer(a.text, verbose=False).input_ids) <= tokenizer.model_max_length]
     if len(found) < config.num_validation + config.batch_size:

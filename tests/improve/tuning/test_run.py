@@ -115,6 +115,21 @@ def test_prompts_are_of_every_stratum_and_none_is_a_hard_one(config_for: ConfigF
     assert sorted(a.text for a in listed) == sorted(a.text for a in asks[:20] if a.findings)
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [(None, "no such prompts file"), ('{"a": 1}', r"prompts\.jsonl:1"), ('{"prompt": "Chest CT"}', "gives 0 prompts")],
+)
+def test_a_file_of_prompts_that_says_nothing_is_refused(
+    lines: str | None, told: str, config_for: ConfigFor, tmp_path: Path
+) -> None:
+    path = tmp_path / "prompts.jsonl"
+    if lines is not None:
+        path.write_text(lines)
+    with pytest.raises(ValueError, match=told):
+        tune(config_for(prompts=path))
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
 def test_prompts_that_do_not_fit_the_text_encoder_are_left_out(config_for: ConfigFor, tiny_base: Path) -> None:
     config, tokenizer = config_for(num_prompts=300), open_base(str(tiny_base)).pipeline.tokenizer
     asks = choose_asks(config, [r for _, r in phantoms_of(config.data, "train")], tokenizer)
