@@ -10,14 +10,16 @@ keeps the samples, so the line goes on where it was stopped.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
+from vesalius.data.command.ending import run_module
+from vesalius.data.command.recipe import claim
+from vesalius.data.record import read_state
 from vesalius.finetune.running.launch import make_accelerator
 from vesalius.improve.config import REFERENCE, ImproveConfig
 from vesalius.improve.deciding.evaluation import evaluate_round
@@ -27,6 +29,7 @@ from vesalius.improve.material import read_material
 from vesalius.improve.tuning.config import TuneConfig
 from vesalius.improve.tuning.run import card_of, open_studio
 from vesalius.models.adapters.adapter import adapter_folder, write_adapter
+from vesalius.models.base import digest_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,10 @@ class TunedBenchmark:
 
 
 def main(config: TunedBenchmark) -> dict[str, Any]:
-    told = json.loads((config.tuned / "config.json").read_text())
+    adapter = adapter_folder(config.tuned)
+    told = read_state(config.tuned / "config.json", "give the folder of a finished tuning")
+    settings = {**dataclasses.asdict(config), "adapter_digest": digest_folder(adapter)}
+    claim(config.out, settings, kind="benchmark", free=("tuned", "out", "json"))
     tuning = TuneConfig(
         data=(config.data,), reader=config.tuned, out=config.tuned, base=told["base"], beside=tuple(told["beside"]),
         rank=told["rank"], targets=tuple(told["targets"]),
@@ -58,16 +64,13 @@ def main(config: TunedBenchmark) -> dict[str, Any]:
         seed=config.seed, json=True,
     )  # fmt: skip
     material = read_material(loop.data)
-    write_parts(
-        config.out / REFERENCE, {"train": material.train, "val": material.decide, "test": material.test}
-    )  # fmt: skip
+    write_parts(config.out / REFERENCE, {"train": material.train, "val": material.decide, "test": material.test})
     first, second = (config.out / f"round-{index:02d}" for index in (0, 1))
     if not (first / "run" / "adapter").is_dir():
         studio = open_studio(tuning, make_accelerator("fp32", "cpu"))
-        (first / "run").mkdir(parents=True)
+        (first / "run").mkdir(parents=True, exist_ok=True)
         write_adapter(first / "run" / "adapter", studio.tuned.half(), card_of(tuning, studio.base, [], 0))
-    if not (second / "run").is_dir():
-        shutil.copytree(adapter_folder(config.tuned), second / "run" / "adapter")
+    shutil.copytree(adapter, second / "run" / "adapter", dirs_exist_ok=True)
     for folder in (first, second):
         evaluate_round(loop, folder, material)
     decision = decide(first, first, second, 1)
@@ -88,4 +91,4 @@ def details(decision: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(TunedBenchmark))
+    run_module(TunedBenchmark, main)

@@ -7,6 +7,7 @@ figures cover seven times one. What areas phantoms of a size and number have is 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -136,5 +137,5 @@ def _signs(modality: str, finding: Finding) -> Iterable[tuple[str, int]]:
     if not finding.present:
         return [(f"{modality}/{finding.kind}", -1)]
     true = attribute_names(modality, finding)
-    sides = [f"{modality}/{finding.kind}/{side}" for side in ("left", "right")] if finding.side else []
-    return [*((name, 1) for name in true), *((name, -1) for name in sides if name not in true)]
+    every = attribute_names(modality, dataclasses.replace(finding, side="bilateral")) if finding.side else true
+    return [(name, 1 if name in true else -1) for name in every]
