@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, TorchDynamoPlugin
 
+from vesalius.inference.generator import find_device
 from vesalius.models.computing.machine import has_bf16
 
 BUCKET = 16_000_000
@@ -32,13 +33,14 @@ def make_accelerator(
     """An accelerator for this run alone. tracker: one that accelerate knows; folder: where it logs; compiled: the
     networks that it prepares are.
 
-    ValueError where the tracker is not installed.
+    ValueError where the tracker is not installed, or this machine lacks the device.
 
     accelerate shares its state between all accelerators of a process, so a second run of another precision would be
     refused. Only the process group of a distributed launch has to stay.
     """
     if tracker == "wandb" and importlib.util.find_spec("wandb") is None:
         raise ValueError('--tracker wandb is not installed; `pip install "vesalius[wandb]"`, or use tensorboard')
+    find_device(device)
     AcceleratorState._reset_state(reset_partial_state="LOCAL_RANK" not in os.environ)
     waits = InitProcessGroupKwargs(timeout=timedelta(hours=6))  # the others wait while one process caches the latents
     return Accelerator(

@@ -150,6 +150,14 @@ def test_an_adapter_of_many_steps_is_refused(config_for: ConfigFor) -> None:
         tune(config_for(beside=()))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_device_that_this_machine_lacks_is_refused(config_for: ConfigFor) -> None:
+    config = config_for(device="cuda")
+    with pytest.raises(ValueError, match="--device cuda: this machine has no such GPU"):
+        tune(config)
+    assert not (config.out / "config.json").exists()
+
+
 def test_too_few_prompts_are_refused(config_for: ConfigFor) -> None:
     with pytest.raises(ValueError, match=r"--num-prompts: gives \d prompts .*4 to measure by and 3 a step are needed"):
         tune(config_for(num_prompts=5))
